@@ -1,0 +1,270 @@
+//! The resolved filter: `linux.seccomp` of the OCI runtime specification as types.
+//!
+//! A [`Filter`] is what a runtime is told to load: no conditions on capabilities, architecture or
+//! kernel are left in it. [`crate::document`] makes filters from the two document forms;
+//! [`crate::equality`], [`crate::difference`], [`crate::algebra`] and [`crate::stack`] work on
+//! them. Serialising one gives the JSON that goes into `config.json`.
+
+use serde::Serialize;
+use std::{fmt, str::FromStr};
+
+/// The largest errno that the kernel returns to a caller (`MAX_ERRNO`, `include/linux/err.h`).
+pub const MAX_ERRNO: u16 = 4095;
+
+/// The errno of `SCMP_ACT_ERRNO` and `SCMP_ACT_TRACE` where a document gives none: EPERM, in
+/// crun as in runc.
+pub const DEFAULT_ERRNO: u16 = 1;
+
+/// Number of arguments of a system call; an argument's index is below it.
+pub const ARGUMENTS: u8 = 6;
+
+macro_rules! named {
+    ($(#[$doc:meta])* $type:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $name:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        pub enum $type {
+            $($(#[$vdoc])* #[serde(rename = $name)] $variant,)+
+        }
+
+        impl $type {
+            /// Every value, in the order of declaration.
+            pub const ALL: &'static [$type] = &[$($type::$variant,)+];
+
+            /// The name as documents write it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($type::$variant => $name,)+ }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownName;
+
+            fn from_str(name: &str) -> Result<Self, UnknownName> {
+                match name {
+                    $($name => Ok($type::$variant),)+
+                    _ => Err(UnknownName { what: $what, name: name.to_owned() }),
+                }
+            }
+        }
+    };
+}
+
+/// A name that is none of an enumeration's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} {name:?}")]
+pub struct UnknownName {
+    /// What the name should have been: "action", "operator" …
+    pub what: &'static str,
+    /// The name as it was written.
+    pub name: String,
+}
+
+named! {
+    /// What the kernel does with a call (OCI runtime-spec, `config-linux.md#seccomp`).
+    Action, "action" {
+        /// Kills the thread: the old name of [`Action::KillThread`], the same to the kernel.
+        Kill = "SCMP_ACT_KILL",
+        /// Kills the process.
+        KillProcess = "SCMP_ACT_KILL_PROCESS",
+        /// Kills the thread.
+        KillThread = "SCMP_ACT_KILL_THREAD",
+        /// Sends SIGSYS.
+        Trap = "SCMP_ACT_TRAP",
+        /// Fails with an errno.
+        Errno = "SCMP_ACT_ERRNO",
+        /// Asks a supervisor over the listener's descriptor.
+        Notify = "SCMP_ACT_NOTIFY",
+        /// Tells a tracer; without one the call fails with ENOSYS.
+        Trace = "SCMP_ACT_TRACE",
+        /// Executes the call and logs it.
+        Log = "SCMP_ACT_LOG",
+        /// Executes the call.
+        Allow = "SCMP_ACT_ALLOW",
+    }
+}
+
+impl Action {
+    /// Whether an errno (or, for a tracer, a number) goes with the action. crun refuses an
+    /// `errnoRet` with any other action; runc ignores it.
+    pub const fn takes_errno(self) -> bool {
+        matches!(self, Action::Errno | Action::Trace)
+    }
+
+    /// Whether the kernel executes the call by itself: allowed, or allowed and logged.
+    pub const fn lets_through(self) -> bool {
+        matches!(self, Action::Allow | Action::Log)
+    }
+
+    /// Whether runc leaves out its ENOSYS stub where this is the default action
+    /// (`libcontainer/seccomp/patchbpf`).
+    pub const fn is_permissive_default(self) -> bool {
+        matches!(self, Action::Allow | Action::Log | Action::Trace)
+    }
+
+    /// The action with the names of the same kernel behaviour folded into one.
+    #[must_use]
+    pub const fn folded(self) -> Action {
+        match self {
+            Action::Kill => Action::KillThread,
+            other => other,
+        }
+    }
+}
+
+named! {
+    /// An architecture token of libseccomp (runtime-spec, `LinuxSeccomp.architectures`).
+    #[allow(missing_docs)]
+    Arch, "architecture" {
+        Native = "SCMP_ARCH_NATIVE",
+        X86 = "SCMP_ARCH_X86",
+        X86_64 = "SCMP_ARCH_X86_64",
+        X32 = "SCMP_ARCH_X32",
+        Arm = "SCMP_ARCH_ARM",
+        Aarch64 = "SCMP_ARCH_AARCH64",
+        Mips = "SCMP_ARCH_MIPS",
+        Mips64 = "SCMP_ARCH_MIPS64",
+        Mips64N32 = "SCMP_ARCH_MIPS64N32",
+        Mipsel = "SCMP_ARCH_MIPSEL",
+        Mipsel64 = "SCMP_ARCH_MIPSEL64",
+        Mipsel64N32 = "SCMP_ARCH_MIPSEL64N32",
+        Ppc = "SCMP_ARCH_PPC",
+        Ppc64 = "SCMP_ARCH_PPC64",
+        Ppc64Le = "SCMP_ARCH_PPC64LE",
+        S390 = "SCMP_ARCH_S390",
+        S390X = "SCMP_ARCH_S390X",
+        Parisc = "SCMP_ARCH_PARISC",
+        Parisc64 = "SCMP_ARCH_PARISC64",
+        Riscv64 = "SCMP_ARCH_RISCV64",
+        Loongarch64 = "SCMP_ARCH_LOONGARCH64",
+        M68K = "SCMP_ARCH_M68K",
+        Sh = "SCMP_ARCH_SH",
+        Sheb = "SCMP_ARCH_SHEB",
+    }
+}
+
+named! {
+    /// How an argument is compared.
+    Operator, "operator" {
+        /// `argument != value`
+        Ne = "SCMP_CMP_NE",
+        /// `argument < value`
+        Lt = "SCMP_CMP_LT",
+        /// `argument <= value`
+        Le = "SCMP_CMP_LE",
+        /// `argument == value`
+        Eq = "SCMP_CMP_EQ",
+        /// `argument >= value`
+        Ge = "SCMP_CMP_GE",
+        /// `argument > value`
+        Gt = "SCMP_CMP_GT",
+        /// `argument & value == valueTwo`
+        MaskedEq = "SCMP_CMP_MASKED_EQ",
+    }
+}
+
+named! {
+    /// A flag of `seccomp(2)` that a profile may ask for.
+    Flag, "flag" {
+        /// Synchronises threads; runtimes filter a single thread, so it changes nothing there.
+        Tsync = "SECCOMP_FILTER_FLAG_TSYNC",
+        /// Logs every action but allow.
+        Log = "SECCOMP_FILTER_FLAG_LOG",
+        /// Leaves the speculative store bypass mitigation off.
+        SpecAllow = "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        /// A notified caller can only be interrupted by a fatal signal.
+        WaitKillableRecv = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+    }
+}
+
+/// One condition on an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArgCondition {
+    /// Which argument, counted from 0, below [`ARGUMENTS`].
+    pub index: u8,
+    /// The value; for [`Operator::MaskedEq`] the mask.
+    pub value: u64,
+    /// For [`Operator::MaskedEq`] the value after masking; else without meaning.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub value_two: u64,
+    /// The comparison.
+    pub op: Operator,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// One entry of `syscalls`: the same action for some names under the same conditions.
+///
+/// The runtimes join conditions by "and", but where one argument has two of them, by "or" (each
+/// becomes a rule of its own; runc `matchCall`, crun `libcrun_generate_seccomp`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// System call names, in the document's order.
+    pub names: Vec<String>,
+    /// What happens to them.
+    pub action: Action,
+    /// The errno; `None` means [`DEFAULT_ERRNO`] where the action takes one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errno_ret: Option<u16>,
+    /// Conditions on the arguments; none: always.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<ArgCondition>,
+}
+
+/// A filter as a runtime is told to load it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Filter {
+    /// What happens to a call that no rule names.
+    pub default_action: Action,
+    /// The default's errno; `None` means [`DEFAULT_ERRNO`] where the action takes one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_errno_ret: Option<u16>,
+    /// Architectures beside the native one, which runtimes always include.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub architectures: Vec<Arch>,
+    /// Flags; `None` lets the runtime choose (crun and runc ≥ 1.2: `SPEC_ALLOW`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flags: Option<Vec<Flag>>,
+    /// The socket of the supervisor that decides [`Action::Notify`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener_path: Option<String>,
+    /// Opaque data for that supervisor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener_metadata: Option<String>,
+    /// The rules, in the document's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub syscalls: Vec<Rule>,
+}
+
+impl Filter {
+    /// A filter of a default action alone.
+    pub fn new(default_action: Action) -> Filter {
+        Filter {
+            default_action,
+            default_errno_ret: None,
+            architectures: Vec::new(),
+            flags: None,
+            listener_path: None,
+            listener_metadata: None,
+            syscalls: Vec::new(),
+        }
+    }
+
+    /// Every name that a rule mentions, in order, with repetitions.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.syscalls
+            .iter()
+            .flat_map(|rule| rule.names.iter().map(String::as_str))
+    }
+}
