@@ -4,8 +4,15 @@
 //! No asynchronous code, no Kubernetes client and no BPF loader is in here; the hook, the
 //! operator and the command line all build on it.
 
+mod arch;
+pub mod document;
 pub mod engine;
+pub mod errno;
 pub mod filter;
+pub mod kernel;
+mod nearest;
+pub mod syscalls;
 
+pub use document::{Context, Document, DocumentError, Warning, parse_filter};
 pub use engine::Engine;
 pub use filter::{Action, Arch, ArgCondition, Filter, Flag, Operator, Rule};
