@@ -20,6 +20,17 @@ const EXTRA: &[&str] = &[
     "usr32",
 ];
 
+/// Where the crate differs from the kernel's tables: (column, name, number).
+const CORRECTIONS: &[(&str, &str, u16)] = &[
+    // scripts/syscall.tbl; the crate has libc's macro name, `fstatat`.
+    ("AARCH64", "newfstatat", 79),
+    // arch/mips/kernel/syscalls/syscall_n64.tbl; the crate lacks it.
+    ("MIPS64", "set_mempolicy_home_node", 5450),
+];
+
+/// Names that the crate gives to calls which the kernel calls otherwise.
+const NOT_KERNEL_NAMES: &[&str] = &["fstatat"];
+
 /// Collects one architecture's table as (name, number).
 macro_rules! table {
     ($arch:ident) => {{
@@ -78,7 +89,7 @@ fn generate() -> String {
     }
     for (column, (_, calls)) in columns.iter().enumerate() {
         for (name, number) in calls {
-            if is_placeholder(name) {
+            if is_placeholder(name) || NOT_KERNEL_NAMES.contains(name) {
                 continue;
             }
             let row = rows
@@ -87,6 +98,13 @@ fn generate() -> String {
             if let Ok(number) = u16::try_from(*number) {
                 row[column] = number;
             }
+        }
+    }
+
+    for (arch, name, number) in CORRECTIONS {
+        let column = columns.iter().position(|(there, _)| there == arch);
+        if let (Some(column), Some(row)) = (column, rows.get_mut(name)) {
+            row[column] = *number;
         }
     }
 

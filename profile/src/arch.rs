@@ -83,6 +83,26 @@ impl Arch {
         })
     }
 
+    /// The architecture that people mean by a name: its token or that token's end, or its Go name,
+    /// in any case. For hints only.
+    pub(crate) fn hinted(name: &str) -> Option<Arch> {
+        const PREFIX: &str = "SCMP_ARCH_";
+        let short = match name.get(..PREFIX.len()) {
+            Some(start) if start.eq_ignore_ascii_case(PREFIX) => &name[PREFIX.len()..],
+            _ => name,
+        };
+        let mut concrete = Arch::ALL
+            .iter()
+            .copied()
+            .filter(|arch| *arch != Arch::Native);
+        concrete.find(|arch| {
+            short.eq_ignore_ascii_case(&arch.as_str()[PREFIX.len()..])
+                || arch
+                    .go_name()
+                    .is_some_and(|go| short.eq_ignore_ascii_case(go))
+        })
+    }
+
     /// Whether `archMap` is looked at on a host of this architecture; on the others
     /// containers/common adds no architecture at all (`nativeToSeccomp` in its
     /// `pkg/seccomp/seccomp_linux.go`).

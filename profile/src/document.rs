@@ -106,7 +106,7 @@ impl Document {
     /// where [`Document::parse`] succeeds.
     pub fn problems(text: &[u8]) -> Vec<DocumentError> {
         match json::parse(text) {
-            Ok(root) => read::read(&root, Form::Profile).problems,
+            Ok(root) => read::read(&root, Form::Profile, read::MOST).problems,
             Err(error) => vec![error],
         }
     }
@@ -254,7 +254,7 @@ pub fn parse_filter(text: &[u8]) -> Result<Filter, DocumentError> {
 }
 
 fn parse(text: &[u8], form: Form) -> Result<Document, DocumentError> {
-    let reading = read::read(&json::parse(text)?, form);
+    let reading = read::read(&json::parse(text)?, form, 1);
     match reading.document {
         Some(document) => Ok(document),
         None => Err(reading

@@ -3,8 +3,8 @@
 /// Longer names are not compared: nothing known is that long, and the search costs their length.
 const LONGEST: usize = 64;
 
-/// The candidate with the fewest edits from `name`, where few enough are needed; the first of
-/// equals. Case does not count.
+/// The candidate with the fewest edits from `name`, where few enough are needed; of equals the one
+/// that begins more like it. Case does not count.
 pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -14,17 +14,23 @@ pub(crate) fn nearest<'a>(
     }
     let name = name.to_ascii_lowercase();
     // A third of the name may be wrong, so that "xy" does not suggest "brk".
-    let mut best = (name.chars().count().div_ceil(3).min(4) + 1, None);
+    let mut least = name.chars().count().div_ceil(3).min(4);
+    let mut best: Option<(f64, &str)> = None;
     for candidate in candidates {
-        if candidate.len().abs_diff(name.len()) >= best.0 {
+        if candidate.len().abs_diff(name.len()) > least {
             continue;
         }
-        let distance = strsim::osa_distance(&name, &candidate.to_ascii_lowercase());
-        if distance < best.0 {
-            best = (distance, Some(candidate));
+        let lower = candidate.to_ascii_lowercase();
+        let distance = strsim::osa_distance(&name, &lower);
+        if distance > least {
+            continue;
+        }
+        let likeness = strsim::jaro_winkler(&name, &lower);
+        if distance < least || best.is_none_or(|(so_far, _)| likeness > so_far) {
+            (least, best) = (distance, Some((likeness, candidate)));
         }
     }
-    best.1
+    best.map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

@@ -90,3 +90,133 @@ fn column(arch: Arch) -> Option<&'static [u16; table::NAMES.len()]> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ARM_PRIVATE, is_known, name, names, nearest, number};
+    use crate::Arch;
+    use libseccomp::{ScmpArch, ScmpSyscall};
+
+    #[test]
+    fn names_are_sorted_and_each_is_found() {
+        assert!(names().windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(names().iter().all(|name| is_known(name)));
+        for unknown in ["", "raed", "READ", "read ", "zzz", "unused18", "r#break"] {
+            assert!(!is_known(unknown), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_kernel() {
+        for (name, arch, expected) in [
+            ("read", Arch::X86_64, Some(0)),
+            ("read", Arch::X86, Some(3)),
+            ("read", Arch::Aarch64, Some(63)),
+            ("openat2", Arch::S390X, Some(437)),
+            ("read", Arch::Mipsel, Some(4003)),
+            ("read", Arch::Mips64, Some(5000)),
+            ("read", Arch::Ppc64Le, Some(3)),
+            ("riscv_hwprobe", Arch::Riscv64, Some(258)),
+            ("riscv_hwprobe", Arch::X86_64, None),
+            ("open", Arch::Aarch64, None),
+            ("set_tls", Arch::Arm, Some(0xf_0005)),
+            ("cacheflush", Arch::Arm, Some(0xf_0002)),
+            ("cacheflush", Arch::Mips, Some(4147)),
+            ("set_tls", Arch::X86_64, None),
+            ("raed", Arch::X86_64, None),
+            ("read", Arch::X32, None),
+        ] {
+            assert_eq!(number(name, arch), expected, "{name} on {arch}");
+        }
+        assert_eq!(number("read", Arch::Native), number("read", Arch::HOST));
+    }
+
+    #[test]
+    fn a_number_leads_back_to_its_name() {
+        for arch in Arch::ALL {
+            for there in names() {
+                if let Some(number) = number(there, *arch) {
+                    assert_eq!(name(number, *arch), Some(*there), "{number} on {arch}");
+                }
+            }
+        }
+        assert_eq!(name(0xffff, Arch::X86_64), None);
+        assert_eq!(name(0x1_0000, Arch::X86_64), None);
+        assert_eq!(name(5000, Arch::X86_64), None);
+    }
+
+    /// libseccomp's tables are another source: every name that it gives to any number of any
+    /// architecture is known here, and has that number.
+    #[test]
+    fn every_name_of_libseccomp_is_known_and_has_its_number() {
+        // With the first number of an architecture's own: libseccomp takes bare ones for MIPS too.
+        let arches = [
+            (ScmpArch::X86, Some((Arch::X86, 0))),
+            (ScmpArch::X8664, Some((Arch::X86_64, 0))),
+            (ScmpArch::X32, None),
+            (ScmpArch::Arm, Some((Arch::Arm, 0))),
+            (ScmpArch::Aarch64, Some((Arch::Aarch64, 0))),
+            (ScmpArch::Mips, Some((Arch::Mips, 4000))),
+            (ScmpArch::Mips64, Some((Arch::Mips64, 5000))),
+            (ScmpArch::Mips64N32, None),
+            (ScmpArch::Ppc, Some((Arch::Ppc, 0))),
+            (ScmpArch::Ppc64, Some((Arch::Ppc64, 0))),
+            (ScmpArch::S390, None),
+            (ScmpArch::S390X, Some((Arch::S390X, 0))),
+            (ScmpArch::Parisc, None),
+            (ScmpArch::Parisc64, None),
+            (ScmpArch::Riscv64, Some((Arch::Riscv64, 0))),
+        ];
+        // Its own numbers for calls that an architecture lacks are below -100 and -10000; ARM's
+        // private ones and those of x32 have a bit set.
+        let ranges = [
+            (-10_600, -10_000),
+            (-500, -100),
+            (0, 8_192),
+            (0xf_0000, 0xf_0010),
+            (0x4000_0000, 0x4000_0400),
+        ];
+        let mut seen = 0;
+        let mut wrong = Vec::new();
+        for (token, arch) in arches {
+            for there in ranges.into_iter().flat_map(|(first, end)| first..end) {
+                let Ok(name) = ScmpSyscall::from(there).get_name_by_arch(token) else {
+                    continue;
+                };
+                seen += 1;
+                if !is_known(&name) {
+                    wrong.push(format!("{name}: unknown, {there} on {token:?}"));
+                }
+                if let (Some((arch, first)), Ok(there)) = (arch, u32::try_from(there))
+                    && there >= first
+                    && number(&name, arch) != Some(there)
+                {
+                    wrong.push(format!("{name} on {arch}: not {there}"));
+                }
+            }
+        }
+        assert!(seen > 5_000, "only {seen} names");
+        assert!(
+            wrong.is_empty(),
+            "is the table older than libseccomp? {wrong:#?}"
+        );
+    }
+
+    #[test]
+    fn the_private_calls_of_arm_are_known_by_name() {
+        assert!(ARM_PRIVATE.iter().all(|(name, _)| is_known(name)));
+    }
+
+    #[test]
+    fn the_nearest_name_is_looked_for_behind_the_prefixes_of_c() {
+        for (typed, meant) in [
+            ("opnat", Some("openat")),
+            ("SYS_openat", Some("openat")),
+            ("__NR_clone33", Some("clone3")),
+            ("OPENAT2", Some("openat2")),
+            ("nothing like this", None),
+        ] {
+            assert_eq!(nearest(typed), meant, "{typed}");
+        }
+    }
+}

@@ -16,8 +16,8 @@ use crate::{
 };
 use std::{borrow::Cow, fmt::Write as _, str::FromStr};
 
-/// How many problems, and how many warnings, are kept.
-const MOST: usize = 100;
+/// How many problems or warnings of one document are told.
+pub(super) const MOST: usize = 100;
 
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +61,11 @@ pub(super) struct Reading {
     pub(super) problems: Vec<DocumentError>,
 }
 
-/// Reads and checks a whole document.
-pub(super) fn read(root: &Node<'_>, form: Form) -> Reading {
+/// Reads and checks a whole document, keeps the first `most` problems.
+pub(super) fn read(root: &Node<'_>, form: Form, most: usize) -> Reading {
     let mut reader = Reader {
         form,
+        most,
         path: Vec::new(),
         problems: Vec::new(),
         warnings: Vec::new(),
@@ -91,6 +92,7 @@ enum Step {
 
 struct Reader {
     form: Form,
+    most: usize,
     path: Vec<Step>,
     problems: Vec<DocumentError>,
     warnings: Vec<Warning>,
@@ -149,7 +151,9 @@ impl Reader {
         let listener_metadata = self.optional(&members, "listenerMetadata", Reader::owned);
         let syscalls = self.list(&members, "syscalls", Reader::entry);
         if self.form == Form::Profile && listener_path.is_none() {
-            if let Some(place) = self.notifies.take() {
+            if let Some(place) = self.notifies.take()
+                && self.problems.len() < self.most
+            {
                 self.problems.push(DocumentError {
                     place,
                     problem: Problem::NoListener,
@@ -224,7 +228,7 @@ impl Reader {
             return Some(name.to_string());
         }
         if !syscalls::is_known(name) {
-            self.problem(Problem::Unknown {
+            self.problem_with(|| Problem::Unknown {
                 what: "system call",
                 name: quoted(name),
                 nearest: syscalls::nearest(name),
@@ -270,7 +274,19 @@ impl Reader {
     }
 
     fn architecture(&mut self, node: &Node<'_>) -> Option<Arch> {
-        self.known(node, "architecture", Arch::ALL, Arch::as_str)
+        let text = self.text(node)?;
+        let arch = Arch::from_str(text).ok();
+        if arch.is_none() {
+            let tokens = || Arch::ALL.iter().map(|arch| arch.as_str());
+            self.problem_with(|| Problem::Unknown {
+                what: "architecture",
+                name: quoted(text),
+                nearest: Arch::hinted(text)
+                    .map(Arch::as_str)
+                    .or_else(|| nearest(text, tokens())),
+            });
+        }
+        arch
     }
 
     fn condition(&mut self, node: &Node<'_>) -> Option<Condition> {
@@ -278,10 +294,10 @@ impl Reader {
         let caps = self.list(&members, "caps", |reader, node| {
             let name = reader.text(node)?;
             if CAPABILITIES.binary_search(&name).is_err() {
-                reader.warning(Remark::NeverMatches {
+                reader.warning_with(|| Remark::NeverMatches {
                     what: "capability",
                     name: quoted(name),
-                    nearest: nearest(name, CAPABILITIES.iter().copied()),
+                    nearest: nearest_capability(name),
                 });
             }
             Some(name.to_owned())
@@ -290,11 +306,12 @@ impl Reader {
             let name = reader.text(node)?;
             let known = || Arch::ALL.iter().filter_map(|arch| arch.go_name());
             if !known().any(|there| there == name) {
-                let token = Arch::from_str(name).ok().and_then(Arch::go_name);
-                reader.warning(Remark::NeverMatches {
+                reader.warning_with(|| Remark::NeverMatches {
                     what: "architecture",
                     name: quoted(name),
-                    nearest: token.or_else(|| nearest(name, known())),
+                    nearest: Arch::hinted(name)
+                        .and_then(Arch::go_name)
+                        .or_else(|| nearest(name, known())),
                 });
             }
             Some(name.to_owned())
@@ -302,7 +319,7 @@ impl Reader {
         let min_kernel = self.optional(&members, "minKernel", |reader, node| {
             let text = reader.text(node)?;
             if let Ok(version) = KernelVersion::from_str(text) {
-                reader.warning(Remark::MinKernelIgnored);
+                reader.warning_with(|| Remark::MinKernelIgnored);
                 return Some(version);
             }
             reader.problem(Problem::KernelVersion(quoted(text)));
@@ -339,7 +356,7 @@ impl Reader {
                     .map(|_| text.to_owned());
             }
             if !errno::is_known(text) {
-                reader.problem(Problem::Unknown {
+                reader.problem_with(|| Problem::Unknown {
                     what: "errno",
                     name: quoted(text),
                     nearest: errno::nearest(text),
@@ -396,7 +413,7 @@ impl Reader {
                     meant,
                 });
             } else if self.form == Form::Profile {
-                self.warning(Remark::UnknownKey {
+                self.warning_with(|| Remark::UnknownKey {
                     name: quoted(key),
                     nearest: nearest(key, known.copied()),
                 });
@@ -489,7 +506,7 @@ impl Reader {
         let text = self.text(node)?;
         let value = T::from_str(text).ok();
         if value.is_none() {
-            self.problem(Problem::Unknown {
+            self.problem_with(|| Problem::Unknown {
                 what,
                 name: quoted(text),
                 nearest: nearest(text, all.iter().map(|value| name(*value))),
@@ -517,16 +534,27 @@ impl Reader {
     }
 
     fn problem(&mut self, problem: Problem) {
-        if self.problems.len() < MOST {
+        self.problem_with(|| problem);
+    }
+
+    /// Makes the problem only where it is kept: the search for the nearest name is slow.
+    fn problem_with(&mut self, problem: impl FnOnce() -> Problem) {
+        if self.problems.len() < self.most {
             let place = self.place();
-            self.problems.push(DocumentError { place, problem });
+            self.problems.push(DocumentError {
+                place,
+                problem: problem(),
+            });
         }
     }
 
-    fn warning(&mut self, remark: Remark) {
+    fn warning_with(&mut self, remark: impl FnOnce() -> Remark) {
         if self.warnings.len() < MOST {
             let place = self.place();
-            self.warnings.push(Warning { place, remark });
+            self.warnings.push(Warning {
+                place,
+                remark: remark(),
+            });
         }
     }
 
@@ -546,6 +574,16 @@ impl Reader {
         }
         place
     }
+}
+
+/// Capabilities are often written without their prefix.
+fn nearest_capability(name: &str) -> Option<&'static str> {
+    let plain = name.strip_prefix("CAP_").unwrap_or(name);
+    let found = nearest(plain, CAPABILITIES.iter().map(|cap| &cap["CAP_".len()..]))?;
+    CAPABILITIES
+        .iter()
+        .copied()
+        .find(|cap| cap.ends_with(found) && cap.len() == found.len() + 4)
 }
 
 /// Whether Go's encoding/json takes `written` for the key `known`: it compares by Unicode's simple
