@@ -10,6 +10,7 @@ mod condition;
 mod error;
 mod json;
 mod read;
+mod reader;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ pub use error::{DocumentError, Problem, Remark, Warning};
 
 use crate::{Action, Arch, ArgCondition, Engine, Filter, Flag, Rule, errno, kernel::KernelVersion};
 use condition::Condition;
-use read::Form;
+use reader::Form;
 
 /// A document that is valid by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Document {
     /// where [`Document::parse`] succeeds.
     pub fn problems(text: &[u8]) -> Vec<DocumentError> {
         match json::parse(text) {
-            Ok(root) => read::read(&root, Form::Profile, read::MOST).problems,
+            Ok(root) => read::read(&root, Form::Profile, reader::MOST).problems,
             Err(error) => vec![error],
         }
     }

@@ -4,16 +4,26 @@ mod condition;
 mod config;
 mod default_profile;
 mod engines;
+mod messages;
 mod properties;
 mod validation;
 
 use super::{Context, Document};
 use crate::{Arch, Engine, Filter, kernel::KernelVersion};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What `serde_json::json!` makes, as the text of a document.
 fn text(document: &Value) -> Vec<u8> {
     document.to_string().into_bytes()
+}
+
+/// A document of one entry: `read` with these members besides.
+fn entry(members: &Value) -> Value {
+    let mut entry = json!({"names": ["read"], "action": "SCMP_ACT_ERRNO"});
+    for (key, value) in members.as_object().expect("an object") {
+        entry[key] = value.clone();
+    }
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [entry]})
 }
 
 /// The context of a container under Podman on x86-64 whose configuration has no capabilities.

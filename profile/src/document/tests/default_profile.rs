@@ -2,7 +2,7 @@
 
 use super::podman;
 use crate::{Action, Arch, Context, Document, Engine, Rule, syscalls};
-use std::{fs, time::Instant};
+use std::fs;
 
 const FILE: &str = "/usr/share/containers/seccomp.json";
 
@@ -75,16 +75,9 @@ fn conditions_on_arguments_and_architectures_are_kept() {
 }
 
 #[test]
-fn every_name_in_it_is_known_and_it_is_read_quickly() {
-    let text = shipped();
-    let start = Instant::now();
-    let document = Document::parse(&text).expect("a valid document");
+fn every_name_in_it_is_known() {
+    let document = Document::parse(&shipped()).expect("a valid document");
     let filter = document.resolve(&podman()).expect("a filter");
-    assert!(
-        start.elapsed().as_millis() < 50,
-        "{:?}, unoptimised",
-        start.elapsed()
-    );
     assert!(filter.names().count() > 300);
     assert!(filter.names().all(syscalls::is_known));
 }

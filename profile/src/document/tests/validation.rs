@@ -1,17 +1,8 @@
 //! What makes a document valid, and the one line that says where it is not.
 
-use super::{accepts, rejects, resolved, text, warns};
-use crate::{Action, document::Document};
+use super::{accepts, entry, rejects, resolved, text};
+use crate::Action;
 use serde_json::{Value, json};
-
-/// A document of one entry: `read` with these members besides.
-fn entry(members: &Value) -> Value {
-    let mut entry = json!({"names": ["read"], "action": "SCMP_ACT_ERRNO"});
-    for (key, value) in members.as_object().expect("an object") {
-        entry[key] = value.clone();
-    }
-    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [entry]})
-}
 
 /// A document of one condition on an argument.
 fn argument(members: &Value) -> Value {
@@ -426,116 +417,4 @@ fn more_conditions_than_crun_reads_are_refused() {
         text(&entry(&json!({"args": vec![condition; 7]}))),
         "syscalls[0].args: more than 6 conditions",
     );
-}
-
-#[test]
-fn a_kernel_version_must_be_one_and_is_said_to_be_ignored() {
-    rejects(
-        text(&entry(&json!({"includes": {"minKernel": "five"}}))),
-        "syscalls[0].includes.minKernel: \"five\" is not a kernel version such as \"5.10\"",
-    );
-    warns(
-        &entry(&json!({"includes": {"minKernel": "4.8"}})),
-        &["syscalls[0].includes.minKernel: CRI-O and Podman ignore `minKernel`"],
-    );
-}
-
-#[test]
-fn what_is_ignored_or_never_matches_is_a_warning() {
-    warns(
-        &json!({"defaultAction": "SCMP_ACT_LOG", "$schema": "x", "sycsalls": []}),
-        &[
-            "unknown key \"$schema\" is ignored",
-            "unknown key \"sycsalls\" is ignored (did you mean \"syscalls\"?)",
-        ],
-    );
-    warns(
-        &entry(&json!({"errNumber": 5, "includes": {"cap": ["CAP_CHOWN"]}})),
-        &[
-            "syscalls[0]: unknown key \"errNumber\" is ignored",
-            "syscalls[0].includes: unknown key \"cap\" is ignored (did you mean \"caps\"?)",
-        ],
-    );
-    warns(
-        &entry(&json!({
-            "includes": {"caps": ["SYS_ADMIN"]},
-            "excludes": {"caps": ["CAP_SYS_ADMN"], "arches": ["SCMP_ARCH_X86_64", "x86_64"]},
-        })),
-        &[
-            "syscalls[0].includes.caps[0]: unknown capability \"SYS_ADMIN\" never matches (did \
-             you mean \"CAP_SYS_ADMIN\"?)",
-            "syscalls[0].excludes.caps[0]: unknown capability \"CAP_SYS_ADMN\" never matches (did \
-             you mean \"CAP_SYS_ADMIN\"?)",
-            "syscalls[0].excludes.arches[0]: unknown architecture \"SCMP_ARCH_X86_64\" never \
-             matches (did you mean \"amd64\"?)",
-            "syscalls[0].excludes.arches[1]: unknown architecture \"x86_64\" never matches (did \
-             you mean \"amd64\"?)",
-        ],
-    );
-}
-
-#[test]
-fn every_problem_is_told_in_the_order_of_the_document() {
-    let document = json!({
-        "defaultAction": "DENY",
-        "syscalls": [
-            {"names": ["raed"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 9}]},
-            {"action": "SCMP_ACT_NOTIFY"},
-        ],
-    });
-    let problems = Document::problems(&text(&document));
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        lines,
-        [
-            "defaultAction: unknown action \"DENY\"",
-            "syscalls[0].names[0]: unknown system call \"raed\" (did you mean \"read\"?)",
-            "syscalls[0].args[0].index: must be a whole number from 0 to 5",
-            "syscalls[0].args[0]: `value` is missing",
-            "syscalls[0].args[0]: `op` is missing",
-            "syscalls[1]: `names` is missing",
-            "syscalls[1].action: SCMP_ACT_NOTIFY needs a `listenerPath`",
-        ],
-    );
-    assert_eq!(Document::parse(&text(&document)), Err(problems[0].clone()));
-}
-
-#[test]
-fn a_message_is_one_bounded_line_whatever_the_document_says() {
-    let nasty = "\u{1b}[31m\n\u{202e}\0\"".repeat(10_000);
-    for document in [
-        json!({"defaultAction": nasty}),
-        entry(&json!({"names": [nasty]})),
-        entry(&json!({"errno": nasty})),
-        entry(&json!({"includes": {"minKernel": nasty}})),
-    ] {
-        let line = Document::parse(&text(&document))
-            .expect_err("refused")
-            .to_string();
-        assert!(line.len() < 700, "{} bytes", line.len());
-        assert!(
-            !line.contains(|c: char| c.is_control() || c == '\u{202e}'),
-            "{line}"
-        );
-    }
-    let warned = Document::parse(&text(&json!({"defaultAction": "SCMP_ACT_LOG", &nasty: 1})));
-    let line = warned.expect("valid").warnings()[0].to_string();
-    assert!(
-        line.len() < 700 && !line.contains(char::is_control),
-        "{line}"
-    );
-}
-
-#[test]
-fn a_document_of_mistakes_alone_is_read_quickly() {
-    let names = vec!["opneat".to_owned(); 100_000];
-    let keys: serde_json::Map<_, _> = (0..50_000).map(|n| (format!("k{n}"), json!(1))).collect();
-    let mut document = entry(&json!({"names": names}));
-    document.as_object_mut().expect("an object").extend(keys);
-    let document = text(&document);
-    let start = std::time::Instant::now();
-    assert_eq!(Document::problems(&document).len(), 100);
-    assert!(Document::parse(&document).is_err());
-    // A nearest name for each would take minutes.
-    assert!(start.elapsed() < std::time::Duration::from_secs(10));
 }

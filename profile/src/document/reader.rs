@@ -1,0 +1,294 @@
+//! Reading JSON with the place in mind: members, lists, texts, numbers and names, and what is
+//! wrong with them. Of seccomp nothing is known here.
+
+use super::{
+    error::{DocumentError, Problem, Remark, Warning, quoted},
+    json::Node,
+};
+use crate::nearest::nearest;
+use std::{borrow::Cow, fmt::Write as _, str::FromStr};
+
+/// How many problems or warnings of one document are told.
+pub(super) const MOST: usize = 100;
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A profile document that people wrote, in either form.
+    Profile,
+    /// `linux.seccomp` of a `config.json`: the OCI form only. Its engine may know newer names
+    /// than this program, and what its runtime refuses by itself needs no word here.
+    Config,
+}
+
+/// The keys of an object that the OCI form has, then those that only the containers form has.
+pub(super) type Keys = (&'static [&'static str], &'static [&'static str]);
+
+/// The most keys that any object has: `Members` has a place for each.
+pub(super) const MOST_KEYS: usize = 9;
+
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    Key(&'static str),
+    Index(usize),
+}
+
+/// What has been found so far, and where in the document the reading is.
+pub(super) struct Reader {
+    pub(super) form: Form,
+    pub(super) most: usize,
+    path: Vec<Step>,
+    pub(super) problems: Vec<DocumentError>,
+    pub(super) warnings: Vec<Warning>,
+    /// The place of the first `SCMP_ACT_NOTIFY` of an entry.
+    pub(super) notifies: Option<String>,
+}
+
+/// The known members of an object.
+pub(super) struct Members<'n, 'a> {
+    keys: Keys,
+    values: [Option<&'n Node<'a>>; MOST_KEYS],
+}
+
+impl<'n, 'a> Members<'n, 'a> {
+    /// The value of a key; null counts as absent, as it does in Go.
+    pub(super) fn get(&self, key: &'static str) -> Option<&'n Node<'a>> {
+        let position = self
+            .keys
+            .0
+            .iter()
+            .chain(self.keys.1)
+            .position(|known| *known == key)?;
+        self.values[position].filter(|node| !matches!(node, Node::Null))
+    }
+
+    /// Whether a key has a value: not an empty string, which is an absent one to Go.
+    pub(super) fn gives(&self, key: &'static str) -> bool {
+        self.get(key)
+            .is_some_and(|node| !matches!(node, Node::String(text) if text.is_empty()))
+    }
+}
+
+impl Reader {
+    pub(super) fn new(form: Form, most: usize) -> Reader {
+        Reader {
+            form,
+            most,
+            path: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            notifies: None,
+        }
+    }
+
+    /// The known members of an object; problems where keys are ambiguous.
+    pub(super) fn members<'n, 'a>(
+        &mut self,
+        node: &'n Node<'a>,
+        keys: Keys,
+    ) -> Option<Members<'n, 'a>> {
+        let Node::Object(object) = node else {
+            self.wrong_type("an object", node);
+            return None;
+        };
+        // Keys of the containers form are unknown ones in a config.json, ignored as any other.
+        let keys = if self.form == Form::Config {
+            (keys.0, &[][..])
+        } else {
+            keys
+        };
+        let mut members = Members {
+            keys,
+            values: [None; MOST_KEYS],
+        };
+        for (key, value) in object {
+            let mut known = keys.0.iter().chain(keys.1);
+            if let Some(position) = known.clone().position(|known| known == key) {
+                if members.values[position].replace(value).is_some()
+                    && let Some(key) = known.nth(position)
+                {
+                    self.problem(Problem::DuplicateKey(key));
+                }
+            } else if let Some(meant) = known.clone().find(|known| equal_folded(known, key)) {
+                self.problem(Problem::KeyCase {
+                    written: quoted(key),
+                    meant,
+                });
+            } else if self.form == Form::Profile {
+                self.warning_with(|| Remark::UnknownKey {
+                    name: quoted(key),
+                    nearest: nearest(key, known.copied()),
+                });
+            }
+        }
+        Some(members)
+    }
+
+    /// The value of a key that may be absent, null or an empty string.
+    pub(super) fn optional<'n, 'a, T>(
+        &mut self,
+        members: &Members<'n, 'a>,
+        key: &'static str,
+        read: impl FnOnce(&mut Self, &'n Node<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let node = members.get(key)?;
+        if matches!(node, Node::String(text) if text.is_empty()) {
+            return None;
+        }
+        self.inside(Step::Key(key), |reader| read(reader, node))
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn required<'n, 'a, T>(
+        &mut self,
+        members: &Members<'n, 'a>,
+        key: &'static str,
+        read: impl FnOnce(&mut Self, &'n Node<'a>) -> Option<T>,
+    ) -> Option<T> {
+        if !members.gives(key) {
+            self.problem(Problem::Missing(key));
+            return None;
+        }
+        self.optional(members, key, read)
+    }
+
+    /// The items of a list that may be absent; those with problems are left out.
+    pub(super) fn list<'n, 'a, T>(
+        &mut self,
+        members: &Members<'n, 'a>,
+        key: &'static str,
+        mut read: impl FnMut(&mut Self, &'n Node<'a>) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(node) = members.get(key) else {
+            return Vec::new();
+        };
+        self.inside(Step::Key(key), |reader| {
+            let Node::List(list) = node else {
+                reader.wrong_type("a list", node);
+                return Vec::new();
+            };
+            let mut items = Vec::new();
+            for (index, item) in list.iter().enumerate() {
+                items.extend(reader.inside(Step::Index(index), |reader| read(reader, item)));
+            }
+            items
+        })
+    }
+
+    pub(super) fn text<'n>(&mut self, node: &'n Node<'_>) -> Option<&'n str> {
+        if let Node::String(text) = node {
+            Some(Cow::as_ref(text))
+        } else {
+            self.wrong_type("a string", node);
+            None
+        }
+    }
+
+    pub(super) fn owned(&mut self, node: &Node<'_>) -> Option<String> {
+        self.text(node).map(str::to_owned)
+    }
+
+    pub(super) fn number(&mut self, node: &Node<'_>, largest: u64) -> Option<u64> {
+        match node {
+            Node::Whole(number) if *number <= largest => return Some(*number),
+            Node::Whole(_) | Node::Number => self.problem(Problem::Number { largest }),
+            _ => self.wrong_type("a number", node),
+        }
+        None
+    }
+
+    /// A name out of an enumeration's.
+    pub(super) fn known<T: Copy + FromStr>(
+        &mut self,
+        node: &Node<'_>,
+        what: &'static str,
+        all: &'static [T],
+        name: fn(T) -> &'static str,
+    ) -> Option<T> {
+        let text = self.text(node)?;
+        let value = T::from_str(text).ok();
+        if value.is_none() {
+            self.problem_with(|| Problem::Unknown {
+                what,
+                name: quoted(text),
+                nearest: nearest(text, all.iter().map(|value| name(*value))),
+            });
+        }
+        value
+    }
+
+    pub(super) fn inside<T>(&mut self, step: Step, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(step);
+        let result = read(self);
+        self.path.pop();
+        result
+    }
+
+    pub(super) fn wrong_type(&mut self, expected: &'static str, node: &Node<'_>) {
+        self.problem(Problem::Type {
+            expected,
+            found: node.kind(),
+        });
+    }
+
+    pub(super) fn problem_at(&mut self, key: &'static str, problem: Problem) {
+        self.inside(Step::Key(key), |reader| reader.problem(problem));
+    }
+
+    pub(super) fn problem(&mut self, problem: Problem) {
+        self.problem_with(|| problem);
+    }
+
+    /// Makes the problem only where it is kept: the search for the nearest name is slow.
+    pub(super) fn problem_with(&mut self, problem: impl FnOnce() -> Problem) {
+        if self.problems.len() < self.most {
+            let place = self.place();
+            self.problems.push(DocumentError {
+                place,
+                problem: problem(),
+            });
+        }
+    }
+
+    pub(super) fn warning_with(&mut self, remark: impl FnOnce() -> Remark) {
+        if self.warnings.len() < MOST {
+            let place = self.place();
+            self.warnings.push(Warning {
+                place,
+                remark: remark(),
+            });
+        }
+    }
+
+    pub(super) fn place(&self) -> String {
+        let mut place = String::new();
+        for step in &self.path {
+            match step {
+                Step::Key(key) if place.is_empty() => place.push_str(key),
+                Step::Key(key) => {
+                    place.push('.');
+                    place.push_str(key);
+                }
+                Step::Index(index) => {
+                    let _ = write!(place, "[{index}]");
+                }
+            }
+        }
+        place
+    }
+}
+
+/// Whether Go's encoding/json takes `written` for the key `known`: it compares by Unicode's simple
+/// folding, under which U+017F is an s and U+212A a k.
+fn equal_folded(known: &str, written: &str) -> bool {
+    // Each character of a key is one byte, those two are two and three.
+    if written.len() < known.len() || written.len() > 3 * known.len() {
+        return false;
+    }
+    let fold = |character: char| match character {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    known.chars().map(fold).eq(written.chars().map(fold))
+}
