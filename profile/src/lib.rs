@@ -4,15 +4,22 @@
 //! No asynchronous code, no Kubernetes client and no BPF loader is in here; the hook, the
 //! operator and the command line all build on it.
 
+mod arch;
 pub mod decision;
+pub mod document;
 pub mod engine;
+pub mod errno;
 pub mod filter;
 pub mod identity;
+pub mod kernel;
+mod nearest;
 pub mod reference;
 pub mod root;
 pub mod rows;
 pub mod select;
 pub mod settings;
+pub mod syscalls;
 
+pub use document::{Context, Document, DocumentError, Warning, parse_filter};
 pub use engine::Engine;
 pub use filter::{Action, Arch, ArgCondition, Filter, Flag, Operator, Rule};

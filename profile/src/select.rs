@@ -129,22 +129,21 @@ pub fn select(
 
 /// The container's annotation, else the pod's.
 fn selected(identity: &Identity, annotations: &Annotations) -> Result<Selection, SelectionError> {
-    let key = match &identity.container {
-        Some(name) => Some(format!("{CONTAINER_ANNOTATION_PREFIX}{name}"))
-            .filter(|key| annotations.contains_key(key)),
-        None => {
-            let of_a_container = annotations
-                .keys()
-                .find(|key| key.starts_with(CONTAINER_ANNOTATION_PREFIX));
-            if let Some(annotation) = of_a_container {
-                return Err(SelectionError::Ambiguous {
-                    annotation: annotation.clone(),
-                });
-            }
-            None
-        }
-    };
-    let annotation = key.unwrap_or_else(|| POD_ANNOTATION.to_owned());
+    let of_a_container = |key: &&String| key.starts_with(CONTAINER_ANNOTATION_PREFIX);
+    let own = identity
+        .container
+        .as_ref()
+        .map(|name| format!("{CONTAINER_ANNOTATION_PREFIX}{name}"));
+    if own.is_none()
+        && let Some(annotation) = annotations.keys().find(of_a_container)
+    {
+        return Err(SelectionError::Ambiguous {
+            annotation: annotation.clone(),
+        });
+    }
+    let annotation = own
+        .filter(|key| annotations.contains_key(key))
+        .unwrap_or_else(|| POD_ANNOTATION.to_owned());
     match annotations.get(&annotation) {
         None => Ok(Selection::Nothing),
         Some(value) => match value.parse() {

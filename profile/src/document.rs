@@ -1,0 +1,278 @@
+//! Profile documents, in the OCI form and in the containers (Docker) form, and the filters that
+//! the engines make of them.
+//!
+//! The OCI form is `linux.seccomp` of the runtime specification. The containers form adds
+//! `archMap`, `includes` and `excludes`, a single `name`, and errno names; what it means depends
+//! on the container and the host. CRI-O and Podman read both through containers/common,
+//! containerd reads the OCI form only.
+
+mod condition;
+mod error;
+mod json;
+mod read;
+#[cfg(test)]
+mod tests;
+
+pub use error::{DocumentError, Problem, Remark, Warning};
+
+use crate::{Action, Arch, ArgCondition, Engine, Filter, Flag, Rule, errno, kernel::KernelVersion};
+use condition::Condition;
+use read::Form;
+
+/// A document that is valid by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    default_action: Action,
+    default_errno: Errno,
+    architectures: Vec<Arch>,
+    arch_map: Vec<ArchEntry>,
+    flags: Option<Vec<Flag>>,
+    listener_path: Option<String>,
+    listener_metadata: Option<String>,
+    syscalls: Vec<Entry>,
+    warnings: Vec<Warning>,
+}
+
+/// What an engine's reading of a document depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context<'a> {
+    /// Who reads.
+    pub engine: Engine,
+    /// The host's architecture; [`Arch::Native`] stands for [`Arch::HOST`].
+    pub native: Arch,
+    /// `process.capabilities.bounding` of the container; `None` where its configuration has no
+    /// `process.capabilities`, empty where that has no `bounding`.
+    pub bounding: Option<&'a [String]>,
+    /// The host's kernel. It decides nothing, since no engine here reads `minKernel`; see
+    /// [`Document::warnings_in`].
+    pub kernel: KernelVersion,
+}
+
+/// One entry of `archMap`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ArchEntry {
+    architecture: Arch,
+    sub_architectures: Vec<Arch>,
+}
+
+/// One entry of `syscalls`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    names: Vec<String>,
+    /// Whether the name was given by `name`.
+    single_name: bool,
+    action: Action,
+    errno: Errno,
+    args: Vec<ArgCondition>,
+    includes: Condition,
+    excludes: Condition,
+}
+
+/// An errno as a number, as text (a known name or decimal digits, in range), or both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Errno {
+    number: Option<u16>,
+    text: Option<String>,
+}
+
+impl Errno {
+    /// What containers/common makes of it: the text comes first.
+    fn resolve(&self, native: Arch, key: &'static str) -> Result<Option<u16>, DocumentError> {
+        let Some(text) = &self.text else {
+            return Ok(self.number);
+        };
+        let number = text.parse().ok().or_else(|| errno::number(text, native));
+        if number.is_none() {
+            let problem = Problem::ErrnoNumber(error::quoted(text));
+            return Err(DocumentError {
+                place: key.to_owned(),
+                problem,
+            });
+        }
+        Ok(number)
+    }
+}
+
+impl Document {
+    /// Reads a document of either form.
+    ///
+    /// # Errors
+    /// The first of [`Document::problems`].
+    pub fn parse(text: &[u8]) -> Result<Document, DocumentError> {
+        parse(text, Form::Profile)
+    }
+
+    /// Everything that is wrong with a document, in its order, at most 100 things. None is left
+    /// where [`Document::parse`] succeeds.
+    pub fn problems(text: &[u8]) -> Vec<DocumentError> {
+        match json::parse(text) {
+            Ok(root) => read::read(&root, Form::Profile).problems,
+            Err(error) => vec![error],
+        }
+    }
+
+    /// What is hardly meant, though it does not hinder the document's use: at most 100 things.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// Where an engine's reading differs from what the document's author may expect of it on this
+    /// host: entries that apply though their `minKernel` says otherwise.
+    pub fn warnings_in(&self, context: &Context<'_>) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        for (index, entry) in self.syscalls.iter().enumerate() {
+            if let Some((side, minimum)) =
+                condition::unmet_min_kernel(&entry.includes, &entry.excludes, context.kernel)
+                && condition::applies(&entry.includes, &entry.excludes, context)
+            {
+                warnings.push(Warning {
+                    place: format!("syscalls[{index}].{side}.minKernel"),
+                    remark: Remark::AppliesAgainstMinKernel {
+                        engine: context.engine,
+                        minimum,
+                        kernel: context.kernel,
+                    },
+                });
+            }
+        }
+        warnings
+    }
+
+    /// The filter that the engine makes of the document for one container.
+    ///
+    /// # Errors
+    /// [`Problem::NotRead`] where the document uses the containers form and the engine would take
+    /// another filter out of it; [`Problem::ErrnoNumber`] for a name on an architecture with
+    /// numbers of its own.
+    pub fn resolve(&self, context: &Context<'_>) -> Result<Filter, DocumentError> {
+        if context.engine == Engine::Containerd {
+            self.check_oci_form(context)?;
+        }
+        let native = context.native.concrete();
+        let mut architectures = self.architectures.clone();
+        if native.reads_arch_map()
+            && let Some(entry) = self
+                .arch_map
+                .iter()
+                .find(|entry| entry.architecture == native)
+        {
+            architectures.push(entry.architecture);
+            architectures.extend(&entry.sub_architectures);
+        }
+        let mut syscalls = Vec::with_capacity(self.syscalls.len());
+        for (index, entry) in self.syscalls.iter().enumerate() {
+            if condition::applies(&entry.includes, &entry.excludes, context) {
+                let errno_ret = entry.errno.resolve(native, "errno");
+                syscalls.push(Rule {
+                    names: entry.names.clone(),
+                    action: entry.action,
+                    errno_ret: errno_ret.map_err(|error| inside(index, error))?,
+                    args: entry.args.clone(),
+                });
+            }
+        }
+        Ok(Filter {
+            default_action: self.default_action,
+            default_errno_ret: self.default_errno.resolve(native, "defaultErrno")?,
+            architectures,
+            flags: self.flags.clone(),
+            listener_path: self.listener_path.clone(),
+            listener_metadata: self.listener_metadata.clone(),
+            syscalls,
+        })
+    }
+
+    /// Refuses what an engine that reads the OCI form only would pass over without a word, where
+    /// that makes another filter: such a document's conditions would be lost. An errno name
+    /// beside the same number is harmless, and so are empty lists and objects.
+    fn check_oci_form(&self, context: &Context<'_>) -> Result<(), DocumentError> {
+        let not_read = |key| {
+            let problem = Problem::NotRead {
+                engine: context.engine,
+                key,
+            };
+            DocumentError {
+                place: String::new(),
+                problem,
+            }
+        };
+        let is_lost = |errno: &Errno| match errno.resolve(context.native, "") {
+            Ok(number) => number != errno.number,
+            Err(_) => true,
+        };
+        if !self.arch_map.is_empty() {
+            return Err(not_read("archMap"));
+        }
+        if is_lost(&self.default_errno) {
+            return Err(not_read("defaultErrno"));
+        }
+        for (index, entry) in self.syscalls.iter().enumerate() {
+            let lost = [
+                ("name", entry.single_name),
+                ("errno", is_lost(&entry.errno)),
+                ("includes", !entry.includes.is_empty()),
+                ("excludes", !entry.excludes.is_empty()),
+            ];
+            if let Some((key, _)) = lost.iter().find(|(_, lost)| *lost) {
+                return Err(inside(index, not_read(key)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads `linux.seccomp` of a `config.json`, as an engine wrote it for a runtime: the OCI form,
+/// every other key ignored. Names that are not known here are left to the runtime, and entries
+/// without any name are no rules.
+///
+/// # Errors
+/// [`DocumentError`] where it is not JSON, where it has a value that runtimes don't know or that is
+/// out of range, and where runtimes would not all read the same (a key given twice or in another
+/// case).
+pub fn parse_filter(text: &[u8]) -> Result<Filter, DocumentError> {
+    let document = parse(text, Form::Config)?;
+    let rules = document
+        .syscalls
+        .into_iter()
+        .filter(|entry| !entry.names.is_empty());
+    Ok(Filter {
+        default_action: document.default_action,
+        default_errno_ret: document.default_errno.number,
+        architectures: document.architectures,
+        flags: document.flags,
+        listener_path: document.listener_path,
+        listener_metadata: document.listener_metadata,
+        syscalls: rules
+            .map(|entry| Rule {
+                names: entry.names,
+                action: entry.action,
+                errno_ret: entry.errno.number,
+                args: entry.args,
+            })
+            .collect(),
+    })
+}
+
+fn parse(text: &[u8], form: Form) -> Result<Document, DocumentError> {
+    let reading = read::read(&json::parse(text)?, form);
+    match reading.document {
+        Some(document) => Ok(document),
+        None => Err(reading
+            .problems
+            .into_iter()
+            .next()
+            .unwrap_or(DocumentError {
+                place: String::new(),
+                problem: Problem::Missing("defaultAction"),
+            })),
+    }
+}
+
+/// The same error one level up: in an entry of `syscalls`.
+fn inside(index: usize, error: DocumentError) -> DocumentError {
+    let separator = if error.place.is_empty() { "" } else { "." };
+    DocumentError {
+        place: format!("syscalls[{index}]{separator}{}", error.place),
+        problem: error.problem,
+    }
+}

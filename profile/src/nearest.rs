@@ -1,0 +1,56 @@
+//! The known name that a mistyped one probably meant.
+
+/// Longer names are not compared: nothing known is that long, and the search costs their length.
+const LONGEST: usize = 64;
+
+/// The candidate with the fewest edits from `name`, where few enough are needed; the first of
+/// equals. Case does not count.
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    if name.is_empty() || name.len() > LONGEST {
+        return None;
+    }
+    let name = name.to_ascii_lowercase();
+    // A third of the name may be wrong, so that "xy" does not suggest "brk".
+    let mut best = (name.chars().count().div_ceil(3).min(4) + 1, None);
+    for candidate in candidates {
+        if candidate.len().abs_diff(name.len()) >= best.0 {
+            continue;
+        }
+        let distance = strsim::osa_distance(&name, &candidate.to_ascii_lowercase());
+        if distance < best.0 {
+            best = (distance, Some(candidate));
+        }
+    }
+    best.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn the_nearest_candidate_is_found_and_a_far_one_is_not() {
+        let names = [
+            "read",
+            "openat",
+            "openat2",
+            "SCMP_ACT_ALLOW",
+            "SCMP_ACT_LOG",
+        ];
+        for (typed, meant) in [
+            ("raed", Some("read")),
+            ("opnat", Some("openat")),
+            ("openat22", Some("openat2")),
+            ("SCMP_ACT_ALOW", Some("SCMP_ACT_ALLOW")),
+            ("scmp_act_log", Some("SCMP_ACT_LOG")),
+            ("zzzz", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(typed, names), meant, "{typed}");
+        }
+        assert_eq!(nearest(&"r".repeat(65), names), None);
+    }
+}
