@@ -1,0 +1,3 @@
+module portcullis.dev/tests/cluster/forward
+
+go 1.26.0
