@@ -90,10 +90,19 @@ must_run() {
 	service_network=10.96.0.0/16
 }
 
+# The hierarchies of control groups: one with cgroup v2, many with v1.
+cgroup_roots() {
+	if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+		echo /sys/fs/cgroup
+	else
+		awk '$3 == "cgroup" { print $2 }' /proc/mounts
+	fi
+}
+
 # What a cluster leaves once its last process is gone: empty cgroups and its state folder.
 remove_remains() {
-	local root tries left=
-	for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
+	local root mounted tries left=
+	for root in $(cgroup_roots); do
 		[ -d "$root/$cgroup_parent/$name" ] || continue
 		# The kernel lets go of a killed container's cgroup a moment after its last process.
 		for tries in {1..50}; do
@@ -107,7 +116,7 @@ remove_remains() {
 	if [ -d "$state" ]; then
 		# Only where this runs inside the cluster is there anything mounted.
 		awk -v under="$state/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | tac |
-			while read -r tries; do umount -l "$tries" 2>/dev/null || true; done
+			while read -r mounted; do umount -l "$mounted" 2>/dev/null || true; done
 		rm -rf --one-file-system "$state" || left="$left $state"
 		rmdir "$base" 2>/dev/null || true
 	fi
