@@ -101,11 +101,11 @@ cgroup_roots() {
 
 # What a cluster leaves once its last process is gone: empty cgroups and its state folder.
 remove_remains() {
-	local root mounted tries left=
+	local root mounted _ left=
 	for root in $(cgroup_roots); do
 		[ -d "$root/$cgroup_parent/$name" ] || continue
 		# The kernel lets go of a killed container's cgroup a moment after its last process.
-		for tries in {1..50}; do
+		for _ in {1..50}; do
 			find "$root/$cgroup_parent/$name" -depth -type d -exec rmdir {} + 2>/dev/null || true
 			[ -d "$root/$cgroup_parent/$name" ] || break
 			sleep 0.1

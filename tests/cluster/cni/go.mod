@@ -1,3 +1,4 @@
+// The network plugins of the test cluster: versions, pinned.
 module portcullis.dev/tests/cluster/cni
 
 go 1.26.0

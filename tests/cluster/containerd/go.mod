@@ -1,3 +1,4 @@
+// The container engine of the test cluster, its shim and its client: versions, pinned.
 module portcullis.dev/tests/cluster/containerd
 
 go 1.26.6

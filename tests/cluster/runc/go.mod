@@ -1,3 +1,4 @@
+// The container runtime of the test cluster: version, pinned.
 module portcullis.dev/tests/cluster/runc
 
 go 1.26.0
