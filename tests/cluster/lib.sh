@@ -1,6 +1,7 @@
 # What the commands of the test cluster share: messages, where things are, and what is running. Sourced by them.
 # shellcheck shell=bash
 
+shopt -s inherit_errexit
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 base=${PORTCULLIS_CLUSTER_STATE:-/var/lib/portcullis-cluster}
 cache=${PORTCULLIS_CLUSTER_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/portcullis/cluster}

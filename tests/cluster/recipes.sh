@@ -44,7 +44,7 @@ build_images() {
 	mkdir -p "$root"/{bin,etc,tmp,root}
 	chmod 1777 "$root/tmp"
 	install -m 0755 "$(command -v busybox)" "$root/bin/busybox"
-	"$root/bin/busybox" true || die "$(command -v busybox) does not run"
+	[ "$("$root/bin/busybox" echo fine)" = fine ] || die "$(command -v busybox) does not work"
 	for applet in $("$root/bin/busybox" --list); do
 		[ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
 	done
