@@ -5,12 +5,19 @@
 //! operator and the command line all build on it.
 
 mod arch;
+pub mod decision;
 pub mod document;
 pub mod engine;
 pub mod errno;
 pub mod filter;
+pub mod identity;
 pub mod kernel;
 mod nearest;
+pub mod reference;
+pub mod root;
+pub mod rows;
+pub mod select;
+pub mod settings;
 pub mod syscalls;
 
 pub use document::{Context, Document, DocumentError, Warning, parse_filter};

@@ -1,0 +1,130 @@
+//! The record of one decision at the gate: what the hook sends to `gate.sock` and the agent reads.
+//!
+//! Versioned JSON, one datagram each. Values come from pod authors: control characters are
+//! escaped and each value is cut at [`MAX_VALUE`] bytes, so a record is bounded.
+
+use crate::Engine;
+use serde::{Deserialize, Serialize};
+
+/// The version of the record that this library writes.
+pub const VERSION: u32 = 1;
+/// The longest value, in bytes.
+pub const MAX_VALUE: usize = 256;
+
+/// What became of the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It starts as it is.
+    Accepted,
+    /// A filter was set.
+    Applied,
+    /// It does not start.
+    Refused,
+    /// It starts although it should not (`mode = "warn"`).
+    Warned,
+}
+
+/// One decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Seconds since 1970-01-01 UTC.
+    pub time: u64,
+    /// `verify`, `inject` or `runtime`.
+    pub verb: String,
+    /// What became of the container.
+    pub outcome: Outcome,
+    /// The exit code that goes with it; 0 where it starts.
+    pub code: u8,
+    /// A word for the reason, of a fixed set.
+    pub reason: String,
+    /// Whose annotations were believed.
+    pub engine: Engine,
+    /// The pod's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The pod's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The pod's UID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// The container's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The container's ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The annotation that selected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotation: Option<String>,
+    /// What it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The reason in words.
+    pub message: String,
+}
+
+impl Decision {
+    /// The same record with every value made safe by [`plain`].
+    #[must_use]
+    pub fn bounded(mut self) -> Decision {
+        for value in [
+            &mut self.namespace,
+            &mut self.pod,
+            &mut self.uid,
+            &mut self.container,
+            &mut self.id,
+            &mut self.annotation,
+            &mut self.reference,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            *value = plain(value);
+        }
+        self.message = plain(&self.message);
+        self
+    }
+}
+
+/// A text with its control characters escaped, cut at [`MAX_VALUE`] bytes (with `…`).
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(MAX_VALUE));
+    for char in text.chars() {
+        let escaped: String = if is_unprintable(char) {
+            char.escape_default().collect()
+        } else {
+            char.to_string()
+        };
+        if out.len() + escaped.len() > MAX_VALUE - '…'.len_utf8() {
+            out.push('…');
+            break;
+        }
+        out.push_str(&escaped);
+    }
+    out
+}
+
+/// Control characters, and those that turn or break a line on a terminal.
+fn is_unprintable(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}')
+        || ('\u{202a}'..='\u{202e}').contains(&char)
+        || ('\u{2066}'..='\u{2069}').contains(&char)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_escaped_and_cut() {
+        assert_eq!(plain("a\nb\u{1b}[1m"), "a\\nb\\u{1b}[1m");
+        assert_eq!(plain("\u{202e}x"), "\\u{202e}x");
+        let long = plain(&"é".repeat(1000));
+        assert!(long.len() <= MAX_VALUE && long.ends_with('…'));
+    }
+}

@@ -1,0 +1,166 @@
+//! References to profiles, as annotations and fields write them.
+//!
+//! The grammar is that of the kubelet's legacy annotations (`localhost/<path>`,
+//! `runtime/default`, `docker/default`, `unconfined`); what a path may look like is stricter: only
+//! plain names, so that nothing outside the seccomp root can be meant.
+
+use std::{fmt, str::FromStr};
+
+/// The longest path below the seccomp root that is looked at, in bytes (`PATH_MAX`).
+pub const MAX_PATH: usize = 4095;
+/// The longest name of one folder or file, in bytes (`NAME_MAX`).
+pub const MAX_NAME: usize = 255;
+
+/// What a container asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// No filter of its own; never takes one away.
+    Unconfined,
+    /// The engine's default profile (`runtime/default`, `docker/default`).
+    RuntimeDefault,
+    /// A file below the seccomp root.
+    Localhost(ProfilePath),
+}
+
+/// A relative path of plain names below the seccomp root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfilePath(String);
+
+impl ProfilePath {
+    /// The path with `/` between its names.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProfilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is not a reference.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ReferenceError {
+    #[error("is empty; write localhost/<file>, runtime/default or unconfined")]
+    Empty,
+    #[error("is of no known kind; write localhost/<file>, runtime/default or unconfined")]
+    UnknownKind,
+    #[error("has a control character")]
+    ControlCharacter,
+    #[error("names no file below the seccomp root")]
+    NoPath,
+    #[error("has an absolute path; it must be relative to the seccomp root")]
+    Absolute,
+    #[error("leaves the seccomp root with \"..\"")]
+    Parent,
+    #[error("has an empty or \".\" part in its path")]
+    EmptyPart,
+    #[error("is longer than {MAX_PATH} bytes, or a part of it than {MAX_NAME}")]
+    TooLong,
+}
+
+impl FromStr for ProfilePath {
+    type Err = ReferenceError;
+
+    fn from_str(path: &str) -> Result<ProfilePath, ReferenceError> {
+        if path.chars().any(char::is_control) {
+            return Err(ReferenceError::ControlCharacter);
+        }
+        if path.is_empty() {
+            return Err(ReferenceError::NoPath);
+        }
+        if path.starts_with('/') {
+            return Err(ReferenceError::Absolute);
+        }
+        if path.len() > MAX_PATH {
+            return Err(ReferenceError::TooLong);
+        }
+        for part in path.split('/') {
+            match part {
+                ".." => return Err(ReferenceError::Parent),
+                "" | "." => return Err(ReferenceError::EmptyPart),
+                _ if part.len() > MAX_NAME => return Err(ReferenceError::TooLong),
+                _ => {}
+            }
+        }
+        Ok(ProfilePath(path.to_owned()))
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Reference, ReferenceError> {
+        match text {
+            "" => Err(ReferenceError::Empty),
+            "unconfined" => Ok(Reference::Unconfined),
+            "runtime/default" | "docker/default" => Ok(Reference::RuntimeDefault),
+            _ => match text.strip_prefix("localhost/") {
+                Some(path) => path.parse().map(Reference::Localhost),
+                None => Err(ReferenceError::UnknownKind),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reference::Unconfined => f.write_str("unconfined"),
+            Reference::RuntimeDefault => f.write_str("runtime/default"),
+            Reference::Localhost(path) => write!(f, "localhost/{path}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts(text: &str) -> Reference {
+        text.parse().unwrap()
+    }
+
+    fn rejects(text: &str, why: &ReferenceError) {
+        assert_eq!(&text.parse::<Reference>().unwrap_err(), why, "{text:?}");
+    }
+
+    #[test]
+    fn the_known_kinds_are_accepted() {
+        assert_eq!(accepts("unconfined"), Reference::Unconfined);
+        assert_eq!(accepts("runtime/default"), Reference::RuntimeDefault);
+        assert_eq!(accepts("docker/default"), Reference::RuntimeDefault);
+        assert_eq!(
+            accepts("localhost/operator/web.json").to_string(),
+            "localhost/operator/web.json"
+        );
+        accepts("localhost/..hidden");
+    }
+
+    #[test]
+    fn nothing_that_could_leave_the_root_is_accepted() {
+        rejects("", &ReferenceError::Empty);
+        rejects("Unconfined", &ReferenceError::UnknownKind);
+        rejects("localhost", &ReferenceError::UnknownKind);
+        rejects("localhost/", &ReferenceError::NoPath);
+        rejects("localhost//etc/passwd", &ReferenceError::Absolute);
+        rejects("localhost/../x", &ReferenceError::Parent);
+        rejects("localhost/a/../x", &ReferenceError::Parent);
+        rejects("localhost/a/..", &ReferenceError::Parent);
+        rejects("localhost/./x", &ReferenceError::EmptyPart);
+        rejects("localhost/a//x", &ReferenceError::EmptyPart);
+        rejects("localhost/a/", &ReferenceError::EmptyPart);
+        rejects("localhost/a\nb", &ReferenceError::ControlCharacter);
+        rejects("localhost/a\0", &ReferenceError::ControlCharacter);
+        rejects(
+            &format!("localhost/{}", "x".repeat(256)),
+            &ReferenceError::TooLong,
+        );
+        rejects(
+            &format!("localhost/{}", "x/".repeat(3000)),
+            &ReferenceError::TooLong,
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! Reading from the seccomp root: confined by the kernel, regular files only, never blocking,
+//! size-limited, in one read.
+
+use crate::reference::ProfilePath;
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
+    sys::stat::Mode,
+};
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+/// Why a profile can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No such file.
+    #[error("no such file below {}", root.display())]
+    Missing {
+        /// The seccomp root.
+        root: PathBuf,
+    },
+    /// A link on the way, or as the file itself.
+    #[error("a link is on the way; below {} no link is followed", root.display())]
+    Link {
+        /// The seccomp root.
+        root: PathBuf,
+    },
+    /// A folder, FIFO, socket or device.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// Larger than the limit.
+    #[error("is larger than {limit} bytes (max_profile_bytes)")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The kernel does not confine paths.
+    #[error("the kernel has no openat2 (Linux 5.6 or later is needed)")]
+    NoOpenat2,
+    /// The root itself can't be opened.
+    #[error("{}: {source}", root.display())]
+    Root {
+        /// The seccomp root.
+        root: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Anything else.
+    #[error("{source}")]
+    Io {
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A seccomp root, opened. The root itself may be a link; below it none is followed.
+#[derive(Debug)]
+pub struct SeccompRoot {
+    path: PathBuf,
+    folder: OwnedFd,
+}
+
+impl SeccompRoot {
+    /// Opens a root.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`] where it is not there, else [`ReadError::Root`].
+    pub fn open(path: &Path) -> Result<SeccompRoot, ReadError> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match open(path, flags, Mode::empty()) {
+            Ok(folder) => Ok(SeccompRoot {
+                path: path.to_owned(),
+                folder,
+            }),
+            Err(Errno::ENOENT) => Err(ReadError::Missing {
+                root: path.to_owned(),
+            }),
+            Err(error) => Err(ReadError::Root {
+                root: path.to_owned(),
+                source: error.into(),
+            }),
+        }
+    }
+
+    /// Reads one file whole.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; nothing is read of a file that is refused.
+    pub fn read(&self, file: &ProfilePath, limit: u64) -> Result<Vec<u8>, ReadError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let how = OpenHow::new().flags(flags).resolve(
+            ResolveFlag::RESOLVE_BENEATH
+                | ResolveFlag::RESOLVE_NO_SYMLINKS
+                | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+        );
+        let descriptor =
+            openat2(&self.folder, file.as_str(), how).map_err(|error| match error {
+                Errno::ENOENT | Errno::ENOTDIR => ReadError::Missing {
+                    root: self.path.clone(),
+                },
+                Errno::ELOOP | Errno::EXDEV => ReadError::Link {
+                    root: self.path.clone(),
+                },
+                Errno::ENOSYS => ReadError::NoOpenat2,
+                Errno::ENXIO => ReadError::NotRegular,
+                other => ReadError::Io {
+                    source: other.into(),
+                },
+            })?;
+        read_regular(&File::from(descriptor), limit)
+    }
+}
+
+/// Reads a file that settings name, such as `runtime_default`: links are followed, since the
+/// node's owner chose the path; the other limits hold.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let descriptor = open(path, flags, Mode::empty()).map_err(|error| ReadError::Root {
+        root: path.to_owned(),
+        source: error.into(),
+    })?;
+    read_regular(&File::from(descriptor), limit)
+}
+
+fn read_regular(file: &File, limit: u64) -> Result<Vec<u8>, ReadError> {
+    let io = |source| ReadError::Io { source };
+    let data = file.metadata().map_err(io)?;
+    if !data.is_file() {
+        return Err(ReadError::NotRegular);
+    }
+    if data.len() > limit {
+        return Err(ReadError::TooLarge { limit });
+    }
+    let mut text = Vec::with_capacity(usize::try_from(data.len()).unwrap_or(0) + 1);
+    file.take(limit + 1).read_to_end(&mut text).map_err(io)?;
+    if text.len() as u64 > limit {
+        return Err(ReadError::TooLarge { limit });
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::symlink};
+
+    fn read(root: &Path, file: &str) -> Result<Vec<u8>, ReadError> {
+        SeccompRoot::open(root)?.read(&file.parse().unwrap(), 10)
+    }
+
+    #[test]
+    fn a_regular_file_is_read_whole_also_below_a_linked_root() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("operator")).unwrap();
+        fs::write(folder.path().join("operator/a.json"), "0123456789").unwrap();
+        assert_eq!(
+            read(folder.path(), "operator/a.json").unwrap(),
+            b"0123456789"
+        );
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = elsewhere.path().join("root");
+        symlink(folder.path(), &link).unwrap();
+        assert_eq!(read(&link, "operator/a.json").unwrap(), b"0123456789");
+    }
+
+    #[test]
+    fn links_folders_fifos_and_large_files_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("big"), "0123456789x").unwrap();
+        fs::write(at("real"), "x").unwrap();
+        symlink("real", at("link")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        fs::write(at("folder/file"), "x").unwrap();
+        symlink("folder", at("linked")).unwrap();
+        nix::unistd::mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
+        assert!(matches!(
+            read(folder.path(), "big"),
+            Err(ReadError::TooLarge { limit: 10 })
+        ));
+        assert!(matches!(
+            read(folder.path(), "link"),
+            Err(ReadError::Link { .. })
+        ));
+        assert!(matches!(
+            read(folder.path(), "linked/file"),
+            Err(ReadError::Link { .. })
+        ));
+        assert!(matches!(
+            read(folder.path(), "folder"),
+            Err(ReadError::NotRegular)
+        ));
+        assert!(matches!(
+            read(folder.path(), "fifo"),
+            Err(ReadError::NotRegular)
+        ));
+        assert!(matches!(
+            read(folder.path(), "none"),
+            Err(ReadError::Missing { .. })
+        ));
+        assert!(matches!(
+            read(folder.path(), "real/x"),
+            Err(ReadError::Missing { .. })
+        ));
+    }
+}

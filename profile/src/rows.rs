@@ -1,0 +1,230 @@
+//! What follows from the filter that a container has and the one that it selects: the table of
+//! DESIGN.md's "Rules of selection" as two pure functions, for every way of applying and for
+//! verifying alike.
+
+use crate::settings::{ReplaceDefault, Require};
+
+/// The filter in `config.json` before us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// None.
+    None,
+    /// One that is equal to the selected one.
+    Selected,
+    /// The engine's default, known as such, and not equal to the selected one.
+    EngineDefault {
+        /// Whether the selected one allows nothing that this default denies.
+        selected_is_stricter: bool,
+    },
+    /// Any other.
+    Other,
+}
+
+/// What the annotation asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// There is no annotation.
+    Nothing,
+    /// `unconfined`.
+    Unconfined,
+    /// `runtime/default` or `docker/default`.
+    RuntimeDefault,
+    /// A profile.
+    Profile,
+}
+
+/// What applying does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Apply {
+    /// Leaves the container as it is.
+    Leave,
+    /// Keeps the filter although the annotation asks for less; said in the log.
+    Keep,
+    /// Sets the selected profile.
+    Set,
+    /// Sets the engine's default profile.
+    SetDefault,
+    /// Refuses: another filter is there.
+    Conflict,
+    /// Refuses: the selected profile allows something that the engine's default denies.
+    LooserThanDefault,
+    /// Refuses: the engine's default is there and settings never replace it.
+    DefaultNeverReplaced,
+}
+
+/// What verifying does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Accepts.
+    Accept,
+    /// Accepts a filter that the annotation did not ask for; said in the log.
+    Keep,
+    /// Refuses: the selected filter is not there.
+    Missing,
+    /// Refuses: another filter is there.
+    Conflict,
+    /// Refuses: settings require a filter and there is none.
+    Required,
+}
+
+/// The "apply" column.
+pub fn apply(present: Present, wanted: Wanted, replace: ReplaceDefault) -> Apply {
+    match (wanted, present) {
+        (Wanted::Nothing, _) | (Wanted::Unconfined, Present::None) | (_, Present::Selected) => {
+            Apply::Leave
+        }
+        (Wanted::RuntimeDefault, Present::None) => Apply::SetDefault,
+        (Wanted::Unconfined | Wanted::RuntimeDefault, _) => Apply::Keep,
+        (Wanted::Profile, Present::None) => Apply::Set,
+        (Wanted::Profile, Present::Other) => Apply::Conflict,
+        (
+            Wanted::Profile,
+            Present::EngineDefault {
+                selected_is_stricter,
+            },
+        ) => match replace {
+            ReplaceDefault::Any => Apply::Set,
+            ReplaceDefault::Never => Apply::DefaultNeverReplaced,
+            ReplaceDefault::Stricter if selected_is_stricter => Apply::Set,
+            ReplaceDefault::Stricter => Apply::LooserThanDefault,
+        },
+    }
+}
+
+/// The "verify" column.
+pub fn verify(present: Present, wanted: Wanted, require: Require) -> Verify {
+    match (wanted, present) {
+        (Wanted::Profile | Wanted::RuntimeDefault, Present::None) => Verify::Missing,
+        (Wanted::Profile, Present::Selected) => Verify::Accept,
+        (Wanted::Profile, _) => Verify::Conflict,
+        (Wanted::Nothing | Wanted::Unconfined, Present::None) => match require {
+            Require::None => Verify::Accept,
+            Require::AnyFilter => Verify::Required,
+        },
+        (Wanted::RuntimeDefault | Wanted::Unconfined, _) => Verify::Keep,
+        (Wanted::Nothing, _) => Verify::Accept,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Present::{EngineDefault, Other, Selected};
+
+    const STRICTER: Present = EngineDefault {
+        selected_is_stricter: true,
+    };
+    const LOOSER: Present = EngineDefault {
+        selected_is_stricter: false,
+    };
+
+    #[test]
+    fn every_row_of_the_table_applies_as_designed() {
+        let stricter = ReplaceDefault::Stricter;
+        let rows = [
+            (Present::None, Wanted::Profile, stricter, Apply::Set),
+            (STRICTER, Wanted::Profile, stricter, Apply::Set),
+            (LOOSER, Wanted::Profile, stricter, Apply::LooserThanDefault),
+            (LOOSER, Wanted::Profile, ReplaceDefault::Any, Apply::Set),
+            (
+                STRICTER,
+                Wanted::Profile,
+                ReplaceDefault::Never,
+                Apply::DefaultNeverReplaced,
+            ),
+            (
+                Selected,
+                Wanted::Profile,
+                ReplaceDefault::Never,
+                Apply::Leave,
+            ),
+            (Other, Wanted::Profile, ReplaceDefault::Any, Apply::Conflict),
+            (
+                Present::None,
+                Wanted::RuntimeDefault,
+                stricter,
+                Apply::SetDefault,
+            ),
+            (
+                LOOSER,
+                Wanted::RuntimeDefault,
+                ReplaceDefault::Any,
+                Apply::Keep,
+            ),
+            (
+                Other,
+                Wanted::RuntimeDefault,
+                ReplaceDefault::Any,
+                Apply::Keep,
+            ),
+            (Other, Wanted::Unconfined, ReplaceDefault::Any, Apply::Keep),
+            (LOOSER, Wanted::Unconfined, ReplaceDefault::Any, Apply::Keep),
+            (Present::None, Wanted::Unconfined, stricter, Apply::Leave),
+            (Present::None, Wanted::Nothing, stricter, Apply::Leave),
+            (Other, Wanted::Nothing, ReplaceDefault::Any, Apply::Leave),
+            (LOOSER, Wanted::Nothing, ReplaceDefault::Any, Apply::Leave),
+        ];
+        for (present, wanted, replace, outcome) in rows {
+            assert_eq!(
+                apply(present, wanted, replace),
+                outcome,
+                "{present:?} {wanted:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_table_verifies_as_designed() {
+        let rows = [
+            (
+                Present::None,
+                Wanted::Profile,
+                Require::None,
+                Verify::Missing,
+            ),
+            (Selected, Wanted::Profile, Require::None, Verify::Accept),
+            (STRICTER, Wanted::Profile, Require::None, Verify::Conflict),
+            (Other, Wanted::Profile, Require::None, Verify::Conflict),
+            (
+                Present::None,
+                Wanted::RuntimeDefault,
+                Require::None,
+                Verify::Missing,
+            ),
+            (Other, Wanted::RuntimeDefault, Require::None, Verify::Keep),
+            (Other, Wanted::Unconfined, Require::AnyFilter, Verify::Keep),
+            (
+                Present::None,
+                Wanted::Unconfined,
+                Require::None,
+                Verify::Accept,
+            ),
+            (
+                Present::None,
+                Wanted::Unconfined,
+                Require::AnyFilter,
+                Verify::Required,
+            ),
+            (
+                Present::None,
+                Wanted::Nothing,
+                Require::None,
+                Verify::Accept,
+            ),
+            (
+                Present::None,
+                Wanted::Nothing,
+                Require::AnyFilter,
+                Verify::Required,
+            ),
+            (Other, Wanted::Nothing, Require::AnyFilter, Verify::Accept),
+        ];
+        for (present, wanted, require, outcome) in rows {
+            assert_eq!(
+                verify(present, wanted, require),
+                outcome,
+                "{present:?} {wanted:?}"
+            );
+        }
+    }
+}

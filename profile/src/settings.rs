@@ -1,0 +1,347 @@
+//! The settings of the node parts, `/etc/portcullis/hook.toml`: one typed structure for the hook,
+//! the runtime wrapper, the recorder and the agent.
+//!
+//! Every key has a default, so a missing file is the default settings. An unknown key or a wrong
+//! value is an error that names it and its line. The file that ships (`crio.d/hook.toml`)
+//! documents every key.
+
+use crate::{Action, Engine};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Where the settings are read from unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/portcullis/hook.toml";
+
+/// The longest wait for a missing profile, in milliseconds; a hook's `timeout` must be more than
+/// twice the wait.
+pub const MAX_WAIT_MS: u64 = 5_000;
+
+/// The largest settings file that is read, in bytes.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// What happens to a container that would be refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// It is refused.
+    #[default]
+    Enforce,
+    /// It starts, and a warning says why it should not have.
+    Warn,
+}
+
+/// Whether a container may run without any filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Require {
+    /// It may.
+    #[default]
+    None,
+    /// It needs one, whichever.
+    AnyFilter,
+}
+
+/// When a selected profile may replace the engine's default filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReplaceDefault {
+    /// Where it allows nothing that the default denies.
+    #[default]
+    Stricter,
+    /// Always.
+    Any,
+    /// Never.
+    Never,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// Refusals only.
+    Error,
+    /// Warnings too.
+    Warn,
+    /// Also what was decided of containers that select something.
+    #[default]
+    Info,
+    /// Every container.
+    Debug,
+}
+
+/// The settings.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Whose annotations are believed; `--engine` goes before it.
+    pub engine: Engine,
+    /// The folder below which profiles are.
+    pub seccomp_root: PathBuf,
+    /// Enforce or warn.
+    pub mode: Mode,
+    /// How long a missing profile is waited for, in milliseconds, at most [`MAX_WAIT_MS`].
+    pub wait_ms: u64,
+    /// Whether containers need a filter.
+    pub require: Require,
+    /// When the engine's default filter is replaced.
+    pub replace_default: ReplaceDefault,
+    /// The engine's default profile; `None`: the engine's own file.
+    pub runtime_default: Option<PathBuf>,
+    /// Namespaces whose containers are accepted as they are.
+    pub exempt_namespaces: Vec<String>,
+    /// How much is logged.
+    pub log_level: LogLevel,
+    /// The largest profile that is read, in bytes.
+    pub max_profile_bytes: u64,
+    /// `run.oci.*` annotations that may stand on a container with a filter of ours.
+    pub allow_runtime_annotations: Vec<String>,
+    /// Where decisions are sent, if somebody listens.
+    pub gate_socket: PathBuf,
+    /// The real runtimes behind the wrapper: its own file name (or `default`) to a path.
+    pub runtimes: BTreeMap<String, PathBuf>,
+    /// The recorder's settings.
+    pub record: Record,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            engine: Engine::CriO,
+            seccomp_root: PathBuf::from("/var/lib/kubelet/seccomp"),
+            mode: Mode::Enforce,
+            wait_ms: 500,
+            require: Require::None,
+            replace_default: ReplaceDefault::Stricter,
+            runtime_default: None,
+            exempt_namespaces: vec!["kube-system".to_owned()],
+            log_level: LogLevel::Info,
+            max_profile_bytes: 1024 * 1024,
+            allow_runtime_annotations: Vec::new(),
+            gate_socket: PathBuf::from("/run/portcullis/gate.sock"),
+            runtimes: BTreeMap::new(),
+            record: Record::default(),
+        }
+    }
+}
+
+/// `[record]`: who may record, where to and how much. All of it is the node owner's choice.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Record {
+    /// Namespaces whose pods may be recorded; none by default.
+    pub namespaces: Vec<String>,
+    /// Folders below which recordings may be written.
+    pub folders: Vec<PathBuf>,
+    /// The default action of recorded profiles.
+    #[serde(deserialize_with = "action")]
+    pub default_action: Action,
+    /// How many recordings may run at once.
+    pub max_active: u32,
+    /// How much the recordings folder may hold, in bytes.
+    pub max_bytes: u64,
+    /// How long one recording may run, in seconds.
+    pub max_seconds: u64,
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record {
+            namespaces: Vec::new(),
+            folders: vec![PathBuf::from("/var/lib/portcullis/recordings")],
+            default_action: Action::Errno,
+            max_active: 128,
+            max_bytes: 64 * 1024 * 1024,
+            max_seconds: 24 * 60 * 60,
+        }
+    }
+}
+
+fn action<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Action, D::Error> {
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(serde::de::Error::custom)
+}
+
+/// Why settings can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file can't be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is larger than settings can be.
+    #[error("{}: larger than {MAX_BYTES} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file's text is not settings.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong, in one line.
+        reason: String,
+    },
+}
+
+impl Settings {
+    /// Reads settings; a file that is not there gives the defaults.
+    ///
+    /// # Errors
+    /// The file can't be read, is not UTF-8 TOML, has an unknown key or a wrong value.
+    pub fn load(path: &Path) -> Result<Settings, SettingsError> {
+        let read = |source| SettingsError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        match fs::metadata(path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(Settings::default());
+            }
+            Err(source) => return Err(read(source)),
+            Ok(data) if !data.is_file() => {
+                return Err(read(io::Error::other("not a regular file")));
+            }
+            Ok(data) if data.len() > MAX_BYTES => {
+                return Err(SettingsError::TooLarge {
+                    path: path.to_owned(),
+                });
+            }
+            Ok(_) => {}
+        }
+        Settings::parse(path, &fs::read_to_string(path).map_err(read)?)
+    }
+
+    /// Parses settings; `path` is for messages only.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Settings, SettingsError> {
+        let invalid = |line, reason| SettingsError::Invalid {
+            path: path.to_owned(),
+            line,
+            reason,
+        };
+        let settings: Settings = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line_of(text, span.start));
+            invalid(line, error.message().replace(['\n', '\r'], " "))
+        })?;
+        match settings.first_mistake() {
+            None => Ok(settings),
+            Some((key, reason)) => Err(invalid(line_of_key(text, key), format!("{key} {reason}"))),
+        }
+    }
+
+    /// What types alone do not rule out.
+    fn first_mistake(&self) -> Option<(&'static str, String)> {
+        let absolute = [
+            ("seccomp_root", Some(&self.seccomp_root)),
+            ("runtime_default", self.runtime_default.as_ref()),
+            ("gate_socket", Some(&self.gate_socket)),
+        ];
+        for (key, path) in absolute {
+            if path.is_some_and(|path| !path.is_absolute()) {
+                return Some((key, "must be an absolute path".to_owned()));
+            }
+        }
+        if self.runtimes.values().any(|path| !path.is_absolute()) {
+            return Some(("runtimes", "must hold absolute paths".to_owned()));
+        }
+        if self.record.folders.iter().any(|path| !path.is_absolute()) {
+            return Some(("folders", "must hold absolute paths".to_owned()));
+        }
+        if self.wait_ms > MAX_WAIT_MS {
+            return Some(("wait_ms", format!("must be at most {MAX_WAIT_MS}")));
+        }
+        if self.max_profile_bytes == 0 {
+            return Some(("max_profile_bytes", "must be more than 0".to_owned()));
+        }
+        None
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes()
+        .take(offset)
+        .filter(|byte| *byte == b'\n')
+        .count()
+        + 1
+}
+
+fn line_of_key(text: &str, key: &str) -> usize {
+    text.lines()
+        .position(|line| line.trim_start_matches(['[', ' ']).starts_with(key))
+        .unwrap_or(0)
+        + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, SettingsError> {
+        Settings::parse(Path::new("hook.toml"), text)
+    }
+
+    fn rejects(text: &str, part: &str) {
+        let message = parse(text).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+
+    #[test]
+    fn an_empty_or_missing_file_is_the_defaults() {
+        assert_eq!(parse("").unwrap(), Settings::default());
+        assert_eq!(
+            Settings::load(Path::new("/nonexistent/x")).unwrap(),
+            Settings::default()
+        );
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let settings = parse(
+            "engine = 'podman'\nseccomp_root = '/s'\nmode = 'warn'\nwait_ms = 7\n\
+             require = 'any-filter'\nreplace_default = 'never'\nruntime_default = '/d'\n\
+             exempt_namespaces = []\nlog_level = 'debug'\nmax_profile_bytes = 9\n\
+             allow_runtime_annotations = ['run.oci.handler']\ngate_socket = '/g'\n\
+             [runtimes]\ndefault = '/usr/bin/crun'\n[record]\nnamespaces = ['a']\n\
+             folders = ['/f']\ndefault_action = 'SCMP_ACT_LOG'\nmax_active = 1\nmax_bytes = 2\n\
+             max_seconds = 3\n",
+        )
+        .unwrap();
+        assert_eq!(settings.engine, Engine::Podman);
+        assert_eq!(settings.mode, Mode::Warn);
+        assert_eq!(settings.require, Require::AnyFilter);
+        assert_eq!(settings.replace_default, ReplaceDefault::Never);
+        assert_eq!(settings.runtimes["default"], Path::new("/usr/bin/crun"));
+        assert_eq!(settings.record.default_action, Action::Log);
+        assert_eq!(settings.record.max_seconds, 3);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_line() {
+        rejects("\nmod = 'warn'\n", "line 2: unknown field `mod`");
+        rejects("mode = 'maybe'", "line 1: unknown variant `maybe`");
+        rejects("\n\nwait_ms = -1", "line 3");
+        rejects("wait_ms = 60000", "line 1: wait_ms must be at most 5000");
+        rejects("seccomp_root = 'x'", "must be an absolute path");
+        rejects(
+            "[record]\ndefault_action = 'ALLOW'",
+            "line 2: unknown action \"ALLOW\"",
+        );
+        rejects("a = [", "line 1");
+        rejects("[runtimes]\ncrun = 'crun'", "absolute");
+    }
+}
