@@ -1,0 +1,25 @@
+//! `portcullis-hook completions`: completions for a shell.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use std::{io, process::ExitCode};
+
+/// Arguments of `completions`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// For which shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Prints them.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let mut command = super::Arguments::command();
+    clap_complete::generate(
+        arguments.shell,
+        &mut command,
+        "portcullis-hook",
+        &mut io::stdout(),
+    );
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,247 @@
+//! A container's `config.json`: what the gate reads of it, and the exchange of `linux.seccomp`
+//! within its text.
+//!
+//! Typed round trips lose unknown fields and order, so the one object is exchanged in the text;
+//! every other byte stays as it is.
+
+use portcullis_profile::identity::Annotations;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+/// The largest `config.json` or state that is read, in bytes.
+pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Why a `config.json` or a state can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It can't be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is larger than [`MAX_BYTES`].
+    #[error("{what} is larger than {MAX_BYTES} bytes")]
+    TooLarge {
+        /// What was read.
+        what: &'static str,
+    },
+    /// It is not what the runtime specification says.
+    #[error("{what}: {source}")]
+    Invalid {
+        /// What was read.
+        what: &'static str,
+        /// What the parser said, with line and column.
+        source: serde_json::Error,
+    },
+}
+
+/// What the gate reads of a `config.json`.
+#[derive(Debug)]
+pub struct Config<'a> {
+    text: &'a str,
+    view: View<'a>,
+    linux: Option<Linux<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct View<'a> {
+    #[serde(default)]
+    annotations: Option<Annotations>,
+    #[serde(default)]
+    process: Option<Process>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    linux: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Process {
+    #[serde(default)]
+    capabilities: Option<Capabilities>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Capabilities {
+    #[serde(default)]
+    bounding: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Linux<'a> {
+    #[serde(default, borrow, deserialize_with = "present")]
+    seccomp: Option<&'a RawValue>,
+}
+
+/// A field that is there, be it `null`: its place in the text is what counts.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&'a RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Parses an object; an array would do for serde too.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    if text.trim_start().starts_with('[') {
+        return Err(serde::de::Error::custom("an array where an object must be"));
+    }
+    serde_json::from_str(text)
+}
+
+fn is_null(raw: &RawValue) -> bool {
+    raw.get() == "null"
+}
+
+impl<'a> Config<'a> {
+    /// Reads what is needed.
+    ///
+    /// # Errors
+    /// It is not JSON of that form, or names a field twice.
+    pub fn parse(text: &'a str) -> Result<Config<'a>, ConfigError> {
+        let invalid = |source| ConfigError::Invalid {
+            what: "config.json",
+            source,
+        };
+        let view: View<'a> = object(text).map_err(invalid)?;
+        let linux = match view.linux.filter(|raw| !is_null(raw)) {
+            Some(raw) => Some(object(raw.get()).map_err(invalid)?),
+            None => None,
+        };
+        Ok(Config { text, view, linux })
+    }
+
+    /// The annotations; none where there are none.
+    pub fn annotations(&self) -> Annotations {
+        self.view.annotations.clone().unwrap_or_default()
+    }
+
+    /// `process.capabilities.bounding`; `None` where there are no capabilities at all.
+    pub fn bounding(&self) -> Option<&[String]> {
+        let capabilities = self.view.process.as_ref()?.capabilities.as_ref()?;
+        Some(capabilities.bounding.as_deref().unwrap_or_default())
+    }
+
+    /// The text of `linux.seccomp`, if there is one.
+    pub fn seccomp(&self) -> Option<&'a str> {
+        self.linux
+            .as_ref()?
+            .seccomp
+            .filter(|raw| !is_null(raw))
+            .map(RawValue::get)
+    }
+
+    /// The whole text with `linux.seccomp` exchanged for the given JSON, or added.
+    pub fn with_seccomp(&self, seccomp: &str) -> String {
+        let member = format!("\"seccomp\":{seccomp}");
+        match (self.view.linux, &self.linux) {
+            (_, Some(Linux { seccomp: Some(old) })) => self.exchanged(old, seccomp),
+            (Some(linux), Some(_)) => self.with_first_member(linux.get(), &member),
+            (Some(null), None) => self.exchanged(null, &format!("{{{member}}}")),
+            (None, _) => self.with_first_member(self.text, &format!("\"linux\":{{{member}}}")),
+        }
+    }
+
+    /// Where a part of the text begins.
+    fn offset(&self, part: &str) -> usize {
+        part.as_ptr() as usize - self.text.as_ptr() as usize
+    }
+
+    fn exchanged(&self, old: &RawValue, new: &str) -> String {
+        let start = self.offset(old.get());
+        let end = start + old.get().len();
+        [&self.text[..start], new, &self.text[end..]].concat()
+    }
+
+    /// The text with a member added at the start of an object in it.
+    fn with_first_member(&self, object: &str, member: &str) -> String {
+        let inside = object.find('{').map_or(0, |brace| brace + 1);
+        let empty = object[inside..].trim_start().starts_with('}');
+        let at = self.offset(object) + inside;
+        let comma = if empty { "" } else { "," };
+        [&self.text[..at], member, comma, &self.text[at..]].concat()
+    }
+}
+
+/// Reads a text whole, up to [`MAX_BYTES`].
+///
+/// # Errors
+/// It can't be read, is not UTF-8 or is too large.
+pub fn read_text(
+    mut source: impl Read,
+    what: &'static str,
+    path: &Path,
+) -> Result<String, ConfigError> {
+    let mut text = String::new();
+    source
+        .by_ref()
+        .take(MAX_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(ConfigError::TooLarge { what });
+    }
+    Ok(text)
+}
+
+/// Reads a bundle's `config.json`.
+///
+/// # Errors
+/// As [`read_text`].
+pub fn read_bundle(bundle: &Path) -> Result<String, ConfigError> {
+    let path = bundle.join("config.json");
+    let file = File::open(&path).map_err(|source| ConfigError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    read_text(file, "config.json", &path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn becomes(text: &str, changed: &str) {
+        assert_eq!(Config::parse(text).unwrap().with_seccomp("{N}"), changed);
+    }
+
+    #[test]
+    fn only_the_seccomp_object_changes() {
+        becomes(
+            "{ \"x-new\": 1.50,\"linux\": {\"a\":1, \"seccomp\" : {\"o\":[1]} , \"b\":2}, \"z\":0 }\n",
+            "{ \"x-new\": 1.50,\"linux\": {\"a\":1, \"seccomp\" : {N} , \"b\":2}, \"z\":0 }\n",
+        );
+        becomes(r#"{"linux":{"a":1}}"#, r#"{"linux":{"seccomp":{N},"a":1}}"#);
+        becomes(r#"{"linux":{ }}"#, r#"{"linux":{"seccomp":{N} }}"#);
+        becomes(
+            r#"{"linux":{"seccomp":null}}"#,
+            r#"{"linux":{"seccomp":{N}}}"#,
+        );
+        becomes(r#"{"linux":null}"#, r#"{"linux":{"seccomp":{N}}}"#);
+        becomes(r#" {"a":1}"#, r#" {"linux":{"seccomp":{N}},"a":1}"#);
+        becomes("{}", r#"{"linux":{"seccomp":{N}}}"#);
+    }
+
+    #[test]
+    fn what_is_not_a_configuration_is_refused() {
+        for text in [
+            "",
+            "[]",
+            "{\"linux\":{},\"linux\":{}}",
+            "{\"linux\":[]}",
+            "{\"linux\":{\"seccomp\":{},\"seccomp\":{}}}",
+            "{\"annotations\":{\"a\":1}}",
+            "{} x",
+        ] {
+            assert!(Config::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The gate at a container's start, shared by `portcullis-hook` and `portcullis-runtime`.
+//!
+//! [`gate`] decides, [`config`] reads and changes `config.json`, [`report`] says what was decided,
+//! [`exit`] maps reasons to exit codes; each verb is a file of its own in [`commands`], the
+//! runtime wrapper is [`wrapper`].
+
+pub mod commands;
+pub mod config;
+pub mod exit;
+pub mod gate;
+pub mod report;
+pub mod wrapper;

@@ -1,0 +1,242 @@
+//! Filters through libseccomp, as crun and runc build them: the compiled program, the limits of
+//! runc's ENOSYS stub, and the names that the library does not know.
+//!
+//! The library is the one that this program is linked with; a distribution's crun and runc use
+//! the same.
+
+use crate::{
+    Action, Arch, ArgCondition, Filter, Operator,
+    normal::{Treatment, has_repeated_index},
+};
+use libseccomp::{
+    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
+    error::SeccompError,
+};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{Read, Seek},
+};
+
+/// Why libseccomp can't build a filter.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// An architecture is not known to it.
+    #[error("architecture {0} is not known to libseccomp")]
+    Arch(Arch),
+    /// A rule can't be added.
+    #[error("rule for {name}: {source}")]
+    Rule {
+        /// The system call.
+        name: String,
+        /// What libseccomp said.
+        source: SeccompError,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Library(#[from] SeccompError),
+    /// The program can't be taken out of the library.
+    #[error("reading the compiled program: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Compiles a filter into classic BPF (`struct sock_filter`, 8 bytes each), as both runtimes do
+/// before runc puts its ENOSYS stub before it.
+///
+/// # Errors
+/// libseccomp refuses the filter; the runtimes would too.
+pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
+    let default = Treatment::default_of(filter);
+    let mut context = ScmpFilterContext::new(action(default))?;
+    let architectures: BTreeSet<Arch> = filter.architectures.iter().copied().collect();
+    for arch in architectures {
+        context.add_arch(token(arch)?)?;
+    }
+    for rule in &filter.syscalls {
+        let treatment = Treatment::of(rule.action, rule.errno_ret);
+        if treatment == default {
+            continue;
+        }
+        for name in &rule.names {
+            if let Ok(call) = ScmpSyscall::from_name(name) {
+                add(&mut context, action(treatment), call, &rule.args).map_err(|source| {
+                    CompileError::Rule {
+                        name: name.clone(),
+                        source,
+                    }
+                })?;
+            }
+        }
+    }
+    let memory = memfd_create("filter", MFdFlags::MFD_CLOEXEC).map_err(std::io::Error::from)?;
+    let mut memory = File::from(memory);
+    context.export_bpf(&memory)?;
+    let mut program = Vec::new();
+    memory.rewind()?;
+    memory.read_to_end(&mut program)?;
+    Ok(program)
+}
+
+/// One rule, or, where an argument has two conditions, one rule for each condition.
+fn add(
+    context: &mut ScmpFilterContext,
+    action: ScmpAction,
+    call: ScmpSyscall,
+    args: &[ArgCondition],
+) -> Result<(), SeccompError> {
+    let conditions: Vec<ScmpArgCompare> = args.iter().map(comparison).collect();
+    if conditions.is_empty() {
+        context.add_rule(action, call)?;
+    } else if has_repeated_index(args) {
+        for condition in conditions {
+            context.add_rule_conditional(action, call, &[condition])?;
+        }
+    } else {
+        context.add_rule_conditional(action, call, &conditions)?;
+    }
+    Ok(())
+}
+
+fn action(treatment: Treatment) -> ScmpAction {
+    match treatment.action {
+        Action::Kill | Action::KillThread => ScmpAction::KillThread,
+        Action::KillProcess => ScmpAction::KillProcess,
+        Action::Trap => ScmpAction::Trap,
+        Action::Errno => ScmpAction::Errno(i32::from(treatment.errno)),
+        Action::Notify => ScmpAction::Notify,
+        Action::Trace => ScmpAction::Trace(treatment.errno),
+        Action::Log => ScmpAction::Log,
+        Action::Allow => ScmpAction::Allow,
+    }
+}
+
+fn comparison(condition: &ArgCondition) -> ScmpArgCompare {
+    let (operator, datum) = match condition.op {
+        Operator::Ne => (ScmpCompareOp::NotEqual, condition.value),
+        Operator::Lt => (ScmpCompareOp::Less, condition.value),
+        Operator::Le => (ScmpCompareOp::LessOrEqual, condition.value),
+        Operator::Eq => (ScmpCompareOp::Equal, condition.value),
+        Operator::Ge => (ScmpCompareOp::GreaterEqual, condition.value),
+        Operator::Gt => (ScmpCompareOp::Greater, condition.value),
+        Operator::MaskedEq => (
+            ScmpCompareOp::MaskedEqual(condition.value),
+            condition.value_two,
+        ),
+    };
+    ScmpArgCompare::new(u32::from(condition.index), operator, datum)
+}
+
+fn token(arch: Arch) -> Result<ScmpArch, CompileError> {
+    arch.as_str().parse().map_err(|_| CompileError::Arch(arch))
+}
+
+/// The highest number that any rule names, for each architecture that the filter lists: above it
+/// runc answers ENOSYS where the default denies (`libcontainer/seccomp/patchbpf`). Empty where
+/// there is no stub.
+///
+/// # Errors
+/// An architecture is not known to libseccomp.
+pub fn enosys_limits(filter: &Filter) -> Result<BTreeMap<Arch, i32>, CompileError> {
+    let mut limits = BTreeMap::new();
+    if filter.default_action.is_permissive_default() {
+        return Ok(limits);
+    }
+    for arch in &filter.architectures {
+        let token = token(*arch)?;
+        let highest = filter
+            .names()
+            .filter_map(|name| ScmpSyscall::from_name_by_arch(name, token).ok())
+            .map(i32::from)
+            .max();
+        limits.insert(arch.concrete(), highest.unwrap_or(0).max(0));
+    }
+    Ok(limits)
+}
+
+/// Names that the linked libseccomp does not know, so that their rules would silently not be
+/// there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// Of rules that are stricter than the default action: the container would be unprotected.
+    pub stricter: Vec<String>,
+    /// Of rules that are looser: the call would fail.
+    pub looser: Vec<String>,
+}
+
+/// Finds names that the linked libseccomp does not know for any architecture.
+pub fn unknown_to_runtime(filter: &Filter) -> Unknown {
+    let default = Treatment::default_of(filter);
+    let mut unknown = Unknown::default();
+    for rule in &filter.syscalls {
+        let treatment = Treatment::of(rule.action, rule.errno_ret);
+        if treatment == default {
+            continue;
+        }
+        // The order of Action is from the strictest to the loosest; another errno counts as
+        // stricter, since it is not what the profile says.
+        let stricter = treatment.action <= default.action;
+        for name in rule
+            .names
+            .iter()
+            .filter(|name| ScmpSyscall::from_name(name).is_err())
+        {
+            let list = if stricter {
+                &mut unknown.stricter
+            } else {
+                &mut unknown.looser
+            };
+            list.push(name.clone());
+        }
+    }
+    unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rule;
+
+    fn filter(default: Action, name: &str, action: Action) -> Filter {
+        let rule = Rule {
+            names: vec![name.into()],
+            action,
+            errno_ret: None,
+            args: vec![],
+        };
+        Filter {
+            syscalls: vec![rule],
+            ..Filter::new(default)
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_stricter_or_looser_than_the_default() {
+        let name = "not_a_call";
+        let stricter = unknown_to_runtime(&filter(Action::Allow, name, Action::Errno));
+        assert_eq!((stricter.stricter.len(), stricter.looser.len()), (1, 0));
+        let looser = unknown_to_runtime(&filter(Action::Errno, name, Action::Allow));
+        assert_eq!((looser.stricter.len(), looser.looser.len()), (0, 1));
+        assert_eq!(
+            unknown_to_runtime(&filter(Action::Errno, name, Action::Errno)),
+            Unknown::default()
+        );
+        assert_eq!(
+            unknown_to_runtime(&filter(Action::Allow, "mkdir", Action::Errno)),
+            Unknown::default()
+        );
+    }
+
+    #[test]
+    fn the_stub_counts_redundant_names_and_needs_a_listed_architecture() {
+        let mut a = filter(Action::Errno, "mkdir", Action::Allow);
+        assert!(enosys_limits(&a).unwrap().is_empty());
+        a.architectures = vec![Arch::X86_64];
+        assert_eq!(enosys_limits(&a).unwrap()[&Arch::X86_64], 83);
+        a.syscalls
+            .extend(filter(Action::Errno, "openat2", Action::Errno).syscalls);
+        assert_eq!(enosys_limits(&a).unwrap()[&Arch::X86_64], 437);
+        a.default_action = Action::Allow;
+        assert!(enosys_limits(&a).unwrap().is_empty());
+    }
+}

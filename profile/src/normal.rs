@@ -1,0 +1,225 @@
+//! The normal form of a filter: what the runtimes would load, with everything folded that
+//! provably makes no difference to the kernel.
+
+use crate::{Action, Arch, ArgCondition, Filter, Flag, Operator, filter::DEFAULT_ERRNO};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What happens to a call, with equal treatments equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Treatment {
+    pub(crate) action: Action,
+    /// 0 where the action takes none.
+    pub(crate) errno: u16,
+}
+
+impl Treatment {
+    pub(crate) fn of(action: Action, errno: Option<u16>) -> Treatment {
+        let errno = if action.takes_errno() {
+            errno.unwrap_or(DEFAULT_ERRNO)
+        } else {
+            0
+        };
+        Treatment {
+            action: action.folded(),
+            errno,
+        }
+    }
+
+    pub(crate) fn default_of(filter: &Filter) -> Treatment {
+        Treatment::of(filter.default_action, filter.default_errno_ret)
+    }
+}
+
+/// One rule of libseccomp for one name: all conditions must hold; none: always.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Branch {
+    pub(crate) treatment: Treatment,
+    pub(crate) conditions: Vec<ArgCondition>,
+}
+
+/// A filter's normal form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Normal<'a> {
+    pub(crate) default: Treatment,
+    /// As listed: runc makes an ENOSYS stub for these only.
+    pub(crate) architectures: BTreeSet<Arch>,
+    /// `None` differs from any list: the runtimes then choose.
+    pub(crate) flags: Option<BTreeSet<Flag>>,
+    pub(crate) listener: (Option<&'a str>, Option<&'a str>),
+    /// Every name that a rule mentions, also one that changes nothing: runc's stub counts them.
+    pub(crate) names: BTreeSet<&'a str>,
+    /// The rules that change something, by name.
+    pub(crate) rules: BTreeMap<&'a str, Vec<Branch>>,
+    /// Rules of multiplexed calls in their order, where that may matter.
+    family: Vec<(&'a str, Branch)>,
+}
+
+/// Whether an argument has two conditions: the runtimes then make a rule of each.
+pub(crate) fn has_repeated_index(args: &[ArgCondition]) -> bool {
+    let mut seen = 0_u8;
+    args.iter().any(|arg| {
+        let bit = 1_u8.checked_shl(u32::from(arg.index)).unwrap_or(0);
+        let again = seen & bit != 0;
+        seen |= bit;
+        again
+    })
+}
+
+/// Calls that 32-bit and older architectures reach through `socketcall` and `ipc`, so that
+/// libseccomp's rules for them meet there.
+fn is_multiplexed(name: &str) -> bool {
+    matches!(
+        name,
+        "socketcall"
+            | "socket"
+            | "bind"
+            | "connect"
+            | "listen"
+            | "accept"
+            | "accept4"
+            | "getsockname"
+            | "getpeername"
+            | "socketpair"
+            | "send"
+            | "recv"
+            | "sendto"
+            | "recvfrom"
+            | "shutdown"
+            | "setsockopt"
+            | "getsockopt"
+            | "sendmsg"
+            | "recvmsg"
+            | "sendmmsg"
+            | "recvmmsg"
+            | "recvmmsg_time64"
+            | "ipc"
+            | "semop"
+            | "semget"
+            | "semctl"
+            | "semtimedop"
+            | "semtimedop_time64"
+            | "msgsnd"
+            | "msgrcv"
+            | "msgget"
+            | "msgctl"
+            | "shmat"
+            | "shmdt"
+            | "shmget"
+            | "shmctl"
+    )
+}
+
+/// Architectures that surely have no multiplexer.
+fn has_no_multiplexer(arch: Arch) -> bool {
+    matches!(
+        arch.concrete(),
+        Arch::X86_64 | Arch::X32 | Arch::Aarch64 | Arch::Riscv64 | Arch::Loongarch64
+    )
+}
+
+fn canonical(mut condition: ArgCondition) -> ArgCondition {
+    if condition.op != Operator::MaskedEq {
+        condition.value_two = 0;
+    }
+    condition
+}
+
+impl<'a> Normal<'a> {
+    pub(crate) fn of(filter: &'a Filter) -> Normal<'a> {
+        let default = Treatment::default_of(filter);
+        let architectures: BTreeSet<Arch> = filter
+            .architectures
+            .iter()
+            .map(|arch| arch.concrete())
+            .collect();
+        let mut rules: BTreeMap<&str, Vec<Branch>> = BTreeMap::new();
+        let mut family = Vec::new();
+        for rule in &filter.syscalls {
+            let treatment = Treatment::of(rule.action, rule.errno_ret);
+            if treatment == default {
+                continue;
+            }
+            let conditions: Vec<ArgCondition> = rule.args.iter().copied().map(canonical).collect();
+            let branches: Vec<Branch> = if has_repeated_index(&conditions) {
+                conditions
+                    .iter()
+                    .map(|c| Branch {
+                        treatment,
+                        conditions: vec![*c],
+                    })
+                    .collect()
+            } else {
+                let mut conditions = conditions;
+                conditions.sort_unstable();
+                vec![Branch {
+                    treatment,
+                    conditions,
+                }]
+            };
+            for name in &rule.names {
+                if is_multiplexed(name) {
+                    family.extend(
+                        branches
+                            .iter()
+                            .map(|branch| (name.as_str(), branch.clone())),
+                    );
+                }
+                rules
+                    .entry(name)
+                    .or_default()
+                    .extend(branches.iter().cloned());
+            }
+        }
+        for branches in rules.values_mut() {
+            fold(branches);
+        }
+        let alike = |(_, branch): &(&str, Branch)| {
+            branch.conditions.is_empty() && branch.treatment == family[0].1.treatment
+        };
+        if architectures
+            .iter()
+            .chain([&Arch::HOST])
+            .all(|arch| has_no_multiplexer(*arch))
+            || family.iter().all(alike)
+        {
+            family = Vec::new();
+        }
+        Normal {
+            default,
+            architectures,
+            flags: filter.flags.as_ref().map(|flags| {
+                flags
+                    .iter()
+                    .copied()
+                    .filter(|flag| *flag != Flag::Tsync)
+                    .collect()
+            }),
+            listener: (
+                filter.listener_path.as_deref(),
+                filter.listener_metadata.as_deref(),
+            ),
+            names: filter.names().collect(),
+            rules,
+            family,
+        }
+    }
+}
+
+/// Rules of one treatment are a set, in which one without conditions covers the others; among
+/// rules of several treatments libseccomp's order counts and is kept.
+fn fold(branches: &mut Vec<Branch>) {
+    let Some(first) = branches.first() else {
+        return;
+    };
+    let treatment = first.treatment;
+    if branches.iter().all(|branch| branch.treatment == treatment) {
+        if branches.iter().any(|branch| branch.conditions.is_empty()) {
+            *branches = vec![Branch {
+                treatment,
+                conditions: Vec::new(),
+            }];
+        }
+        branches.sort_unstable();
+        branches.dedup();
+    }
+}
