@@ -151,7 +151,7 @@ mod tests {
 
     fn some_filter() -> impl Strategy<Value = Filter> {
         let names =
-            prop::sample::subsequence(vec!["read", "mkdir", "socket", "ioctl", "clone"], 1..4);
+            prop::sample::subsequence(vec!["read", "mkdir", "mount", "ioctl", "clone"], 1..4);
         let args = prop::collection::vec((0_u8..3, 0_u64..4).prop_map(|(i, v)| is(i, v)), 0..3);
         let some_rule = (names, args).prop_map(|(names, args)| rule(&names, ALLOW, &args));
         prop::collection::vec(some_rule, 1..6).prop_map(|rules| denying(&rules))

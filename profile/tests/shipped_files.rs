@@ -1,0 +1,130 @@
+//! The files in `crio.d` are what the parts that read them expect.
+
+use portcullis_profile::settings::{DEFAULT_PATH, Settings};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../crio.d")
+        .join(path)
+}
+
+#[test]
+fn the_shipped_settings_are_the_defaults_and_every_documented_key_is_known() {
+    let text = fs::read_to_string(shipped("hook.toml")).unwrap();
+    let path = Path::new(DEFAULT_PATH);
+    assert_eq!(Settings::parse(path, &text).unwrap(), Settings::default());
+    let uncommented: String = text
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+            _ => String::from("\n"),
+        })
+        .collect();
+    let mut documented = Settings::parse(path, &uncommented).unwrap();
+    // Where the default is to look for something, the file shows an example.
+    assert!(documented.runtime_default.take().is_some());
+    assert!(!std::mem::take(&mut documented.runtimes).is_empty());
+    assert_eq!(documented, Settings::default());
+}
+
+fn check_hook(folder: &str, path: &Path) {
+    let hook: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let at = |pointer: &str| hook.pointer(pointer).unwrap_or(&Value::Null).clone();
+    let path = path.display();
+    assert_eq!(at("/version"), "1.0.0", "{path}");
+    assert_eq!(
+        at("/hook/path"),
+        "/usr/libexec/portcullis/portcullis-hook",
+        "{path}"
+    );
+    assert_eq!(at("/hook/args/0"), "portcullis-hook", "{path}");
+    let stages = at("/stages").as_array().unwrap().clone();
+    assert_eq!(
+        stages.len(),
+        1,
+        "{path}: two stages would run the hook twice"
+    );
+    // CRI-O does not start over a file with a stage that it does not know.
+    let known: &[&str] = match folder {
+        "hooks.d" => &["prestart", "createRuntime", "poststop"],
+        _ => &["precreate", "prestart", "createRuntime", "poststop"],
+    };
+    assert!(
+        known.contains(&stages[0].as_str().unwrap()),
+        "{path}: {stages:?}"
+    );
+    let when = at("/when").as_object().unwrap().clone();
+    assert!(
+        !when.is_empty(),
+        "{path}: without a condition it never runs"
+    );
+    for (key, value) in when
+        .get("annotations")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        for regex in [key.as_str(), value.as_str().unwrap()] {
+            assert!(
+                regex.starts_with('^') && regex.ends_with('$'),
+                "{path}: {regex}"
+            );
+        }
+    }
+    let wait = Settings::default().wait_ms;
+    assert!(
+        at("/hook/timeout").as_u64().unwrap() * 1000 > 2 * wait,
+        "{path}"
+    );
+    let podman = at("/hook/args")
+        .as_array()
+        .unwrap()
+        .contains(&Value::from("podman"));
+    assert_eq!(
+        podman,
+        folder == "podman-hooks.d",
+        "{path}: whose annotations are believed"
+    );
+}
+
+#[test]
+fn hook_files_keep_to_the_schema_and_to_one_stage() {
+    for (folder, count) in [("hooks.d", 1), ("podman-hooks.d", 2)] {
+        let files: Vec<PathBuf> = fs::read_dir(shipped(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert_eq!(files.len(), count, "{folder}");
+        for path in files {
+            check_hook(folder, &path);
+        }
+    }
+}
+
+#[test]
+fn drop_ins_are_toml_and_open_no_annotation() {
+    for (file, handlers) in [
+        ("10-portcullis-hooks.conf", 0),
+        ("20-portcullis-runtime.conf", 2),
+    ] {
+        let text = fs::read_to_string(shipped("crio.conf.d").join(file)).unwrap();
+        let table: toml::Table = toml::from_str(&text).unwrap();
+        let runtime = table["crio"]["runtime"].as_table().unwrap();
+        let empty = toml::Table::new();
+        let all = runtime
+            .get("runtimes")
+            .and_then(|r| r.as_table())
+            .unwrap_or(&empty);
+        assert_eq!(all.len(), handlers, "{file}");
+        for (name, handler) in all {
+            assert!(handler.get("allowed_annotations").is_none(), "{name}");
+            let path = handler["runtime_path"].as_str().unwrap();
+            assert_eq!(path, format!("/usr/libexec/portcullis/{name}"));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+# shellcheck shell=bash
+# What the scripts that start real containers share: a root file system, hooks, profiles, podman.
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$repository/target}/release
+hook=$target/portcullis-hook
+wrapper=$target/portcullis-runtime
+for binary in "$hook" "$wrapper"; do
+    [ -x "$binary" ] || { echo "$binary is missing; cargo build --release -p portcullis-hook" >&2; exit 1; }
+done
+
+work=$(mktemp -d /tmp/portcullis-test.XXXXXX)
+rootfs=$work/rootfs
+seccomp_root=$work/seccomp
+settings=$work/hook.toml
+hooks_both=$work/hooks-both     # inject and verify
+hooks_verify=$work/hooks-verify # verify alone
+
+pm() {
+    podman --root "$work/storage" --runroot "$work/run" --tmpdir "$work/tmp" --storage-driver vfs \
+        --cgroup-manager cgroupfs --events-backend file "$@"
+}
+
+cleanup() {
+    pm rm --all --force --time 0 >/dev/null 2>&1 || true
+    umount -l "$work/storage" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+make_rootfs() {
+    mkdir -p "$rootfs"/{bin,proc,sys,dev,tmp,etc,run}
+    cp "$(command -v busybox)" "$rootfs/bin/busybox"
+    for applet in sh mkdir rmdir true cat sleep echo ls; do ln -sf busybox "$rootfs/bin/$applet"; done
+    chmod 1777 "$rootfs/tmp"
+}
+
+# Hook files as they ship, with this build's binary and these settings.
+make_hooks() {
+    mkdir -p "$hooks_both" "$hooks_verify"
+    for file in "$repository"/crio.d/podman-hooks.d/*.json; do
+        jq --arg hook "$hook" --arg settings "$settings" \
+            '.hook.path = $hook | .hook.args += ["--config", $settings]' "$file" >"$hooks_both/$(basename "$file")"
+    done
+    cp "$hooks_both/portcullis-verify.json" "$hooks_verify/"
+}
+
+# write_settings LINE... — hook.toml of this test.
+write_settings() {
+    {
+        echo "seccomp_root = \"$seccomp_root\""
+        echo 'wait_ms = 0'
+        printf '%s\n' "$@"
+    } >"$settings"
+}
+
+# denying NAME ERRNO — an OCI profile that forbids one call with its own errno.
+denying() {
+    jq -n --arg name "$1" --argjson errno "$2" '{defaultAction: "SCMP_ACT_ALLOW",
+        syscalls: [{names: [$name], action: "SCMP_ACT_ERRNO", errnoRet: $errno}]}'
+}
+
+# The annotations, for the scripts that source this.
+# shellcheck disable=SC2034
+pod=seccomp.security.alpha.kubernetes.io/pod
+# shellcheck disable=SC2034
+container=container.seccomp.security.alpha.kubernetes.io
+
+# start RUNTIME HOOKS OPTION... -- COMMAND... — podman run under a runtime with a folder of hooks.
+start() {
+    local runtime=$1 hooks=$2
+    shift 2
+    local options=()
+    while [ "$1" != -- ]; do options+=("$1"); shift; done
+    shift
+    pm --runtime "$runtime" --hooks-dir "$hooks" run --rm --network none \
+        --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 "${options[@]}" --rootfs "$rootfs" "$@"
+}
