@@ -24,6 +24,7 @@ test: build
 	tests/in-node tests/e2e
 
 bench: build
+	cargo build --release -p portcullis-hook --example bench
 	tests/in-node tests/bench
 
 lint:
