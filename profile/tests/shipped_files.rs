@@ -1,4 +1,5 @@
 //! The files in `crio.d` are what the parts that read them expect.
+#![allow(clippy::unwrap_used)] // helpers of tests: a panic is the failure
 
 use portcullis_profile::settings::{DEFAULT_PATH, Settings};
 use serde_json::Value;
