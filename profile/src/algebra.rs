@@ -3,7 +3,7 @@
 use crate::{
     Action, Filter, Flag,
     difference::some,
-    normal::{Branch, Normal, Treatment},
+    normal::{Branch, Normal, Treatment, has_no_multiplexer, is_multiplexed},
 };
 use std::fmt;
 
@@ -63,10 +63,15 @@ pub fn allows_no_more_than(a: &Filter, b: &Filter) -> Result<(), Excess> {
     for name in left.names.union(&right.names) {
         let of_left = branches(&left, name);
         let of_right = branches(&right, name);
-        if of_left != of_right && !covered(&of_left, left.default, &of_right, right.default) {
+        // The same rule with another supervisor is another rule.
+        let asks = |branch: &Branch| branch.treatment.action == Action::Notify;
+        let same =
+            of_left == of_right && (left.listener == right.listener || !of_left.iter().any(asks));
+        if !same && !covered(&of_left, left.default, &of_right, right.default) {
             excess.calls.push((*name).to_owned());
         }
     }
+    excess.calls.extend(multiplexed_excess(&left, &right));
     let native = crate::Arch::HOST;
     excess.architectures = left
         .architectures
@@ -84,6 +89,28 @@ pub fn allows_no_more_than(a: &Filter, b: &Filter) -> Result<(), Excess> {
     } else {
         Err(excess)
     }
+}
+
+/// Calls that meet in `socketcall` and `ipc` can't be compared one by one: a rule of `b` against one
+/// of them may stop a call that `a` lets through under the multiplexer's name. Where an architecture
+/// has the multiplexers and `b` passes what it does not name, their rules must be the same in both.
+fn multiplexed_excess(a: &Normal<'_>, b: &Normal<'_>) -> Vec<String> {
+    let plain = a
+        .architectures
+        .iter()
+        .chain([&crate::Arch::HOST])
+        .all(|x| has_no_multiplexer(*x));
+    let named = |normal: &Normal<'_>| -> Vec<(String, Vec<Branch>)> {
+        let family = normal.rules.iter().filter(|(name, _)| is_multiplexed(name));
+        family
+            .map(|(name, branches)| ((*name).to_owned(), branches.clone()))
+            .collect()
+    };
+    let (of_a, of_b) = (named(a), named(b));
+    if plain || !b.default.action.lets_through() || of_b.is_empty() || of_a == of_b {
+        return Vec::new();
+    }
+    of_b.into_iter().map(|(name, _)| name).collect()
 }
 
 fn exceeds_default(a: Treatment, b: Treatment) -> bool {
@@ -195,6 +222,33 @@ mod tests {
         let stricter = filter(ALLOW, &[("mkdir", DENY, &[]), ("rmdir", DENY, &[is(0, 1)])]);
         assert_eq!(allows_no_more_than(&stricter, &permissive), Ok(()));
         assert!(allows_no_more_than(&permissive, &stricter).is_err());
+    }
+
+    #[test]
+    fn calls_behind_a_multiplexer_are_compared_together() {
+        let on_x86 = |filter: Filter| Filter {
+            architectures: vec![Arch::X86],
+            ..filter
+        };
+        let a = on_x86(filter(DENY, &[("socketcall", ALLOW, &[])]));
+        let b = on_x86(filter(ALLOW, &[("socket", DENY, &[])]));
+        assert_eq!(allows_no_more_than(&a, &b).unwrap_err().calls, ["socket"]);
+        assert_eq!(allows_no_more_than(&b, &b), Ok(()));
+    }
+
+    #[test]
+    fn another_supervisor_is_an_excess() {
+        let ask = |path: &str| Filter {
+            listener_path: Some(path.to_owned()),
+            ..filter(DENY, &[("mount", Action::Notify, &[])])
+        };
+        assert_eq!(allows_no_more_than(&ask("/a"), &ask("/a")), Ok(()));
+        assert_eq!(
+            allows_no_more_than(&ask("/a"), &ask("/b"))
+                .unwrap_err()
+                .calls,
+            ["mount"]
+        );
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(crate) fn has_repeated_index(args: &[ArgCondition]) -> bool {
 
 /// Calls that 32-bit and older architectures reach through `socketcall` and `ipc`, so that
 /// libseccomp's rules for them meet there.
-fn is_multiplexed(name: &str) -> bool {
+pub(crate) fn is_multiplexed(name: &str) -> bool {
     matches!(
         name,
         "socketcall"
@@ -110,7 +110,7 @@ fn is_multiplexed(name: &str) -> bool {
 }
 
 /// Architectures that surely have no multiplexer.
-fn has_no_multiplexer(arch: Arch) -> bool {
+pub(crate) fn has_no_multiplexer(arch: Arch) -> bool {
     matches!(
         arch.concrete(),
         Arch::X86_64 | Arch::X32 | Arch::Aarch64 | Arch::Riscv64 | Arch::Loongarch64

@@ -18,7 +18,7 @@ pub const DEFAULT_PATH: &str = "/etc/portcullis/hook.toml";
 
 /// The longest wait for a missing profile, in milliseconds; a hook's `timeout` must be more than
 /// twice the wait.
-pub const MAX_WAIT_MS: u64 = 5_000;
+pub const MAX_WAIT_MS: u64 = 2_400;
 
 /// The largest settings file that is read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -335,7 +335,7 @@ mod tests {
         rejects("\nmod = 'warn'\n", "line 2: unknown field `mod`");
         rejects("mode = 'maybe'", "line 1: unknown variant `maybe`");
         rejects("\n\nwait_ms = -1", "line 3");
-        rejects("wait_ms = 60000", "line 1: wait_ms must be at most 5000");
+        rejects("wait_ms = 60000", "line 1: wait_ms must be at most 2400");
         rejects("seccomp_root = 'x'", "must be an absolute path");
         rejects(
             "[record]\ndefault_action = 'ALLOW'",

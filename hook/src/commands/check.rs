@@ -13,8 +13,9 @@ use std::{
     process::ExitCode,
 };
 
-/// Where CRI-O and Podman read hook files from unless they are told otherwise.
-const HOOK_FOLDERS: [&str; 2] = [
+/// Where CRI-O (the first, by the drop-in that ships) and both engines read hook files from.
+const HOOK_FOLDERS: [&str; 3] = [
+    "/etc/crio/hooks.d",
     "/usr/share/containers/oci/hooks.d",
     "/etc/containers/oci/hooks.d",
 ];
