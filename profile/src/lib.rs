@@ -5,6 +5,7 @@
 //! operator and the command line all build on it.
 
 mod arch;
+pub mod combine;
 pub mod decision;
 pub mod document;
 pub mod engine;
@@ -18,6 +19,7 @@ pub mod root;
 pub mod rows;
 pub mod select;
 pub mod settings;
+pub mod stack;
 pub mod syscalls;
 
 pub use document::{Context, Document, DocumentError, Warning, parse_filter};
