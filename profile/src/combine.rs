@@ -29,9 +29,10 @@ type Conjunction = Vec<ArgCondition>;
 type Branches = Vec<(Treatment, Conjunction)>;
 
 fn treatment(action: Action, errno: Option<u16>) -> Treatment {
-    let errno = match action.takes_errno() {
-        true => errno.unwrap_or(DEFAULT_ERRNO),
-        false => 0,
+    let errno = if action.takes_errno() {
+        errno.unwrap_or(DEFAULT_ERRNO)
+    } else {
+        0
     };
     (action.folded(), errno)
 }
