@@ -6,6 +6,7 @@
 
 pub mod algebra;
 mod arch;
+pub mod combine;
 pub mod compile;
 pub mod decision;
 pub mod difference;
@@ -23,6 +24,7 @@ pub mod root;
 pub mod rows;
 pub mod select;
 pub mod settings;
+pub mod stack;
 pub mod syscalls;
 
 pub use difference::Difference;

@@ -1,0 +1,96 @@
+//! Stacking: a profile on top of base profiles, which fill in the names it doesn't mention.
+
+use crate::{Filter, Rule};
+use std::collections::BTreeSet;
+
+/// Puts `own` on top of `bases`.
+///
+/// The header (default action, architectures, flags, listener) is that of `own`, and so is every
+/// rule for a name it mentions, also one that only repeats its default. A base adds its rules for
+/// the names that neither `own` nor a base before it mentions, in its order. The bases' default
+/// actions count for nothing.
+#[must_use]
+pub fn stack(own: &Filter, bases: &[&Filter]) -> Filter {
+    let mut stacked = own.clone();
+    let mut taken: BTreeSet<&str> = own.names().collect();
+    for base in bases {
+        for rule in &base.syscalls {
+            let names: Vec<String> = rule
+                .names
+                .iter()
+                .filter(|name| !taken.contains(name.as_str()))
+                .cloned()
+                .collect();
+            if !names.is_empty() {
+                stacked.syscalls.push(Rule {
+                    names,
+                    ..rule.clone()
+                });
+            }
+        }
+        taken.extend(base.names());
+    }
+    stacked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Action, Arch, ArgCondition, Operator};
+
+    fn rule(names: &[&str], action: Action) -> Rule {
+        Rule {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            action,
+            errno_ret: None,
+            args: vec![],
+        }
+    }
+
+    fn filter(default: Action, syscalls: Vec<Rule>) -> Filter {
+        Filter {
+            syscalls,
+            ..Filter::new(default)
+        }
+    }
+
+    #[test]
+    fn own_rules_and_header_win_and_earlier_bases_win_over_later_ones() {
+        let own = filter(Action::Errno, vec![rule(&["mount"], Action::Errno)]);
+        let mut first = filter(
+            Action::Allow,
+            vec![
+                rule(&["mount", "read"], Action::Allow),
+                rule(&["mount"], Action::Log),
+            ],
+        );
+        first.architectures = vec![Arch::X86];
+        let second = filter(Action::Kill, vec![rule(&["read", "write"], Action::Log)]);
+        let expected = filter(
+            Action::Errno,
+            vec![
+                rule(&["mount"], Action::Errno),
+                rule(&["read"], Action::Allow),
+                rule(&["write"], Action::Log),
+            ],
+        );
+        assert_eq!(stack(&own, &[&first, &second]), expected);
+        assert_eq!(stack(&own, &[]), own);
+    }
+
+    #[test]
+    fn several_rules_of_one_base_for_a_name_stay_together() {
+        let conditional = |value| Rule {
+            args: vec![ArgCondition {
+                index: 0,
+                value,
+                value_two: 0,
+                op: Operator::Eq,
+            }],
+            ..rule(&["clone"], Action::Allow)
+        };
+        let base = filter(Action::Errno, vec![conditional(1), conditional(2)]);
+        let own = Filter::new(Action::Errno);
+        assert_eq!(stack(&own, &[&base, &base]).syscalls, base.syscalls);
+    }
+}
