@@ -205,21 +205,17 @@ impl<'a> Normal<'a> {
     }
 }
 
-/// Rules of one treatment are a set, in which one without conditions covers the others; among
-/// rules of several treatments libseccomp's order counts and is kept.
+/// Rules of one treatment without conditions are one rule. The order of all others is kept: what
+/// libseccomp builds of conditional rules depends on it, also where they have one treatment.
 fn fold(branches: &mut Vec<Branch>) {
     let Some(first) = branches.first() else {
         return;
     };
     let treatment = first.treatment;
-    if branches.iter().all(|branch| branch.treatment == treatment) {
-        if branches.iter().any(|branch| branch.conditions.is_empty()) {
-            *branches = vec![Branch {
-                treatment,
-                conditions: Vec::new(),
-            }];
-        }
-        branches.sort_unstable();
-        branches.dedup();
+    if branches
+        .iter()
+        .all(|branch| branch.treatment == treatment && branch.conditions.is_empty())
+    {
+        branches.truncate(1);
     }
 }
