@@ -4,7 +4,7 @@
 //! Typed round trips lose unknown fields and order, so the one object is exchanged in the text;
 //! every other byte stays as it is.
 
-use portcullis_profile::identity::Annotations;
+use portcullis_profile::{Filter, identity::Annotations};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::{
@@ -137,7 +137,7 @@ impl<'a> Config<'a> {
     }
 
     /// The whole text with `linux.seccomp` exchanged for the given JSON, or added.
-    pub fn with_seccomp(&self, seccomp: &str) -> String {
+    fn with_seccomp(&self, seccomp: &str) -> String {
         let member = format!("\"seccomp\":{seccomp}");
         match (self.view.linux, &self.linux) {
             (_, Some(Linux { seccomp: Some(old) })) => self.exchanged(old, seccomp),
@@ -145,6 +145,18 @@ impl<'a> Config<'a> {
             (Some(null), None) => self.exchanged(null, &format!("{{{member}}}")),
             (None, _) => self.with_first_member(self.text, &format!("\"linux\":{{{member}}}")),
         }
+    }
+
+    /// The whole text with this filter as `linux.seccomp`.
+    ///
+    /// # Errors
+    /// The filter can't be written as JSON.
+    pub fn with_filter(&self, filter: &Filter) -> Result<String, ConfigError> {
+        let json = serde_json::to_string(filter).map_err(|source| ConfigError::Invalid {
+            what: "the filter",
+            source,
+        })?;
+        Ok(self.with_seccomp(&json))
     }
 
     /// Where a part of the text begins.

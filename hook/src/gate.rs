@@ -8,6 +8,7 @@ use portcullis_profile::{
     Arch, Context, Difference, Document, DocumentError, Engine, Filter,
     algebra::{Excess, allows_no_more_than},
     compile::{CompileError, unknown_to_runtime},
+    difference::first_names,
     equal,
     identity::{Annotations, Identity, says_runtime_default},
     kernel::KernelVersion,
@@ -242,13 +243,13 @@ impl Container<'_> {
             (Some(text), Some(_)) => Some(parse_filter(text.as_bytes()).map_err(Refusal::Present)?),
             _ => None,
         };
-        let present = match (&there, &selected) {
+        let (present, excess) = match (&there, &selected) {
             (Some(there), Some(selected)) => self.present(stage, there, selected)?,
-            _ if self.config.seccomp().is_some() => Present::Other,
-            _ => Present::None,
+            _ if self.config.seccomp().is_some() => (Present::Other, None),
+            _ => (Present::None, None),
         };
         match stage {
-            Stage::Apply => self.apply(present, wanted, there.as_ref(), selected),
+            Stage::Apply => self.apply(present, excess, wanted, there.as_ref(), selected),
             Stage::Verify => match rows::verify(present, wanted, self.settings.require) {
                 Verify::Accept if present == Present::Selected => Ok(Passed::Selected),
                 Verify::Accept => Ok(Passed::Nothing),
@@ -263,6 +264,7 @@ impl Container<'_> {
     fn apply(
         &self,
         present: Present,
+        excess: Option<Excess>,
         wanted: Wanted,
         there: Option<&Filter>,
         selected: Option<Filter>,
@@ -275,28 +277,30 @@ impl Container<'_> {
             Apply::SetDefault => self.engine_default().map(|f| Passed::Set(Box::new(f))),
             Apply::Conflict => Err(conflict(there, selected.as_ref())),
             Apply::DefaultNeverReplaced => Err(Refusal::NeverReplaced),
-            Apply::LooserThanDefault => match (there, &selected) {
-                (Some(there), Some(selected)) => match allows_no_more_than(selected, there) {
-                    Err(excess) => Err(Refusal::Looser(excess)),
-                    Ok(()) => Err(conflict(Some(there), Some(selected))),
-                },
-                _ => Err(Refusal::Missing),
-            },
+            Apply::LooserThanDefault => Err(Refusal::Looser(excess.unwrap_or_default())),
         }
     }
 
-    /// What the filter in `config.json` is to the selected one.
-    fn present(&self, stage: Stage, there: &Filter, selected: &Filter) -> Result<Present, Refusal> {
+    /// What the filter in `config.json` is to the selected one, and, where it is the engine's
+    /// default, what the selected one allows in excess of it.
+    fn present(
+        &self,
+        stage: Stage,
+        there: &Filter,
+        selected: &Filter,
+    ) -> Result<(Present, Option<Excess>), Refusal> {
         if equal(there, selected)? {
-            return Ok(Present::Selected);
+            return Ok((Present::Selected, None));
         }
         if stage == Stage::Apply && self.is_engine_default(there)? {
-            let selected_is_stricter = allows_no_more_than(selected, there).is_ok();
-            return Ok(Present::EngineDefault {
+            let excess = allows_no_more_than(selected, there).err();
+            let selected_is_stricter = excess.is_none();
+            let present = Present::EngineDefault {
                 selected_is_stricter,
-            });
+            };
+            return Ok((present, excess));
         }
-        Ok(Present::Other)
+        Ok((Present::Other, None))
     }
 
     /// By the engine's own word, or equal to its default profile where that can be read.
@@ -347,14 +351,7 @@ impl Container<'_> {
             let mut names = unknown.stricter;
             names.sort();
             names.dedup();
-            let more = names.len().saturating_sub(8);
-            names.truncate(8);
-            let tail = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
-            return Err(Refusal::UnknownToRuntime(names.join(", ") + &tail));
+            return Err(Refusal::UnknownToRuntime(first_names(&names)));
         }
         Ok(filter)
     }

@@ -70,11 +70,7 @@ fn apply(
     let config = Config::parse(&text)?;
     let ruling = decide(Stage::Apply, &config, settings, arguments.engine);
     if let Ok(Passed::Set(filter)) = &ruling.result {
-        let json = serde_json::to_string(filter).map_err(|source| ConfigError::Invalid {
-            what: "the filter",
-            source,
-        })?;
-        write_config(bundle, &config.with_seccomp(&json))?;
+        write_config(bundle, &config.with_filter(filter)?)?;
     }
     let fallback = Settings::default();
     let usable = settings.as_ref().unwrap_or(&fallback);

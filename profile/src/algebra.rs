@@ -2,8 +2,8 @@
 
 use crate::{
     Action, Filter, Flag,
-    difference::some,
-    normal::{Branch, Normal, Treatment, has_no_multiplexer, is_multiplexed},
+    difference::first_names,
+    normal::{Branch, Normal, Treatment, is_multiplexed},
 };
 use std::fmt;
 
@@ -29,11 +29,11 @@ impl fmt::Display for Excess {
         if !self.calls.is_empty() {
             parts.push(format!(
                 "allows {} where the default does not",
-                some(&self.calls)
+                first_names(&self.calls)
             ));
         }
         if !self.architectures.is_empty() {
-            parts.push(format!("adds {}", some(&self.architectures)));
+            parts.push(format!("adds {}", first_names(&self.architectures)));
         }
         if self.speculation {
             parts.push(format!("sets {}", Flag::SpecAllow));
@@ -95,11 +95,6 @@ pub fn allows_no_more_than(a: &Filter, b: &Filter) -> Result<(), Excess> {
 /// of them may stop a call that `a` lets through under the multiplexer's name. Where an architecture
 /// has the multiplexers and `b` passes what it does not name, their rules must be the same in both.
 fn multiplexed_excess(a: &Normal<'_>, b: &Normal<'_>) -> Vec<String> {
-    let plain = a
-        .architectures
-        .iter()
-        .chain([&crate::Arch::HOST])
-        .all(|x| has_no_multiplexer(*x));
     let named = |normal: &Normal<'_>| -> Vec<(String, Vec<Branch>)> {
         let family = normal.rules.iter().filter(|(name, _)| is_multiplexed(name));
         family
@@ -107,7 +102,7 @@ fn multiplexed_excess(a: &Normal<'_>, b: &Normal<'_>) -> Vec<String> {
             .collect()
     };
     let (of_a, of_b) = (named(a), named(b));
-    if plain || !b.default.action.lets_through() || of_b.is_empty() || of_a == of_b {
+    if !a.multiplexes() || !b.default.action.lets_through() || of_b.is_empty() || of_a == of_b {
         return Vec::new();
     }
     of_b.into_iter().map(|(name, _)| name).collect()
@@ -169,32 +164,10 @@ fn covered(a: &[Branch], a_default: Treatment, b: &[Branch], b_default: Treatmen
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Arch, ArgCondition, Operator, Rule};
-
-    fn is(index: u8, value: u64) -> ArgCondition {
-        ArgCondition {
-            index,
-            value,
-            value_two: 0,
-            op: Operator::Eq,
-        }
-    }
-
-    fn filter(default: Action, rules: &[(&str, Action, &[ArgCondition])]) -> Filter {
-        let syscalls = rules
-            .iter()
-            .map(|(name, action, args)| Rule {
-                names: vec![(*name).to_owned()],
-                action: *action,
-                errno_ret: None,
-                args: args.to_vec(),
-            })
-            .collect();
-        Filter {
-            syscalls,
-            ..Filter::new(default)
-        }
-    }
+    use crate::{
+        Arch,
+        fixtures::{filter, is},
+    };
 
     const DENY: Action = Action::Errno;
     const ALLOW: Action = Action::Allow;

@@ -2,7 +2,10 @@
 //!
 //! Both are exact or refused: what can't be written as rules is an error, never a guess.
 
-use crate::{Action, Arch, ArgCondition, Filter, Flag, Operator, Rule, filter::DEFAULT_ERRNO};
+use crate::{
+    Action, ArgCondition, Filter, Rule,
+    normal::{Branch, Normal, Treatment, is_multiplexed},
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why two filters can't be combined.
@@ -21,59 +24,18 @@ pub enum AlgebraError {
     },
 }
 
-/// An action with its errno, equal to the kernel where equal here; 0 where there is no errno.
-type Treatment = (Action, u16);
-type Conjunction = Vec<ArgCondition>;
-
-/// The effective rules of one name, in order.
-type Branches = Vec<(Treatment, Conjunction)>;
-
-fn treatment(action: Action, errno: Option<u16>) -> Treatment {
-    let errno = if action.takes_errno() {
-        errno.unwrap_or(DEFAULT_ERRNO)
-    } else {
-        0
-    };
-    (action.folded(), errno)
-}
-
-/// The conjunctions of a rule's conditions, of which one must hold.
-fn conjunctions(args: &[ArgCondition]) -> Vec<Conjunction> {
-    let mut conditions = args.to_vec();
-    for condition in &mut conditions {
-        if condition.op != Operator::MaskedEq {
-            condition.value_two = 0;
-        }
-    }
-    let indices: BTreeSet<u8> = args.iter().map(|arg| arg.index).collect();
-    if indices.len() < args.len() {
-        return conditions.into_iter().map(|one| vec![one]).collect();
-    }
-    conditions.sort_unstable();
-    vec![conditions]
-}
-
-/// The rules that change something by name. Those of one treatment are a set.
-fn by_name(filter: &Filter, default: Treatment) -> BTreeMap<&str, Branches> {
-    let mut names: BTreeMap<&str, Branches> = BTreeMap::new();
-    for rule in &filter.syscalls {
-        let treatment = treatment(rule.action, rule.errno_ret);
-        if treatment == default {
-            continue;
-        }
-        let branches: Branches = conjunctions(&rule.args)
-            .into_iter()
-            .map(|conjunction| (treatment, conjunction))
-            .collect();
-        for name in &rule.names {
-            names.entry(name).or_default().extend(branches.clone());
-        }
-    }
+/// The effective rules of one name: those of one treatment are a set here, in which one without
+/// conditions covers the others.
+fn by_name<'a>(normal: &Normal<'a>) -> BTreeMap<&'a str, Vec<Branch>> {
+    let mut names = normal.rules.clone();
     for branches in names.values_mut() {
-        if branches.iter().all(|(of, _)| *of == branches[0].0) {
+        if branches
+            .iter()
+            .all(|branch| branch.treatment == branches[0].treatment)
+        {
             branches.sort_unstable();
             branches.dedup();
-            if branches[0].1.is_empty() {
+            if branches[0].conditions.is_empty() {
                 branches.truncate(1);
             }
         }
@@ -90,7 +52,7 @@ enum Passes {
 }
 
 /// `None` where a tracer or a supervisor decides, or the rules have several treatments.
-fn passes(branches: &[(Treatment, Conjunction)], default: Treatment) -> Option<Passes> {
+fn passes(branches: &[Branch], default: Treatment) -> Option<Passes> {
     let decided = |action| !matches!(action, Action::Trace | Action::Notify);
     let whole = |through| {
         if through {
@@ -99,16 +61,18 @@ fn passes(branches: &[(Treatment, Conjunction)], default: Treatment) -> Option<P
             Passes::Nothing
         }
     };
-    let by_default = default.0.lets_through();
-    let Some((first, conjunction)) = branches.first() else {
-        return decided(default.0).then(|| whole(by_default));
+    let by_default = default.action.lets_through();
+    let Some(first) = branches.first() else {
+        return decided(default.action).then(|| whole(by_default));
     };
-    let through = first.0.lets_through();
-    if !decided(first.0) || branches.iter().any(|(of, _)| of != first) {
+    let through = first.treatment.action.lets_through();
+    if !decided(first.treatment.action)
+        || branches.iter().any(|one| one.treatment != first.treatment)
+    {
         None
-    } else if conjunction.is_empty() {
+    } else if first.conditions.is_empty() {
         Some(whole(through))
-    } else if !decided(default.0) {
+    } else if !decided(default.action) {
         None
     } else if through == by_default {
         Some(whole(through))
@@ -134,24 +98,24 @@ pub fn intersection(a: &Filter, b: &Filter) -> Result<Filter, AlgebraError> {
 }
 
 fn combine(a: &Filter, b: &Filter, union: bool) -> Result<Filter, AlgebraError> {
-    let default = same_header(a, b)?;
-    let (left, right) = (by_name(a, default), by_name(b, default));
-    let names: BTreeSet<&str> = a.names().chain(b.names()).collect();
-    let multiplexed =
-        a.architectures.iter().any(|arch| has_multiplexer(*arch)) || has_multiplexer(Arch::HOST);
+    let (of_a, of_b) = (Normal::of(a), Normal::of(b));
+    if let Some(what) = of_a.header_difference(&of_b) {
+        return Err(AlgebraError::Header(what));
+    }
+    let default = of_a.default;
+    let (left, right) = (by_name(&of_a), by_name(&of_b));
     let mut family: Option<Treatment> = None;
     let mut syscalls = Vec::new();
-    let none = Branches::new();
-    for name in names {
+    for name in of_a.names.union(&of_b.names).copied() {
         let inexpressible = |reason| AlgebraError::Inexpressible {
             name: name.to_owned(),
             reason,
         };
-        let here = left.get(name).unwrap_or(&none);
-        let there = right.get(name).unwrap_or(&none);
-        if multiplexed && MULTIPLEXED.contains(&name) {
-            for (of, _) in here.iter().chain(there) {
-                if *family.get_or_insert(*of) != *of {
+        let here = left.get(name).map_or(&[][..], Vec::as_slice);
+        let there = right.get(name).map_or(&[][..], Vec::as_slice);
+        if of_a.multiplexes() && is_multiplexed(name) {
+            for branch in here.iter().chain(there) {
+                if *family.get_or_insert(branch.treatment) != branch.treatment {
                     return Err(inexpressible(
                         "an architecture multiplexes it with calls of other actions",
                     ));
@@ -163,7 +127,11 @@ fn combine(a: &Filter, b: &Filter, union: bool) -> Result<Filter, AlgebraError> 
             // A rule without effect, for runc's ENOSYS stub counts every name.
             syscalls.push(rule(name, default, Vec::new()));
         }
-        syscalls.extend(joined.into_iter().map(|(of, args)| rule(name, of, args)));
+        syscalls.extend(
+            joined
+                .into_iter()
+                .map(|branch| rule(name, branch.treatment, branch.conditions)),
+        );
     }
     Ok(Filter {
         syscalls,
@@ -171,7 +139,8 @@ fn combine(a: &Filter, b: &Filter, union: bool) -> Result<Filter, AlgebraError> 
     })
 }
 
-fn rule(name: &str, (action, errno): Treatment, args: Conjunction) -> Rule {
+fn rule(name: &str, treatment: Treatment, args: Vec<ArgCondition>) -> Rule {
+    let Treatment { action, errno } = treatment;
     Rule {
         names: vec![name.to_owned()],
         action,
@@ -180,171 +149,86 @@ fn rule(name: &str, (action, errno): Treatment, args: Conjunction) -> Rule {
     }
 }
 
-fn same_header(a: &Filter, b: &Filter) -> Result<Treatment, AlgebraError> {
-    let default = treatment(a.default_action, a.default_errno_ret);
-    let architectures = |filter: &Filter| -> BTreeSet<Arch> {
-        filter
-            .architectures
-            .iter()
-            .map(|one| one.concrete())
-            .collect()
-    };
-    let flags = |filter: &Filter| -> Option<BTreeSet<Flag>> {
-        let flags = filter.flags.as_ref()?.iter().copied();
-        Some(flags.filter(|flag| *flag != Flag::Tsync).collect())
-    };
-    if default != treatment(b.default_action, b.default_errno_ret) {
-        Err(AlgebraError::Header("default actions"))
-    } else if architectures(a) != architectures(b) {
-        Err(AlgebraError::Header("architectures"))
-    } else if flags(a) != flags(b) {
-        Err(AlgebraError::Header("flags"))
-    } else if (&a.listener_path, &a.listener_metadata) != (&b.listener_path, &b.listener_metadata) {
-        Err(AlgebraError::Header("listeners"))
-    } else {
-        Ok(default)
-    }
-}
-
 fn join(
-    a: &Branches,
-    b: &Branches,
+    a: &[Branch],
+    b: &[Branch],
     default: Treatment,
     union: bool,
-) -> Result<Branches, &'static str> {
+) -> Result<Vec<Branch>, &'static str> {
     if a == b {
-        return Ok(a.clone());
+        return Ok(a.to_vec());
     }
     let (Some(left), Some(right)) = (passes(a, default), passes(b, default)) else {
         return Err("several actions, or a tracer or supervisor decides");
     };
     match (left, right) {
-        (Passes::All, _) | (Passes::Nothing, Passes::Nothing) if union => Ok(a.clone()),
-        (Passes::Nothing, _) | (_, Passes::All) if union => Ok(b.clone()),
-        (Passes::Nothing, _) | (Passes::All, Passes::All) => Ok(a.clone()),
-        (Passes::All, _) | (_, Passes::Nothing) if !union => Ok(b.clone()),
-        (Passes::Part, Passes::Part) => parts(a, b, union != default.0.lets_through()),
-        _ => Ok(a.clone()),
+        (Passes::All, _) | (Passes::Nothing, Passes::Nothing) if union => Ok(a.to_vec()),
+        (Passes::Nothing, _) | (_, Passes::All) if union => Ok(b.to_vec()),
+        (Passes::Nothing, _) | (Passes::All, Passes::All) => Ok(a.to_vec()),
+        (Passes::All, _) | (_, Passes::Nothing) if !union => Ok(b.to_vec()),
+        (Passes::Part, Passes::Part) => parts(a, b, union != default.action.lets_through()),
+        _ => Ok(a.to_vec()),
     }
 }
 
 /// Joins conjunctions by "or" where `either`, else by "and".
-fn parts(a: &Branches, b: &Branches, either: bool) -> Result<Branches, &'static str> {
-    let of = a[0].0;
-    if of != b[0].0 {
+fn parts(a: &[Branch], b: &[Branch], either: bool) -> Result<Vec<Branch>, &'static str> {
+    let treatment = a[0].treatment;
+    if treatment != b[0].treatment {
         return Err("different actions under conditions");
     }
     let mut joined = BTreeSet::new();
     if either {
         joined.extend(a.iter().chain(b).cloned());
     } else {
-        for (_, left) in a {
-            for (_, right) in b {
-                let both: BTreeSet<ArgCondition> = left.iter().chain(right).copied().collect();
+        for left in a {
+            for right in b {
+                let both: BTreeSet<ArgCondition> = left
+                    .conditions
+                    .iter()
+                    .chain(&right.conditions)
+                    .copied()
+                    .collect();
                 let indices: BTreeSet<u8> = both.iter().map(|one| one.index).collect();
                 if indices.len() < both.len() {
                     // Two conditions on an argument are an "or" to the runtimes.
                     return Err("two conditions on one argument would have to hold");
                 }
-                joined.insert((of, both.into_iter().collect()));
+                joined.insert(Branch {
+                    treatment,
+                    conditions: both.into_iter().collect(),
+                });
             }
         }
     }
     Ok(joined.into_iter().collect())
 }
 
-fn has_multiplexer(arch: Arch) -> bool {
-    !matches!(
-        arch.concrete(),
-        Arch::X86_64 | Arch::X32 | Arch::Aarch64 | Arch::Riscv64 | Arch::Loongarch64
-    )
-}
-
-/// Calls that meet in `socketcall` and `ipc` on older architectures (`socketcall(2)`, `ipc(2)`).
-const MULTIPLEXED: &[&str] = &[
-    "accept",
-    "accept4",
-    "bind",
-    "connect",
-    "getpeername",
-    "getsockname",
-    "getsockopt",
-    "ipc",
-    "listen",
-    "msgctl",
-    "msgget",
-    "msgrcv",
-    "msgsnd",
-    "recv",
-    "recvfrom",
-    "recvmmsg",
-    "recvmmsg_time64",
-    "recvmsg",
-    "semctl",
-    "semget",
-    "semop",
-    "semtimedop",
-    "semtimedop_time64",
-    "send",
-    "sendmmsg",
-    "sendmsg",
-    "sendto",
-    "setsockopt",
-    "shmat",
-    "shmctl",
-    "shmdt",
-    "shmget",
-    "shutdown",
-    "socket",
-    "socketcall",
-    "socketpair",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        Arch,
+        fixtures::{filter, is},
+    };
     use proptest::prelude::*;
 
     const DENY: Action = Action::Errno;
     const ALLOW: Action = Action::Allow;
 
-    fn is(index: u8, value: u64) -> ArgCondition {
-        ArgCondition {
-            index,
-            value,
-            value_two: 0,
-            op: Operator::Eq,
-        }
-    }
-
-    fn filter(default: Action, rules: &[(&str, Action, &[ArgCondition])]) -> Filter {
-        let syscalls = rules
-            .iter()
-            .map(|(name, action, args)| Rule {
-                names: vec![(*name).to_owned()],
-                action: *action,
-                errno_ret: None,
-                args: args.to_vec(),
-            })
-            .collect();
-        Filter {
-            syscalls,
-            ..Filter::new(default)
-        }
-    }
-
     /// The action class of a call by first matching rule, for filters of one treatment a name.
     fn lets(filter: &Filter, name: &str, args: [u64; 2]) -> bool {
-        let default = treatment(filter.default_action, filter.default_errno_ret);
-        by_name(filter, default)
+        let normal = Normal::of(filter);
+        by_name(&normal)
             .get(name)
             .and_then(|branches| {
-                branches
-                    .iter()
-                    .find(|(_, all)| all.iter().all(|c| args[usize::from(c.index)] == c.value))
+                branches.iter().find(|branch| {
+                    let mut all = branch.conditions.iter();
+                    all.all(|c| args[usize::from(c.index)] == c.value)
+                })
             })
-            .map_or(default, |(of, _)| *of)
-            .0
+            .map_or(normal.default, |branch| branch.treatment)
+            .action
             .lets_through()
     }
 

@@ -90,8 +90,8 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// The first names, then how many more.
-pub(crate) fn some(names: &[String]) -> String {
+/// The first names, then how many more: a list of bounded length for a message.
+pub fn first_names(names: &[String]) -> String {
     let shown = names
         .iter()
         .take(NAMES)
@@ -109,7 +109,7 @@ impl fmt::Display for Difference {
         let mut parts = Vec::new();
         let mut part = |what: &str, names: &[String]| {
             if !names.is_empty() {
-                parts.push(format!("{what} {}", some(names)));
+                parts.push(format!("{what} {}", first_names(names)));
             }
         };
         part("allows in excess", &self.allowed_here_only);

@@ -18,11 +18,7 @@ pub fn equal(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
     if left == right {
         return Ok(true);
     }
-    if left.default != right.default
-        || left.architectures != right.architectures
-        || left.flags != right.flags
-        || left.listener != right.listener
-    {
+    if left.header_difference(&right).is_some() {
         return Ok(false);
     }
     Ok(enosys_limits(a)? == enosys_limits(b)? && compile(a)? == compile(b)?)
@@ -31,27 +27,11 @@ pub fn equal(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Action, Arch, ArgCondition, Flag, Operator, Rule};
+    use crate::{
+        Action, Arch, Flag, Operator, Rule,
+        fixtures::{is, rule},
+    };
     use proptest::prelude::*;
-
-    fn rule(names: &[&str], action: Action, args: &[ArgCondition]) -> Rule {
-        let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Rule {
-            names,
-            action,
-            errno_ret: None,
-            args: args.to_vec(),
-        }
-    }
-
-    fn is(index: u8, value: u64) -> ArgCondition {
-        ArgCondition {
-            index,
-            value,
-            value_two: 0,
-            op: Operator::Eq,
-        }
-    }
 
     fn denying(rules: &[Rule]) -> Filter {
         Filter {

@@ -2,8 +2,8 @@
 //!
 //! A [`Filter`] is what a runtime is told to load: no conditions on capabilities, architecture or
 //! kernel are left in it. [`crate::document`] makes filters from the two document forms;
-//! [`crate::equality`], [`crate::difference`] and [`crate::algebra`] work on
-//! them. Serialising one gives the JSON that goes into `config.json`.
+//! [`crate::equality`], [`crate::difference`], [`crate::algebra`], [`crate::combine`] and
+//! [`crate::stack`] work on them. Serialising one gives the JSON that goes into `config.json`.
 
 use serde::Serialize;
 use std::{fmt, str::FromStr};

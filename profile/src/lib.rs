@@ -15,6 +15,8 @@ pub mod engine;
 pub mod equality;
 pub mod errno;
 pub mod filter;
+#[cfg(test)]
+mod fixtures;
 pub mod identity;
 pub mod kernel;
 mod nearest;

@@ -110,11 +110,17 @@ pub(crate) fn is_multiplexed(name: &str) -> bool {
 }
 
 /// Architectures that surely have no multiplexer.
-pub(crate) fn has_no_multiplexer(arch: Arch) -> bool {
+fn has_no_multiplexer(arch: Arch) -> bool {
     matches!(
         arch.concrete(),
         Arch::X86_64 | Arch::X32 | Arch::Aarch64 | Arch::Riscv64 | Arch::Loongarch64
     )
+}
+
+/// Whether one of the architectures, or the host's, has multiplexed calls.
+fn multiplexes(architectures: &BTreeSet<Arch>) -> bool {
+    let mut all = architectures.iter().chain([&Arch::HOST]);
+    !all.all(|arch| has_no_multiplexer(*arch))
 }
 
 fn canonical(mut condition: ArgCondition) -> ArgCondition {
@@ -176,12 +182,7 @@ impl<'a> Normal<'a> {
         let alike = |(_, branch): &(&str, Branch)| {
             branch.conditions.is_empty() && branch.treatment == family[0].1.treatment
         };
-        if architectures
-            .iter()
-            .chain([&Arch::HOST])
-            .all(|arch| has_no_multiplexer(*arch))
-            || family.iter().all(alike)
-        {
+        if !multiplexes(&architectures) || family.iter().all(alike) {
             family = Vec::new();
         }
         Normal {
@@ -202,6 +203,23 @@ impl<'a> Normal<'a> {
             rules,
             family,
         }
+    }
+
+    /// Whether a rule for one call may reach another through a multiplexer.
+    pub(crate) fn multiplexes(&self) -> bool {
+        multiplexes(&self.architectures)
+    }
+
+    /// The first part outside of the rules that differs, in words.
+    pub(crate) fn header_difference(&self, other: &Normal<'_>) -> Option<&'static str> {
+        [
+            (self.default != other.default, "default actions"),
+            (self.architectures != other.architectures, "architectures"),
+            (self.flags != other.flags, "flags"),
+            (self.listener != other.listener, "listeners"),
+        ]
+        .into_iter()
+        .find_map(|(differs, what)| differs.then_some(what))
     }
 }
 

@@ -36,16 +36,10 @@ pub fn stack(own: &Filter, bases: &[&Filter]) -> Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Action, Arch, ArgCondition, Operator};
-
-    fn rule(names: &[&str], action: Action) -> Rule {
-        Rule {
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            action,
-            errno_ret: None,
-            args: vec![],
-        }
-    }
+    use crate::{
+        Action, Arch,
+        fixtures::{is, rule},
+    };
 
     fn filter(default: Action, syscalls: Vec<Rule>) -> Filter {
         Filter {
@@ -56,22 +50,25 @@ mod tests {
 
     #[test]
     fn own_rules_and_header_win_and_earlier_bases_win_over_later_ones() {
-        let own = filter(Action::Errno, vec![rule(&["mount"], Action::Errno)]);
+        let own = filter(Action::Errno, vec![rule(&["mount"], Action::Errno, &[])]);
         let mut first = filter(
             Action::Allow,
             vec![
-                rule(&["mount", "read"], Action::Allow),
-                rule(&["mount"], Action::Log),
+                rule(&["mount", "read"], Action::Allow, &[]),
+                rule(&["mount"], Action::Log, &[]),
             ],
         );
         first.architectures = vec![Arch::X86];
-        let second = filter(Action::Kill, vec![rule(&["read", "write"], Action::Log)]);
+        let second = filter(
+            Action::Kill,
+            vec![rule(&["read", "write"], Action::Log, &[])],
+        );
         let expected = filter(
             Action::Errno,
             vec![
-                rule(&["mount"], Action::Errno),
-                rule(&["read"], Action::Allow),
-                rule(&["write"], Action::Log),
+                rule(&["mount"], Action::Errno, &[]),
+                rule(&["read"], Action::Allow, &[]),
+                rule(&["write"], Action::Log, &[]),
             ],
         );
         assert_eq!(stack(&own, &[&first, &second]), expected);
@@ -80,15 +77,7 @@ mod tests {
 
     #[test]
     fn several_rules_of_one_base_for_a_name_stay_together() {
-        let conditional = |value| Rule {
-            args: vec![ArgCondition {
-                index: 0,
-                value,
-                value_two: 0,
-                op: Operator::Eq,
-            }],
-            ..rule(&["clone"], Action::Allow)
-        };
+        let conditional = |value| rule(&["clone"], Action::Allow, &[is(0, value)]);
         let base = filter(Action::Errno, vec![conditional(1), conditional(2)]);
         let own = Filter::new(Action::Errno);
         assert_eq!(stack(&own, &[&base, &base]).syscalls, base.syscalls);

@@ -33,13 +33,7 @@ fn inject(settings: &Path, engine: Option<Engine>) -> Result<u8, ConfigError> {
     let ruling = decide(Stage::Apply, &config, &settings, engine);
     let settings = settings.unwrap_or_default();
     let changed = match &ruling.result {
-        Ok(Passed::Set(filter)) => {
-            let json = serde_json::to_string(filter).map_err(|source| ConfigError::Invalid {
-                what: "the filter",
-                source,
-            })?;
-            Some(config.with_seccomp(&json))
-        }
+        Ok(Passed::Set(filter)) => Some(config.with_filter(filter)?),
         _ => None,
     };
     let end = report::ruling("inject", None, &ruling, &settings);
