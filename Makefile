@@ -1,12 +1,13 @@
 # What a person does with the repository; every target installs what it needs.
-.PHONY: help demo test bench lint generate cluster cluster-down clean build
+.PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down clean build
 
-SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/e2e tests/differential tests/demo tests/bench .ci/run
+SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/e2e tests/differential tests/demo tests/bench tests/fuzz/run .ci/run
 
 help:
 	@echo "demo          a real container under the profile that its annotation selects"
 	@echo "test          all tests: crates, then real containers under crun and runc"
 	@echo "bench         the performance table"
+	@echo "fuzz          each parser's fuzz target, FUZZ_SECONDS of them (60)"
 	@echo "lint          format, clippy, docs, generated files, shell scripts, licences"
 	@echo "generate      the generated tables"
 	@echo "cluster       a real one-node cluster; cluster-down ends it"
@@ -23,10 +24,20 @@ test: build
 	cargo test --workspace
 	tests/in-node tests/e2e
 	tests/in-node tests/differential
+	tests/fuzz/run 15
 
 bench: build
 	cargo build --release -p portcullis-hook --example bench
 	tests/in-node tests/bench
+
+FUZZ_SECONDS = 60
+
+fuzz:
+	tests/install-deps
+	tests/fuzz/run $(FUZZ_SECONDS)
+
+install-deps:
+	tests/install-deps
 
 lint:
 	tests/install-deps
@@ -49,3 +60,4 @@ cluster-down:
 
 clean:
 	cargo clean
+	rm -rf tests/fuzz/target tests/fuzz/corpus tests/fuzz/artifacts

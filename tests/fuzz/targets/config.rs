@@ -1,0 +1,56 @@
+//! `config.json`: only `linux.seccomp` is ever exchanged, and every decision ends in one line of
+//! plain characters.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use portcullis_hook::{
+    config::Config,
+    gate::{Stage, decide},
+    report,
+};
+use portcullis_profile::{Engine, settings::Settings};
+use serde_json::Value;
+
+const FILTER: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#;
+
+fn without_seccomp(text: &str) -> Option<Value> {
+    let mut value: Value = serde_json::from_str(text).ok()?;
+    let linux = value.get_mut("linux").and_then(Value::as_object_mut);
+    if let Some(linux) = linux {
+        linux.remove("seccomp");
+    }
+    // An absent linux, an empty one and null are alike once something has been set in it.
+    if let Some(root) = value.as_object_mut()
+        && root
+            .get("linux")
+            .is_some_and(|linux| linux.is_null() || linux.as_object().is_some_and(|l| l.is_empty()))
+    {
+        root.remove("linux");
+    }
+    Some(value)
+}
+
+fuzz_target!(|text: &str| {
+    let Ok(config) = Config::parse(text) else {
+        return;
+    };
+    let changed = config.with_seccomp(FILTER);
+    let again = Config::parse(&changed).expect("what was written is read again");
+    assert_eq!(again.seccomp(), Some(FILTER));
+    assert_eq!(again.annotations(), config.annotations());
+    assert_eq!(again.bounding(), config.bounding());
+    if let Some(before) = without_seccomp(text) {
+        assert_eq!(Some(before), without_seccomp(&changed));
+    }
+    let settings = Ok(Settings {
+        seccomp_root: "/nonexistent".into(),
+        wait_ms: 0,
+        ..Settings::default()
+    });
+    for engine in Engine::ALL {
+        for stage in [Stage::Apply, Stage::Verify] {
+            let line = report::line(&decide(stage, &config, &settings, Some(engine)));
+            assert!(!line.contains(char::is_control), "{line:?}");
+        }
+    }
+});
