@@ -131,6 +131,12 @@ fn token(arch: Arch) -> Result<ScmpArch, CompileError> {
     arch.as_str().parse().map_err(|_| CompileError::Arch(arch))
 }
 
+/// The number of a call in rules, negative where this architecture lacks it; `None` where the
+/// library does not know the name.
+pub(crate) fn number(name: &str) -> Option<i32> {
+    ScmpSyscall::from_name(name).ok().map(i32::from)
+}
+
 /// The highest number that any rule names, for each architecture that the filter lists: above it
 /// runc answers ENOSYS where the default denies (`libcontainer/seccomp/patchbpf`). Empty where
 /// there is no stub.

@@ -210,6 +210,23 @@ impl<'a> Normal<'a> {
         multiplexes(&self.architectures)
     }
 
+    /// The calls whose rules differ. libseccomp keeps a tree of rules for each call, so that no
+    /// other rule matters to them; multiplexed calls share one on some architectures and go
+    /// together there.
+    pub(crate) fn differing_names<'b>(&'b self, other: &'b Normal<'_>) -> BTreeSet<&'b str> {
+        let mentioned = || self.names.iter().chain(&other.names).copied();
+        let mut differing: BTreeSet<&str> = mentioned()
+            .filter(|name| self.rules.get(name) != other.rules.get(name))
+            .collect();
+        let shared = self.multiplexes() || other.multiplexes();
+        if shared
+            && (self.family != other.family || differing.iter().any(|name| is_multiplexed(name)))
+        {
+            differing.extend(mentioned().filter(|name| is_multiplexed(name)));
+        }
+        differing
+    }
+
     /// The first part outside of the rules that differs, in words.
     pub(crate) fn header_difference(&self, other: &Normal<'_>) -> Option<&'static str> {
         [
