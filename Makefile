@@ -1,7 +1,8 @@
 # What a person does with the repository; every target installs what it needs.
 .PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down clean build
 
-SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/e2e tests/differential tests/demo tests/bench tests/fuzz/run .ci/run
+SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/cases.sh tests/e2e tests/rows tests/differential tests/demo tests/bench tests/fuzz/run .ci/run
+CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component image supervise smoke)
 
 help:
 	@echo "demo          a real container under the profile that its annotation selects"
@@ -23,6 +24,7 @@ demo: build
 test: build
 	cargo test --workspace
 	tests/in-node tests/e2e
+	tests/in-node tests/rows
 	tests/in-node tests/differential
 	tests/fuzz/run 15
 
@@ -46,8 +48,10 @@ lint:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	cargo run --quiet -p portcullis-profile --example generate-tables -- --check
 	shellcheck -x $(SCRIPTS)
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
-	else echo "SKIPPED: cargo deny (cargo install --locked cargo-deny)" >&2; fi
+	shellcheck -x -P SCRIPTDIR $(CLUSTER_SCRIPTS)
+	cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deny
+	cargo deny check bans licenses sources
+	@echo "NOT CHECKED: advisories, whose database may not be reachable; cargo deny check advisories" >&2
 
 generate:
 	cargo run --quiet -p portcullis-profile --example generate-tables

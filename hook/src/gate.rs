@@ -84,8 +84,8 @@ pub enum Refusal {
     Conflict(Difference),
     /// The selected profile is looser than the engine's default.
     #[error(
-        "the engine's default filter is there and the profile {0}; set replace_default = \"any\" \
-         to let profiles replace it all the same"
+        "the engine's default filter is there and is only replaced by a stricter one \
+         (replace_default = \"any\" lifts that); the profile {0}"
     )]
     Looser(Excess),
     /// The engine's default is never replaced.
@@ -269,13 +269,15 @@ impl Container<'_> {
         there: Option<&Filter>,
         selected: Option<Filter>,
     ) -> Result<Passed, Refusal> {
-        match rows::apply(present, wanted, self.settings.replace_default) {
+        let (replace, require) = (self.settings.replace_default, self.settings.require);
+        match rows::apply(present, wanted, replace, require) {
             Apply::Leave if present == Present::Selected => Ok(Passed::Selected),
             Apply::Leave => Ok(Passed::Nothing),
             Apply::Keep => Ok(Passed::Kept),
             Apply::Set => selected.map_or(Ok(Passed::Nothing), |f| Ok(Passed::Set(Box::new(f)))),
             Apply::SetDefault => self.engine_default().map(|f| Passed::Set(Box::new(f))),
             Apply::Conflict => Err(conflict(there, selected.as_ref())),
+            Apply::Required => Err(Refusal::Required),
             Apply::DefaultNeverReplaced => Err(Refusal::NeverReplaced),
             Apply::LooserThanDefault => Err(Refusal::Looser(excess.unwrap_or_default())),
         }

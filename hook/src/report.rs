@@ -51,6 +51,17 @@ pub fn line(ruling: &Ruling) -> String {
         Some(namespace) => format!("{}/{}", plain(namespace), part(&ruling.identity.pod)),
         None => part(&ruling.identity.pod),
     };
+    format!(
+        "pod {pod}, container {}, annotation {}, reference {}: {}",
+        part(&ruling.identity.container),
+        part(&ruling.annotation),
+        part(&ruling.reference),
+        reason(ruling),
+    )
+}
+
+/// What was decided and why, in words.
+fn reason(ruling: &Ruling) -> String {
     let what = match &ruling.result {
         Err(refusal) => refusal.to_string(),
         Ok(Passed::Nothing) => "nothing to do".to_owned(),
@@ -62,13 +73,7 @@ pub fn line(ruling: &Ruling) -> String {
         }
         Ok(Passed::Set(_)) => "the selected filter is set".to_owned(),
     };
-    format!(
-        "pod {pod}, container {}, annotation {}, reference {}: {}",
-        part(&ruling.identity.container),
-        part(&ruling.annotation),
-        part(&ruling.reference),
-        what.replace(char::is_control, " "),
-    )
+    what.replace(char::is_control, " ")
 }
 
 /// Says a ruling everywhere and tells how it ends.
@@ -98,7 +103,7 @@ pub fn ruling(verb: &str, id: Option<&str>, ruling: &Ruling, settings: &Settings
         stderr(&line);
     }
     if outcome != Outcome::Accepted || level <= settings.log_level {
-        let reason = ruling
+        let kind = ruling
             .result
             .as_ref()
             .err()
@@ -113,7 +118,7 @@ pub fn ruling(verb: &str, id: Option<&str>, ruling: &Ruling, settings: &Settings
                 verb: verb.to_owned(),
                 outcome,
                 code: end.code(),
-                reason: reason.unwrap_or(word).to_owned(),
+                reason: kind.unwrap_or(word).to_owned(),
                 engine: ruling.engine,
                 namespace: ruling.identity.namespace.clone(),
                 pod: ruling.identity.pod.clone(),
@@ -122,7 +127,7 @@ pub fn ruling(verb: &str, id: Option<&str>, ruling: &Ruling, settings: &Settings
                 id: id.map(str::to_owned),
                 annotation: ruling.annotation.clone(),
                 reference: ruling.reference.clone(),
-                message: line,
+                message: reason(ruling),
             }
             .bounded(),
         );

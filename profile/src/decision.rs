@@ -63,7 +63,7 @@ pub struct Decision {
     /// What it names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// The reason in words.
+    /// The reason in words, without what the other values say.
     pub message: String,
 }
 

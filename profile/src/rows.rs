@@ -50,6 +50,9 @@ pub enum Apply {
     LooserThanDefault,
     /// Refuses: the engine's default is there and settings never replace it.
     DefaultNeverReplaced,
+    /// Refuses: settings require a filter and there is none. Where no hook verifies (containerd),
+    /// this is the only place that can say so.
+    Required,
 }
 
 /// What verifying does.
@@ -68,8 +71,11 @@ pub enum Verify {
 }
 
 /// The "apply" column.
-pub fn apply(present: Present, wanted: Wanted, replace: ReplaceDefault) -> Apply {
+pub fn apply(present: Present, wanted: Wanted, replace: ReplaceDefault, require: Require) -> Apply {
     match (wanted, present) {
+        (Wanted::Nothing | Wanted::Unconfined, Present::None) if require == Require::AnyFilter => {
+            Apply::Required
+        }
         (Wanted::Nothing, _) | (Wanted::Unconfined, Present::None) | (_, Present::Selected) => {
             Apply::Leave
         }
@@ -166,7 +172,26 @@ mod tests {
         ];
         for (present, wanted, replace, outcome) in rows {
             assert_eq!(
-                apply(present, wanted, replace),
+                apply(present, wanted, replace, Require::None),
+                outcome,
+                "{present:?} {wanted:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_required_filter_that_nothing_sets_is_missed_before_the_container_is_made() {
+        for (present, wanted, outcome) in [
+            (Present::None, Wanted::Nothing, Apply::Required),
+            (Present::None, Wanted::Unconfined, Apply::Required),
+            (Present::None, Wanted::Profile, Apply::Set),
+            (Present::None, Wanted::RuntimeDefault, Apply::SetDefault),
+            (Other, Wanted::Nothing, Apply::Leave),
+            (Other, Wanted::Unconfined, Apply::Keep),
+        ] {
+            let replace = ReplaceDefault::Stricter;
+            assert_eq!(
+                apply(present, wanted, replace, Require::AnyFilter),
                 outcome,
                 "{present:?} {wanted:?}"
             );
