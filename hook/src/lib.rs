@@ -2,11 +2,12 @@
 //!
 //! [`gate`] decides, [`config`] reads and changes `config.json`, [`report`] says what was decided,
 //! [`exit`] maps reasons to exit codes; each verb is a file of its own in [`commands`], the
-//! runtime wrapper is [`wrapper`].
+//! runtime wrapper is [`wrapper`], and [`recorder`] writes profiles of what containers do.
 
 pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod gate;
+pub mod recorder;
 pub mod report;
 pub mod wrapper;

@@ -1,0 +1,35 @@
+//! Compiles the recorder's BPF program with clang; the library embeds the object.
+//!
+//! `CLANG` names another compiler.
+use std::{
+    env,
+    error::Error,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const FOLDER: &str = "bpf";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={FOLDER}");
+    println!("cargo:rerun-if-env-changed=CLANG");
+    let target = match env::var("CARGO_CFG_TARGET_ARCH")?.as_str() {
+        "x86_64" => "-D__TARGET_ARCH_x86",
+        "aarch64" => "-D__TARGET_ARCH_arm64",
+        other => return Err(format!("the recorder knows no {other}").into()),
+    };
+    let clang = env::var_os("CLANG").unwrap_or_else(|| "clang".into());
+    let object = PathBuf::from(env::var("OUT_DIR")?).join("recorder.bpf.o");
+    let status = Command::new(&clang)
+        .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", target])
+        .args(["-Wall", "-Wextra", "-Werror", "-c"])
+        .arg(Path::new(FOLDER).join("recorder.bpf.c"))
+        .arg("-o")
+        .arg(&object)
+        .status()
+        .map_err(|error| format!("{}: {error}; install clang", clang.display()))?;
+    if !status.success() {
+        return Err(format!("{} failed with {status}", clang.display()).into());
+    }
+    Ok(())
+}

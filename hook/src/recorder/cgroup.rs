@@ -1,0 +1,328 @@
+//! The cgroup by which a container is recognised: which hierarchy, which folder, which number.
+
+use std::{
+    fmt, fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// A hierarchy of cgroups that identifies containers (`HIERARCHY_…` in `bpf/recorder.h`).
+///
+/// Under version 1 a container's tasks are in the root of the unified hierarchy, if there is one;
+/// there one of the old controllers tells containers apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hierarchy {
+    /// Version 2.
+    Unified,
+    /// A controller of version 1.
+    Controller(Controller),
+}
+
+/// The controllers of version 1 that are looked for, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Controller {
+    Pids,
+    Memory,
+    Cpu,
+    Devices,
+    Freezer,
+}
+
+impl Controller {
+    const ALL: [Controller; 5] = [
+        Controller::Pids,
+        Controller::Memory,
+        Controller::Cpu,
+        Controller::Devices,
+        Controller::Freezer,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Controller::Pids => "pids",
+            Controller::Memory => "memory",
+            Controller::Cpu => "cpu",
+            Controller::Devices => "devices",
+            Controller::Freezer => "freezer",
+        }
+    }
+}
+
+impl Hierarchy {
+    /// The number that the BPF program is told.
+    pub const fn number(self) -> u32 {
+        match self {
+            Hierarchy::Unified => 0,
+            Hierarchy::Controller(Controller::Pids) => 1,
+            Hierarchy::Controller(Controller::Memory) => 2,
+            Hierarchy::Controller(Controller::Cpu) => 3,
+            Hierarchy::Controller(Controller::Devices) => 4,
+            Hierarchy::Controller(Controller::Freezer) => 5,
+        }
+    }
+
+    /// The reverse of [`Hierarchy::number`].
+    pub fn from_number(number: u32) -> Option<Hierarchy> {
+        let controllers = Controller::ALL.map(Hierarchy::Controller);
+        std::iter::once(Hierarchy::Unified)
+            .chain(controllers)
+            .find(|hierarchy| hierarchy.number() == number)
+    }
+}
+
+impl fmt::Display for Hierarchy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hierarchy::Unified => f.write_str("version 2"),
+            Hierarchy::Controller(controller) => {
+                write!(f, "version 1 (controller {})", controller.name())
+            }
+        }
+    }
+}
+
+/// A container's cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// The hierarchy.
+    pub hierarchy: Hierarchy,
+    /// The folder, as this process sees it.
+    pub folder: PathBuf,
+    /// The kernel's number of it, never used twice since boot.
+    pub id: u64,
+}
+
+/// Why a container has no cgroup to be recognised by.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// A file can't be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The process is in no cgroup that is mounted here.
+    #[error("process {0} is in no cgroup that is mounted here")]
+    None(u32),
+    /// The cgroup is not the container's alone.
+    #[error(
+        "the container has no cgroup of its own ({} is shared with the runtime), so it can't be \
+         told from its neighbours", .0.display()
+    )]
+    Shared(PathBuf),
+}
+
+impl Cgroup {
+    /// The cgroup of a container, found by its init.
+    ///
+    /// # Errors
+    /// There is none, or it is not the container's alone: the calling hook is in it too.
+    pub fn of(init: u32) -> Result<Cgroup, CgroupError> {
+        let theirs = read(Path::new(&format!("/proc/{init}/cgroup")))?;
+        let own = read(Path::new("/proc/self/cgroup"))?;
+        let mounts = read(Path::new("/proc/self/mountinfo"))?;
+        let (hierarchy, path, mount) = find(&theirs, &mounts).ok_or(CgroupError::None(init))?;
+        let folder = mount.folder(path).ok_or(CgroupError::None(init))?;
+        let shared = path_in(&own, hierarchy).is_none_or(|own| Path::new(own).starts_with(path));
+        if shared {
+            return Err(CgroupError::Shared(folder));
+        }
+        let id = fs::metadata(&folder)
+            .map_err(|source| CgroupError::Read {
+                path: folder.clone(),
+                source,
+            })?
+            .ino();
+        Ok(Cgroup {
+            hierarchy,
+            folder,
+            id,
+        })
+    }
+}
+
+/// Whether a cgroup is gone or holds no process, itself and all below it.
+pub fn is_empty(folder: &Path, id: u64) -> bool {
+    match fs::metadata(folder) {
+        Ok(data) if data.ino() == id => {}
+        _ => return true,
+    }
+    let holds_none = fs::read_to_string(folder.join("cgroup.procs"))
+        .map_or(true, |processes| processes.trim().is_empty());
+    holds_none
+        && fs::read_dir(folder).map_or(true, |entries| {
+            entries
+                .filter_map(Result::ok)
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .all(|entry| {
+                    fs::metadata(entry.path())
+                        .map_or(true, |data| is_empty(&entry.path(), data.ino()))
+                })
+        })
+}
+
+/// A line of `/proc/PID/mountinfo` (proc(5)), as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mount<'a> {
+    root: &'a str,
+    target: &'a str,
+    kind: &'a str,
+    options: &'a str,
+}
+
+impl<'a> Mount<'a> {
+    fn parse(line: &'a str) -> Option<Mount<'a>> {
+        let (place, system) = line.split_once(" - ")?;
+        let mut place = place.split(' ').skip(3);
+        let mut system = system.split(' ');
+        Some(Mount {
+            root: place.next()?,
+            target: place.next()?,
+            kind: system.next()?,
+            options: system.nth(1)?,
+        })
+    }
+
+    fn shows(&self, hierarchy: Hierarchy) -> bool {
+        match hierarchy {
+            Hierarchy::Unified => self.kind == "cgroup2",
+            Hierarchy::Controller(controller) => {
+                self.kind == "cgroup"
+                    && self
+                        .options
+                        .split(',')
+                        .any(|option| option == controller.name())
+            }
+        }
+    }
+
+    /// Where a cgroup is below this mount, which may show a part of the hierarchy only.
+    fn folder(&self, path: &str) -> Option<PathBuf> {
+        let below = Path::new(path).strip_prefix(self.root).ok()?;
+        Some(Path::new(self.target).join(below))
+    }
+}
+
+/// The path within a hierarchy, from the text of `/proc/PID/cgroup` (cgroups(7)).
+fn path_in(cgroups: &str, hierarchy: Hierarchy) -> Option<&str> {
+    cgroups.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let is_it = match hierarchy {
+            Hierarchy::Unified => controllers.is_empty(),
+            Hierarchy::Controller(controller) => {
+                controllers.split(',').any(|name| name == controller.name())
+            }
+        };
+        is_it.then_some(path)
+    })
+}
+
+/// The hierarchy that tells this process's container apart: a mounted controller of version 1 if
+/// there is one, since engines then use that version, else version 2.
+fn find<'a>(cgroups: &'a str, mounts: &'a str) -> Option<(Hierarchy, &'a str, Mount<'a>)> {
+    Controller::ALL
+        .map(Hierarchy::Controller)
+        .into_iter()
+        .chain([Hierarchy::Unified])
+        .find_map(|hierarchy| {
+            let path = path_in(cgroups, hierarchy)?;
+            let mount = mounts
+                .lines()
+                .filter_map(Mount::parse)
+                .find(|mount| mount.shows(hierarchy) && mount.folder(path).is_some())?;
+            Some((hierarchy, path, mount))
+        })
+}
+
+fn read(path: &Path) -> Result<String, CgroupError> {
+    fs::read_to_string(path).map_err(|source| CgroupError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V1_MOUNTS: &str = "\
+30 24 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro,mode=755
+31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:9 - cgroup2 cgroup2 rw
+35 30 0:31 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+36 30 0:32 / /sys/fs/cgroup/pids rw,relatime shared:12 master:2 - cgroup cgroup rw,pids
+";
+    const V2_MOUNTS: &str = "30 24 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n";
+
+    fn found(cgroups: &str, mounts: &str) -> Option<(Hierarchy, PathBuf)> {
+        let (hierarchy, path, mount) = find(cgroups, mounts)?;
+        Some((hierarchy, mount.folder(path)?))
+    }
+
+    #[test]
+    fn version_1_goes_before_version_2_in_a_hybrid() {
+        let cgroups = "12:pids:/pod/x\n5:memory:/pod/x\n1:name=systemd:/pod/x\n0::/\n";
+        assert_eq!(
+            found(cgroups, V1_MOUNTS),
+            Some((
+                Hierarchy::Controller(Controller::Pids),
+                "/sys/fs/cgroup/pids/pod/x".into()
+            ))
+        );
+    }
+
+    #[test]
+    fn a_controller_that_is_not_mounted_is_passed_over() {
+        let cgroups = "12:pids:/pod/x\n5:memory:/pod/x\n0::/\n";
+        let mounts = V1_MOUNTS.replace("pids", "hugetlb");
+        assert_eq!(
+            found(cgroups, &mounts),
+            Some((
+                Hierarchy::Controller(Controller::Memory),
+                "/sys/fs/cgroup/memory/pod/x".into()
+            ))
+        );
+    }
+
+    #[test]
+    fn version_2_alone_is_used() {
+        assert_eq!(
+            found("0::/machine.slice/libpod-1.scope/container\n", V2_MOUNTS),
+            Some((
+                Hierarchy::Unified,
+                "/sys/fs/cgroup/machine.slice/libpod-1.scope/container".into()
+            ))
+        );
+        assert_eq!(found("", V2_MOUNTS), None);
+    }
+
+    #[test]
+    fn a_mount_may_show_a_part_of_the_hierarchy() {
+        let mounts = "30 24 0:26 /outer /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(
+            found("0::/outer/inner\n", mounts),
+            Some((Hierarchy::Unified, "/sys/fs/cgroup/inner".into()))
+        );
+        assert_eq!(found("0::/elsewhere\n", mounts), None);
+    }
+
+    #[test]
+    fn the_numbers_lead_back_to_the_hierarchies() {
+        for number in 0..6 {
+            assert_eq!(Hierarchy::from_number(number).unwrap().number(), number);
+        }
+        assert_eq!(Hierarchy::from_number(6), None);
+    }
+
+    #[test]
+    fn the_own_cgroup_is_shared_and_a_missing_one_is_empty() {
+        assert!(matches!(
+            Cgroup::of(std::process::id()),
+            Err(CgroupError::Shared(_) | CgroupError::None(_))
+        ));
+        assert!(is_empty(Path::new("/nonexistent/cgroup"), 1));
+    }
+}
