@@ -227,7 +227,10 @@ fn measure(groups: &Groups) -> Anyhow<()> {
     .collect();
     let outside = all[MANY].0.as_path();
     let same: Vec<_> = vec![Some(all[0].0.as_path()); TASKS];
-    let different: Vec<_> = all[..TASKS].iter().map(|(p, _)| Some(p.as_path())).collect();
+    let different: Vec<_> = all[..TASKS]
+        .iter()
+        .map(|(p, _)| Some(p.as_path()))
+        .collect();
     for _ in 0..ROUNDS {
         let mut next = 0;
         let mut note = |value: f64| {
@@ -298,7 +301,9 @@ fn report(
             floor = added;
         }
         let ratio = if floor > 0.0 { added / floor } else { 0.0 };
-        println!("{name:32} {value:8.1} ns a call, adds {added:7.1}, {ratio:5.2} of an empty program");
+        println!(
+            "{name:32} {value:8.1} ns a call, adds {added:7.1}, {ratio:5.2} of an empty program"
+        );
         if name.ends_with("empty program") {
             continue;
         }
@@ -306,5 +311,7 @@ fn report(
             floor = 0.0;
         }
     }
-    println!("first load {first:?}, when loaded {opened:?}, first start {began:?}, next {second:?}");
+    println!(
+        "first load {first:?}, when loaded {opened:?}, first start {began:?}, next {second:?}"
+    );
 }

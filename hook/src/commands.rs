@@ -1,9 +1,12 @@
 //! The command line of `portcullis-hook`; each verb is a file of its own.
 
 pub mod check;
+pub mod collect;
 pub mod completions;
 pub mod explain;
 pub mod inject;
+pub mod record;
+pub mod recordings;
 pub mod verify;
 
 use crate::exit;
@@ -57,6 +60,12 @@ pub enum Verb {
     Verify,
     /// Podman's precreate hook: config.json on stdin, with the selected filter on stdout.
     Inject,
+    /// OCI hook (createRuntime): record a container that asks for it.
+    Record,
+    /// OCI hook (poststop): end a recording and write its profile.
+    Collect(collect::Arguments),
+    /// What is being recorded, and what it would give now.
+    Recordings(recordings::Arguments),
     /// Say what would be decided for a bundle and why, without refusing.
     Explain(explain::Arguments),
     /// Check that the gate is really there: settings, hook files, binaries, seccomp root.
@@ -71,6 +80,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match &arguments.verb {
         Verb::Verify => verify::run(&arguments.config, engine),
         Verb::Inject => inject::run(&arguments.config, engine),
+        Verb::Record => record::run(&arguments.config, engine),
+        Verb::Collect(own) => collect::run(&arguments.config, own),
+        Verb::Recordings(own) => recordings::run(&arguments.config, own),
         Verb::Explain(own) => explain::run(&arguments.config, engine, own),
         Verb::Check(own) => check::run(&arguments.config, own),
         Verb::Completions(own) => completions::run(own),

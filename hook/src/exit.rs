@@ -30,11 +30,13 @@ pub enum Code {
     UnknownToRuntime = 12,
     /// The engine's default profile is not known.
     NoDefault = 13,
+    /// What was asked to be recorded can't be, or can't be written.
+    Recording = 14,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 13] = [
+    pub const ALL: [Code; 14] = [
         Code::Unexpected,
         Code::Usage,
         Code::Settings,
@@ -48,6 +50,7 @@ impl Code {
         Code::RuntimeAnnotation,
         Code::UnknownToRuntime,
         Code::NoDefault,
+        Code::Recording,
     ];
 
     /// A word for logs, decisions and metrics.
@@ -66,6 +69,7 @@ impl Code {
             Code::RuntimeAnnotation => "runtime-annotation",
             Code::UnknownToRuntime => "unknown-to-runtime",
             Code::NoDefault => "no-default",
+            Code::Recording => "recording",
         }
     }
 

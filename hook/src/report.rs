@@ -10,6 +10,7 @@ use crate::{
 };
 use portcullis_profile::{
     decision::{self, Decision, Outcome, plain},
+    identity::Identity,
     settings::{LogLevel, Mode, Settings},
 };
 use std::{
@@ -44,16 +45,22 @@ impl End {
     }
 }
 
+/// Which container, in plain characters.
+pub fn about(identity: &Identity) -> String {
+    let part = |value: &Option<String>| plain(value.as_deref().unwrap_or("-"));
+    let pod = match &identity.namespace {
+        Some(namespace) => format!("{}/{}", plain(namespace), part(&identity.pod)),
+        None => part(&identity.pod),
+    };
+    format!("pod {pod}, container {}", part(&identity.container))
+}
+
 /// The line about a ruling, in plain characters.
 pub fn line(ruling: &Ruling) -> String {
     let part = |value: &Option<String>| plain(value.as_deref().unwrap_or("-"));
-    let pod = match &ruling.identity.namespace {
-        Some(namespace) => format!("{}/{}", plain(namespace), part(&ruling.identity.pod)),
-        None => part(&ruling.identity.pod),
-    };
     format!(
-        "pod {pod}, container {}, annotation {}, reference {}: {}",
-        part(&ruling.identity.container),
+        "{}, annotation {}, reference {}: {}",
+        about(&ruling.identity),
         part(&ruling.annotation),
         part(&ruling.reference),
         reason(ruling),
@@ -133,6 +140,18 @@ pub fn ruling(verb: &str, id: Option<&str>, ruling: &Ruling, settings: &Settings
         );
     }
     end
+}
+
+/// Says one line as loudly as it deserves: to the log as settings have it, and from a warning on
+/// to stderr.
+pub fn say(wanted: LogLevel, level: LogLevel, text: &str) {
+    let line = format!("portcullis: {}", text.replace(char::is_control, " "));
+    if level <= wanted {
+        syslog(level, &line);
+    }
+    if level <= LogLevel::Warn {
+        stderr(&line);
+    }
 }
 
 /// Says a failure that has no ruling: one line to stderr and the log.

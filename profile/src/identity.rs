@@ -4,14 +4,14 @@
 //! keys that the configured engine writes over theirs are read.
 
 use crate::Engine;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Annotations as a runtime is told them.
 pub type Annotations = BTreeMap<String, String>;
 
 /// What an engine says of a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The pod's namespace; Podman has none.
     pub namespace: Option<String>,

@@ -128,6 +128,17 @@ impl Default for Settings {
     }
 }
 
+/// What becomes of a container that should be recorded and can't be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It does not start: crun shows nothing of a hook that only warns.
+    #[default]
+    Refuse,
+    /// It starts unrecorded, and a warning says so.
+    Start,
+}
+
 /// `[record]`: who may record, where to and how much. All of it is the node owner's choice.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -139,6 +150,10 @@ pub struct Record {
     /// The default action of recorded profiles.
     #[serde(deserialize_with = "action")]
     pub default_action: Action,
+    /// Whether what was recorded is added to a profile that is there already; else it is replaced.
+    pub merge: bool,
+    /// What becomes of a container that can't be recorded. A limit below never refuses one.
+    pub on_failure: OnFailure,
     /// How many recordings may run at once.
     pub max_active: u32,
     /// How much the recordings folder may hold, in bytes.
@@ -153,6 +168,8 @@ impl Default for Record {
             namespaces: Vec::new(),
             folders: vec![PathBuf::from("/var/lib/portcullis/recordings")],
             default_action: Action::Errno,
+            merge: false,
+            on_failure: OnFailure::Refuse,
             max_active: 128,
             max_bytes: 64 * 1024 * 1024,
             max_seconds: 24 * 60 * 60,
@@ -318,7 +335,7 @@ mod tests {
              allow_runtime_annotations = ['run.oci.handler']\ngate_socket = '/g'\n\
              [runtimes]\ndefault = '/usr/bin/crun'\n[record]\nnamespaces = ['a']\n\
              folders = ['/f']\ndefault_action = 'SCMP_ACT_LOG'\nmax_active = 1\nmax_bytes = 2\n\
-             max_seconds = 3\n",
+             max_seconds = 3\nmerge = true\non_failure = 'start'\n",
         )
         .unwrap();
         assert_eq!(settings.engine, Engine::Podman);
@@ -328,6 +345,7 @@ mod tests {
         assert_eq!(settings.runtimes["default"], Path::new("/usr/bin/crun"));
         assert_eq!(settings.record.default_action, Action::Log);
         assert_eq!(settings.record.max_seconds, 3);
+        assert!(settings.record.merge && settings.record.on_failure == OnFailure::Start);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Told {
     pub id: String,
     /// Its bundle.
     pub bundle: PathBuf,
+    /// The process id of its init, where it has one.
+    pub pid: Option<u32>,
 }
 
 /// Parses the state that a runtime writes to a hook's standard input (runtime-spec, `runtime.md`).
@@ -43,6 +45,7 @@ pub fn parse_state(text: &str) -> Result<Told, ConfigError> {
     Ok(Told {
         id: state.id().clone(),
         bundle: state.bundle().clone(),
+        pid: state.pid().and_then(|pid| u32::try_from(pid).ok()),
     })
 }
 

@@ -1,0 +1,79 @@
+//! `portcullis-hook collect`: the OCI hook that ends a recording and writes its profile; with
+//! `--stale`, the same for containers that are gone without a word.
+
+use super::verify::parse_state;
+use crate::{
+    config::read_text,
+    exit::Code,
+    recorder::session::{collect, collect_stale},
+    report,
+};
+use portcullis_profile::settings::{LogLevel, Settings};
+use std::{io, path::Path, process::ExitCode};
+
+/// Arguments of `collect`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Write out recordings whose containers are gone or that ran for too long; reads no state.
+    #[arg(long)]
+    stale: bool,
+}
+
+/// Ends recordings and says what was written.
+pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
+    let settings = match Settings::load(path) {
+        Ok(settings) => settings,
+        Err(error) => return report::failure(Code::Settings, &error.to_string()).into(),
+    };
+    if arguments.stale {
+        return stale(&settings);
+    }
+    let told = read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin"))
+        .and_then(|text| parse_state(&text));
+    let told = match told {
+        Ok(told) => told,
+        Err(error) => return report::failure(Code::Input, &error.to_string()).into(),
+    };
+    // Where nothing can have been recorded, a container that ends is no matter of ours.
+    if !settings
+        .record
+        .folders
+        .first()
+        .is_some_and(|folder| folder.join(".active").exists())
+    {
+        return ExitCode::SUCCESS;
+    }
+    match collect(&told.id, &settings.record) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(file)) => {
+            let line = format!("recorded: container {}: {}", told.id, file.display());
+            report::say(settings.log_level, LogLevel::Info, &line);
+            ExitCode::SUCCESS
+        }
+        Err(error) => report::failure(Code::Recording, &error.to_string()).into(),
+    }
+}
+
+#[allow(clippy::print_stdout)]
+fn stale(settings: &Settings) -> ExitCode {
+    if !settings
+        .record
+        .folders
+        .first()
+        .is_some_and(|folder| folder.join(".active").exists())
+    {
+        return ExitCode::SUCCESS;
+    }
+    let results = match collect_stale(&settings.record) {
+        Ok(results) => results,
+        Err(error) => return report::failure(Code::Recording, &error.to_string()).into(),
+    };
+    let mut code = ExitCode::SUCCESS;
+    for result in results {
+        match result {
+            Ok(file) => println!("{}", file.display()),
+            Err(error) => code = report::failure(Code::Recording, &error.to_string()).into(),
+        }
+    }
+    code
+}

@@ -1,0 +1,84 @@
+//! `portcullis-hook record`: the OCI hook that begins to record a container that asks for it.
+
+use super::verify::parse_state;
+use crate::{
+    config::{Config, ConfigError, read_bundle, read_text},
+    exit::Code,
+    recorder::{
+        RecordError,
+        request::request,
+        session::{Begun, begin},
+    },
+    report,
+};
+use portcullis_profile::{
+    Engine,
+    identity::Identity,
+    settings::{LogLevel, OnFailure, Settings},
+};
+use std::{io, path::Path, process::ExitCode};
+
+/// Reads the state, begins to record where that is asked for and allowed.
+pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
+    let text = match read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin")) {
+        Ok(text) => text,
+        Err(error) => return report::failure(Code::Input, &error.to_string()).into(),
+    };
+    match record(&text, settings, engine) {
+        Ok(code) => code,
+        Err(error) => report::failure(Code::Input, &error.to_string()).into(),
+    }
+}
+
+fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, ConfigError> {
+    let told = parse_state(state)?;
+    let text = read_bundle(&told.bundle)?;
+    let config = Config::parse(&text)?;
+    let loaded = Settings::load(path);
+    let fallback = Settings::default();
+    let settings = loaded.as_ref().unwrap_or(&fallback);
+    let engine = engine.unwrap_or(settings.engine);
+    let annotations = config.annotations();
+    let identity = Identity::of(engine, &annotations);
+    let about = report::about(&identity);
+    let outcome = request(engine, &identity, &annotations, &settings.record).and_then(|asked| {
+        let Some(asked) = asked else { return Ok(None) };
+        if let Err(error) = &loaded {
+            return Err(RecordError::Settings(error.to_string()));
+        }
+        let init = told.pid.ok_or(RecordError::NoProcess)?;
+        begin(asked, &told.id, init, &config, identity, engine, settings).map(Some)
+    });
+    Ok(match outcome {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(Begun::Recording(file))) => {
+            report::say(
+                settings.log_level,
+                LogLevel::Info,
+                &format!("recording: {about}: the profile will be {}", file.display()),
+            );
+            ExitCode::SUCCESS
+        }
+        Ok(Some(Begun::Unrecorded(why))) => {
+            report::say(
+                settings.log_level,
+                LogLevel::Warn,
+                &format!("warning: {about}: starts unrecorded: {why}"),
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) if settings.record.on_failure == OnFailure::Start => {
+            report::say(
+                settings.log_level,
+                LogLevel::Warn,
+                &format!("warning: {about}: starts unrecorded: {error}"),
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => report::failure(
+            Code::Recording,
+            &format!("{about}: can't be recorded: {error}"),
+        )
+        .into(),
+    })
+}

@@ -1,0 +1,96 @@
+//! `portcullis-hook recordings`: what is being recorded, and what it would give now.
+
+use crate::{
+    exit::Code,
+    recorder::{
+        RecordError, recorded,
+        session::{list, now, snapshot},
+    },
+    report,
+};
+use portcullis_profile::settings::Settings;
+use serde_json::json;
+use std::{path::Path, process::ExitCode};
+
+/// Arguments of `recordings`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// List what is being recorded.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the profile of what a running recording saw so far.
+    Show {
+        /// The container's ID, or its beginning.
+        id: String,
+    },
+}
+
+/// Prints it.
+#[allow(clippy::print_stdout)]
+pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
+    let settings = match Settings::load(path) {
+        Ok(settings) => settings,
+        Err(error) => return report::failure(Code::Settings, &error.to_string()).into(),
+    };
+    let text = match &arguments.what {
+        What::List { json } => listed(&settings, *json),
+        What::Show { id } => shown(&settings, id),
+    };
+    match text {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => report::failure(Code::Recording, &error.to_string()).into(),
+    }
+}
+
+fn listed(settings: &Settings, json: bool) -> Result<String, RecordError> {
+    let (running, broken) = list(&settings.record)?;
+    for error in broken {
+        report::failure(Code::Recording, &error.to_string());
+    }
+    if json {
+        let all: Vec<_> = running
+            .iter()
+            .map(|active| {
+                json!({ "id": active.id, "identity": active.identity, "started": active.started,
+                    "profile": active.output().path() })
+            })
+            .collect();
+        return Ok(format!("{:#}\n", json!(all)));
+    }
+    let mut text = format!("{:<14} {:<8} {:<40} PROFILE\n", "CONTAINER", "AGE", "POD");
+    for active in running {
+        let age = humantime::format_duration(std::time::Duration::from_secs(
+            now().saturating_sub(active.started),
+        ));
+        let id: String = active.id.chars().take(12).collect();
+        text += &format!(
+            "{id:<14} {:<8} {:<40} {}\n",
+            age.to_string().replace(' ', ""),
+            report::about(&active.identity),
+            active.output().path().display()
+        );
+    }
+    Ok(text)
+}
+
+fn shown(settings: &Settings, id: &str) -> Result<String, RecordError> {
+    let (active, seen) = snapshot(id, &settings.record)?;
+    let names = recorded::names(&active, &seen);
+    let filter = recorded::profile(&active, &names, settings.record.default_action)?;
+    recorded::text(&filter).map_err(|error| RecordError::Broken {
+        path: active.output().path(),
+        reason: error.to_string(),
+    })
+}

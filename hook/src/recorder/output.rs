@@ -1,0 +1,136 @@
+//! Files of the recorder: below a folder that hook.toml names, no link followed, whole or not at
+//! all.
+
+use super::{RecordError, request::Place};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat},
+    sys::stat::{Mode, fchmod},
+    unistd::{UnlinkatFlags, unlinkat},
+};
+use portcullis_profile::{
+    reference::ProfilePath,
+    root::{ReadError, SeccompRoot},
+};
+use std::{fs::File, io::Write, os::fd::OwnedFd, path::Path};
+
+/// Who may read a recording: root, and its group.
+const MODE: Mode = Mode::from_bits_truncate(0o640);
+
+/// The opened folder of a file, which must be there.
+fn folder(place: &Place) -> Result<OwnedFd, RecordError> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = open(&place.folder, flags, Mode::empty())
+        .map_err(|error| RecordError::io(&place.folder, error))?;
+    let below = match place.file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => return Ok(root),
+    };
+    let how = OpenHow::new().flags(flags).resolve(
+        ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_SYMLINKS
+            | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+    );
+    openat2(&root, below, how).map_err(|error| RecordError::io(place.folder.join(below), error))
+}
+
+/// Checks that a file could be written there, without writing it.
+///
+/// # Errors
+/// Its folder is not there, or leads through a link.
+pub fn check(place: &Place) -> Result<(), RecordError> {
+    folder(place).map(drop)
+}
+
+/// Writes a file by way of a temporary one beside it; what is there is replaced, a link too.
+///
+/// # Errors
+/// The folder or the file can't be written; nothing is left then, and what was there stays.
+pub fn write(place: &Place, text: &str) -> Result<(), RecordError> {
+    let folder = folder(place)?;
+    let failed = |error: Errno| RecordError::io(place.path(), error);
+    let name = place
+        .file
+        .file_name()
+        .ok_or_else(|| failed(Errno::EISDIR))?;
+    let temporary = format!(".portcullis-{}", std::process::id());
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let remove = || unlinkat(&folder, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+    // What a process of the same number left that was killed.
+    let _ = remove();
+    let file = openat(&folder, temporary.as_str(), flags, MODE).map_err(failed)?;
+    let done = (|| {
+        fchmod(&file, MODE)?;
+        let mut file = File::from(file);
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        renameat(&folder, temporary.as_str(), &folder, name)?;
+        nix::unistd::fsync(&folder)?;
+        Ok(())
+    })();
+    done.map_err(|source: std::io::Error| {
+        let _ = remove();
+        RecordError::io(place.path(), source)
+    })
+}
+
+/// Reads a file; `None` where it is not there.
+///
+/// # Errors
+/// It is not a regular file, too large, or behind a link.
+pub fn read(place: &Place, limit: u64) -> Result<Option<Vec<u8>>, RecordError> {
+    let file: ProfilePath =
+        place
+            .file
+            .to_string_lossy()
+            .parse()
+            .map_err(|error| RecordError::Broken {
+                path: place.path(),
+                reason: format!("{error}"),
+            })?;
+    match SeccompRoot::open(&place.folder).and_then(|root| root.read(&file, limit)) {
+        Ok(text) => Ok(Some(text)),
+        Err(ReadError::Missing { .. }) => Ok(None),
+        Err(source) => Err(RecordError::Read {
+            path: place.path(),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, symlink},
+    };
+
+    #[test]
+    fn a_file_is_replaced_whole_and_no_link_is_followed() {
+        let root = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let place = |file: &str| Place {
+            folder: root.path().to_owned(),
+            file: file.into(),
+        };
+        write(&place("a.json"), "one").unwrap();
+        write(&place("a.json"), "two").unwrap();
+        let data = fs::metadata(root.path().join("a.json")).unwrap();
+        assert_eq!(data.permissions().mode() & 0o777, 0o640);
+        assert_eq!(read(&place("a.json"), 9).unwrap().unwrap(), b"two");
+        // A link is replaced, not written through.
+        let target = outside.path().join("target");
+        fs::write(&target, "kept").unwrap();
+        symlink(&target, root.path().join("link.json")).unwrap();
+        write(&place("link.json"), "new").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
+        // A linked folder is refused.
+        symlink(outside.path(), root.path().join("linked")).unwrap();
+        assert!(write(&place("linked/x.json"), "x").is_err());
+        assert!(read(&place("linked/target"), 9).is_err());
+        assert!(write(&place("none/x.json"), "x").is_err());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3);
+    }
+}

@@ -1,0 +1,345 @@
+//! From what was seen to a profile and its metadata.
+
+use super::{
+    RecordError,
+    active::Active,
+    layout::{Opened, Seen},
+    request::Place,
+};
+use portcullis_profile::{
+    Action, Arch, Filter, Rule, parse_filter,
+    stack::stack,
+    syscalls::{self, name},
+};
+use serde::Serialize;
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
+
+/// The architecture of 32-bit calls here.
+const COMPAT: Arch = if cfg!(target_arch = "aarch64") {
+    Arch::Arm
+} else {
+    Arch::X86
+};
+
+/// What crun and runc themselves call between the load of a filter and the entry point's execve,
+/// and for processes that are executed into the container. Measured with `strace -f` on crun
+/// 1.8.1 and runc 1.1.5, as root and as another user, with and without `no_new_privs` and a TTY.
+/// Only recordings that could not see these calls get them.
+const RUNTIME_BASE: [&str; 38] = [
+    "access",
+    "brk",
+    "capget",
+    "capset",
+    "chdir",
+    "close",
+    "close_range",
+    "epoll_ctl",
+    "epoll_pwait",
+    "execve",
+    "exit_group",
+    "fchdir",
+    "fchown",
+    "fcntl",
+    "fstat",
+    "fstatfs",
+    "futex",
+    "getcwd",
+    "getdents64",
+    "getpid",
+    "getppid",
+    "ioctl",
+    "lseek",
+    "mmap",
+    "munmap",
+    "newfstatat",
+    "openat",
+    "prctl",
+    "pread64",
+    "read",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "setgid",
+    "setgroups",
+    "setuid",
+    "statfs",
+    "write",
+];
+
+/// The names of what was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// By their sorted names.
+    pub names: BTreeSet<&'static str>,
+    /// Whether 32-bit calls were among them.
+    pub compat: bool,
+    /// Numbers that no table has.
+    pub unnamed: Vec<u32>,
+}
+
+/// Names what was seen; a recording that could not see what the runtime itself calls in its
+/// window gets those calls.
+pub fn names(active: &Active, seen: &Seen) -> Names {
+    let mut all = Names {
+        compat: !seen.compat.is_empty(),
+        ..Names::default()
+    };
+    let native = seen.native.iter().map(|number| (*number, Arch::HOST));
+    let compat = seen.compat.iter().map(|number| (*number, COMPAT));
+    for (number, arch) in native.chain(compat) {
+        match name(number, arch) {
+            Some(name) => {
+                all.names.insert(name);
+            }
+            None => all.unnamed.push(number),
+        }
+    }
+    if needs_base(active, seen) {
+        all.names.extend(RUNTIME_BASE);
+    }
+    all
+}
+
+fn needs_base(active: &Active, seen: &Seen) -> bool {
+    active.loaded_before || seen.opened == Opened::ByExec
+}
+
+/// The profile: the names are allowed, on top of the base whose denials stay denials.
+///
+/// # Errors
+/// The base is not a filter any more.
+pub fn profile(active: &Active, names: &Names, default: Action) -> Result<Filter, RecordError> {
+    let mut architectures = vec![Arch::HOST];
+    if names.compat {
+        architectures.push(COMPAT);
+    }
+    let own = Filter {
+        architectures,
+        syscalls: vec![allowing(&names.names)],
+        ..Filter::new(default)
+    };
+    match &active.base {
+        None => Ok(own),
+        Some(base) => {
+            let base = parse_filter(base.as_bytes()).map_err(|source| RecordError::Document {
+                path: active.output().path(),
+                source,
+            })?;
+            Ok(extended(&base, &own))
+        }
+    }
+}
+
+/// A profile with what was recorded added to it; its own rules win.
+pub fn extended(base: &Filter, recorded: &Filter) -> Filter {
+    let mut filter = stack(base, &[recorded]);
+    for arch in &recorded.architectures {
+        if !filter.architectures.is_empty() && !filter.architectures.contains(arch) {
+            filter.architectures.push(*arch);
+        }
+    }
+    // One sorted rule for all names that are simply allowed, so that a second recording adds none.
+    let allowed: BTreeSet<String> = filter
+        .syscalls
+        .iter()
+        .filter(|rule| is_plain_allow(rule))
+        .flat_map(|rule| rule.names.iter().cloned())
+        .collect();
+    filter.syscalls.retain(|rule| !is_plain_allow(rule));
+    filter.syscalls.push(allowing(&allowed));
+    filter
+}
+
+fn is_plain_allow(rule: &Rule) -> bool {
+    rule.action == Action::Allow && rule.args.is_empty()
+}
+
+fn allowing<S: AsRef<str>>(names: &BTreeSet<S>) -> Rule {
+    Rule {
+        names: names.iter().map(|name| name.as_ref().to_owned()).collect(),
+        action: Action::Allow,
+        errno_ret: None,
+        args: Vec::new(),
+    }
+}
+
+/// A profile as text: one member a line, so that two can be compared.
+///
+/// # Errors
+/// It can't be written as JSON.
+pub fn text(filter: &Filter) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(filter).map(|text| text + "\n")
+}
+
+/// What is known of a recording, beside its profile.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    version: u32,
+    profile: PathBuf,
+    container_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+    engine: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime_version: Option<String>,
+    kernel: String,
+    started: String,
+    ended: String,
+    /// Why it ended: "stopped", "vanished", "max_seconds", "rebooted".
+    end: &'static str,
+    /// What opened the window: "filter", "execve" or "nothing".
+    window: &'static str,
+    /// Whether the calls of the runtime itself were added, since they could not be seen.
+    runtime_base_added: bool,
+    filter_while_recording: String,
+    /// Calls that made, or tried to make, a process, and the first one.
+    processes: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    numbers_without_a_name: Vec<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    foreign_call: Option<u32>,
+}
+
+/// How a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its container was stopped and the runtime said so.
+    Stopped,
+    /// Its container is gone and nobody said so.
+    Vanished,
+    /// It ran for as long as hook.toml lets it.
+    MaxSeconds,
+    /// The node was restarted, which loses what the kernel held.
+    Rebooted,
+}
+
+impl End {
+    /// In the metadata.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            End::Stopped => "stopped",
+            End::Vanished => "vanished",
+            End::MaxSeconds => "max_seconds",
+            End::Rebooted => "rebooted",
+        }
+    }
+}
+
+/// The metadata of a recording that has ended.
+pub fn metadata(active: &Active, seen: Option<&Seen>, unnamed: &[u32], end: End) -> Metadata {
+    let stamp = |seconds| {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        humantime::format_rfc3339_seconds(time).to_string()
+    };
+    let identity = active.identity.clone();
+    Metadata {
+        version: 1,
+        profile: active.output().path(),
+        container_id: active.id.clone(),
+        namespace: identity.namespace,
+        pod: identity.pod,
+        container: identity.container,
+        image: active.image.clone(),
+        engine: active.engine.to_string(),
+        runtime: active.runtime.clone(),
+        runtime_version: active.runtime.as_ref().and_then(version),
+        kernel: kernel(),
+        started: stamp(active.started),
+        ended: stamp(super::session::now()),
+        end: end.as_str(),
+        window: match seen.map_or(Opened::Not, |seen| seen.opened) {
+            Opened::Not => "nothing",
+            Opened::ByFilter => "filter",
+            Opened::ByExec => "execve",
+        },
+        runtime_base_added: seen.is_some_and(|seen| needs_base(active, seen)),
+        filter_while_recording: match &active.filter {
+            None => "none".to_owned(),
+            Some(action) => {
+                format!("one with the default action {action}; what it denied was not seen")
+            }
+        },
+        processes: seen.map_or(0, |seen| seen.forks + 1),
+        numbers_without_a_name: unnamed.to_vec(),
+        foreign_call: seen.and_then(|seen| seen.strange),
+    }
+}
+
+/// Where the metadata of a profile goes.
+pub fn metadata_place(profile: &Place) -> Place {
+    Place {
+        folder: profile.folder.clone(),
+        file: profile.file.with_extension("metadata.json"),
+    }
+}
+
+/// The first line of what a runtime says of its version.
+fn version(runtime: &PathBuf) -> Option<String> {
+    let output = Command::new(runtime).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Some(text.lines().next()?.chars().take(100).collect())
+}
+
+fn kernel() -> String {
+    nix::sys::utsname::uname().map_or_else(
+        |_| String::new(),
+        |name| name.release().to_string_lossy().into_owned(),
+    )
+}
+
+/// The native numbers of the calls that make processes.
+pub fn process_calls() -> Vec<u32> {
+    ["clone", "clone3", "fork", "vfork"]
+        .iter()
+        .filter_map(|name| syscalls::number(name, Arch::HOST))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_base_denies_stays_denied_and_a_second_recording_adds_nothing() {
+        let base = Filter {
+            syscalls: vec![
+                Rule {
+                    names: vec!["mkdir".into()],
+                    action: Action::Errno,
+                    errno_ret: Some(61),
+                    args: Vec::new(),
+                },
+                allowing(&BTreeSet::from(["read"])),
+            ],
+            ..Filter::new(Action::Errno)
+        };
+        let recorded = Filter {
+            architectures: vec![Arch::HOST],
+            syscalls: vec![allowing(&BTreeSet::from(["mkdir", "read", "write"]))],
+            ..Filter::new(Action::Errno)
+        };
+        let once = extended(&base, &recorded);
+        assert_eq!(once.syscalls.len(), 2);
+        assert_eq!(once.syscalls[0].errno_ret, Some(61));
+        assert_eq!(once.syscalls[1].names, ["read", "write"]);
+        assert_eq!(extended(&once, &recorded), once);
+    }
+
+    #[test]
+    fn the_runtimes_own_calls_exist() {
+        for name in RUNTIME_BASE {
+            assert!(syscalls::is_known(name), "{name}");
+        }
+        assert!(RUNTIME_BASE.is_sorted());
+        assert!(process_calls().len() >= 2);
+    }
+}

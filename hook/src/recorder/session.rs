@@ -1,0 +1,333 @@
+//! Recordings begin and end here: who may, the limits, the order in which nothing is lost.
+//!
+//! A slot is emptied, the recording remembered on disk, then the kernel told to record. At the end
+//! the kernel is told to stop, the slot read, the profile written, and the recording forgotten
+//! last: a process that is killed anywhere between leaves something that `collect --stale`
+//! finishes.
+
+use super::{
+    RecordError,
+    active::{Active, Recordings, boot},
+    cgroup::{self, Cgroup},
+    kernel::{BPFFS, Loaded, Unloaded},
+    layout::{Beginning, Opened, SLOTS, Seen},
+    output,
+    recorded::{self, End},
+    request::{Place, Request, made_up},
+};
+use crate::config::Config;
+use portcullis_profile::{
+    Document, Engine, Filter,
+    identity::Identity,
+    parse_filter,
+    settings::{Record, Settings},
+};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// How the beginning ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is recorded; where the profile will be.
+    Recording(PathBuf),
+    /// It is not, and why.
+    Unrecorded(String),
+}
+
+/// Seconds since 1970-01-01 UTC.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// Begins to record a container.
+///
+/// # Errors
+/// It can't be recorded, or its profile could not be written.
+pub fn begin(
+    request: Request,
+    id: &str,
+    init: u32,
+    config: &Config<'_>,
+    identity: Identity,
+    engine: Engine,
+    settings: &Settings,
+) -> Result<Begun, RecordError> {
+    let record = &settings.record;
+    if engine != Engine::Podman {
+        let namespace = identity.namespace.clone().unwrap_or_default();
+        if !record.namespaces.contains(&namespace) {
+            return Ok(Begun::Unrecorded(format!(
+                "namespace {namespace:?} is not in [record] namespaces of hook.toml"
+            )));
+        }
+    }
+    let first = record.folders.first().ok_or(RecordError::NoFolder)?;
+    let started = now();
+    let output = request.output.unwrap_or_else(|| {
+        let time = UNIX_EPOCH + std::time::Duration::from_secs(started);
+        let time = humantime::format_rfc3339_seconds(time).to_string();
+        Place {
+            folder: first.clone(),
+            file: made_up(&identity, id, &time.replace([':', '-'], "")),
+        }
+    });
+    output::check(&output)?;
+    let base = request
+        .base
+        .as_ref()
+        .map(|place| base(place, settings))
+        .transpose()?;
+    let cgroup = Cgroup::of(init)?;
+    let recordings = Recordings::lock(record)?;
+    let (running, _) = recordings.all()?;
+    if running.len() >= record.max_active as usize {
+        return Ok(Begun::Unrecorded(format!(
+            "{} recordings run already (max_active)",
+            running.len()
+        )));
+    }
+    let bytes = recordings.bytes()?;
+    if bytes >= record.max_bytes {
+        return Ok(Begun::Unrecorded(format!(
+            "{} holds {bytes} bytes already (max_bytes)",
+            first.display()
+        )));
+    }
+    let loaded = Unloaded::new(Path::new(BPFFS)).load(cgroup.hierarchy)?;
+    let taken: BTreeSet<u32> = running
+        .iter()
+        .map(|active| active.slot)
+        .chain(loaded.recorded()?.into_iter().map(|(_, slot)| slot))
+        .collect();
+    let Some(slot) = (0..SLOTS).find(|slot| !taken.contains(slot)) else {
+        return Ok(Begun::Unrecorded(format!("all {SLOTS} slots are taken")));
+    };
+    // This hook was started by the runtime, so it has the filters that the runtime has; the
+    // container's own comes on top of these.
+    let filters = filters("self") + 1;
+    let active = Active {
+        id: id.to_owned(),
+        slot,
+        cgroup: cgroup.id,
+        cgroup_folder: cgroup.folder,
+        boot: boot(),
+        engine,
+        identity,
+        image: config
+            .annotations()
+            .get("io.kubernetes.cri-o.ImageName")
+            .filter(|_| engine == Engine::CriO)
+            .cloned(),
+        runtime: fs::read_link(format!("/proc/{}/exe", nix::unistd::getppid())).ok(),
+        filter: default_action(config),
+        filters,
+        loaded_before: self::filters(&init.to_string()) >= filters,
+        started,
+        folder: output.folder.clone(),
+        file: output.file.clone(),
+        base,
+    };
+    loaded.prepare(
+        slot,
+        &Beginning {
+            filters,
+            init,
+            counted: recorded::process_calls(),
+            watches: Vec::new(),
+        },
+    )?;
+    recordings.put(&active)?;
+    if let Err(error) = loaded.begin(cgroup.id, slot) {
+        // Nothing is recorded; what was remembered would be called vanished later.
+        let _ = loaded.end(cgroup.id);
+        let _ = recordings.forget(id);
+        return Err(error.into());
+    }
+    Ok(Begun::Recording(output.path()))
+}
+
+/// How many filters a process has (`Seccomp_filters`, proc(5)); kernels before 5.9 say only
+/// whether there is one.
+fn filters(process: &str) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let value = |key: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .and_then(|value| value.trim().parse::<u32>().ok())
+    };
+    value("Seccomp_filters:").unwrap_or_else(|| u32::from(value("Seccomp:") == Some(2)))
+}
+
+fn default_action(config: &Config<'_>) -> Option<String> {
+    config
+        .seccomp()
+        .map(|text| match parse_filter(text.as_bytes()) {
+            Ok(filter) => filter.default_action.to_string(),
+            Err(_) => "unknown".to_owned(),
+        })
+}
+
+/// The profile under `if:`, as an OCI filter.
+fn base(place: &Place, settings: &Settings) -> Result<String, RecordError> {
+    let text = output::read(place, settings.max_profile_bytes)?
+        .ok_or_else(|| RecordError::io(place.path(), std::io::ErrorKind::NotFound))?;
+    let wrong = |source| RecordError::Document {
+        path: place.path(),
+        source,
+    };
+    // Whatever can be resolved without a container is a base: the OCI form.
+    Document::parse(&text).map_err(wrong)?;
+    let filter = parse_filter(&text).map_err(wrong)?;
+    recorded::text(&filter).map_err(|error| RecordError::Broken {
+        path: place.path(),
+        reason: error.to_string(),
+    })
+}
+
+/// Ends the recording of a container and writes its profile; `None` where it was not recorded.
+///
+/// # Errors
+/// The profile can't be written, or nothing was seen. What was seen stays in the kernel and is
+/// written by the next `collect --stale`.
+pub fn collect(id: &str, record: &Record) -> Result<Option<PathBuf>, RecordError> {
+    let recordings = Recordings::lock(record)?;
+    match recordings.get(id)? {
+        None => Ok(None),
+        Some(active) => finish(&recordings, &active, record, End::Stopped).map(Some),
+    }
+}
+
+/// Writes out every recording whose container is gone or that ran for too long. All are tried.
+///
+/// # Errors
+/// The recordings can't be listed.
+pub fn collect_stale(record: &Record) -> Result<Vec<Result<PathBuf, RecordError>>, RecordError> {
+    let recordings = Recordings::lock(record)?;
+    let (running, broken) = recordings.all()?;
+    let boot = boot();
+    let mut results: Vec<_> = broken.into_iter().map(Err).collect();
+    for active in running {
+        let end = if active.boot != boot {
+            End::Rebooted
+        } else if cgroup::is_empty(&active.cgroup_folder, active.cgroup) {
+            End::Vanished
+        } else if now().saturating_sub(active.started) >= record.max_seconds {
+            End::MaxSeconds
+        } else {
+            continue;
+        };
+        results.push(finish(&recordings, &active, record, end));
+    }
+    // What a hook left in the kernel that was killed before it could remember its recording.
+    if let Some(loaded) = Unloaded::new(Path::new(BPFFS)).pinned()? {
+        let (running, _) = recordings.all()?;
+        for (cgroup, _) in loaded.recorded()? {
+            if !running.iter().any(|active| active.cgroup == cgroup) {
+                loaded.end(cgroup)?;
+            }
+        }
+    }
+    Ok(results)
+}
+
+fn finish(
+    recordings: &Recordings,
+    active: &Active,
+    record: &Record,
+    end: End,
+) -> Result<PathBuf, RecordError> {
+    let loaded = match end {
+        End::Rebooted => None,
+        _ => Unloaded::new(Path::new(BPFFS)).pinned()?,
+    };
+    let seen = match loaded {
+        Some(loaded) => {
+            loaded.end(active.cgroup)?;
+            Loaded::settle();
+            Some(loaded.seen(active.slot)?)
+        }
+        None => None,
+    };
+    let profile = active.output();
+    let beside = recorded::metadata_place(&profile);
+    let names = seen.as_ref().map(|seen| recorded::names(active, seen));
+    let unnamed = names.as_ref().map_or(&[][..], |names| &names.unnamed);
+    let metadata = recorded::metadata(active, seen.as_ref(), unnamed, end);
+    let json = serde_json::to_string_pretty(&metadata).map_err(|error| RecordError::Broken {
+        path: beside.path(),
+        reason: error.to_string(),
+    })?;
+    output::write(&beside, &(json + "\n"))?;
+    let nothing = |reason| RecordError::Nothing {
+        id: active.id.clone(),
+        reason,
+        metadata: beside.path(),
+    };
+    let written = match (seen, names) {
+        (Some(seen), Some(names)) if seen.opened != Opened::Not => {
+            let mut filter = recorded::profile(active, &names, record.default_action)?;
+            if record.merge
+                && let Some(text) = output::read(&profile, 4 * 1024 * 1024)?
+            {
+                let there = parse_filter(&text).map_err(|source| RecordError::Document {
+                    path: profile.path(),
+                    source,
+                })?;
+                filter = recorded::extended(&there, &filter);
+            }
+            write(&profile, &filter)?;
+            Ok(profile.path())
+        }
+        (Some(_), _) => Err(nothing("its entry point was never executed")),
+        (None, _) if end == End::Rebooted => Err(nothing("the node was restarted while it ran")),
+        (None, _) => Err(nothing("the recorder is no longer in the kernel")),
+    };
+    recordings.forget(&active.id)?;
+    written
+}
+
+fn write(place: &Place, filter: &Filter) -> Result<(), RecordError> {
+    let text = recorded::text(filter).map_err(|error| RecordError::Broken {
+        path: place.path(),
+        reason: error.to_string(),
+    })?;
+    output::write(place, &text)
+}
+
+/// The running recordings, and what is wrong with those that can't be read.
+///
+/// # Errors
+/// They can't be listed.
+pub fn list(record: &Record) -> Result<(Vec<Active>, Vec<RecordError>), RecordError> {
+    Recordings::lock(record)?.all()
+}
+
+/// A running recording, found by the beginning of its container's ID, and what it saw so far.
+///
+/// # Errors
+/// There is none, or more than one, or the kernel can't be read.
+pub fn snapshot(id: &str, record: &Record) -> Result<(Active, Seen), RecordError> {
+    let recordings = Recordings::lock(record)?;
+    let (running, _) = recordings.all()?;
+    let mut matching = running
+        .into_iter()
+        .filter(|active| active.id.starts_with(id));
+    let active = matching
+        .next()
+        .ok_or_else(|| RecordError::Unknown(id.to_owned()))?;
+    if matching.next().is_some() && active.id != id {
+        return Err(RecordError::Ambiguous(id.to_owned()));
+    }
+    let loaded = Unloaded::new(Path::new(BPFFS))
+        .pinned()?
+        .ok_or_else(|| RecordError::Unknown(id.to_owned()))?;
+    let seen = loaded.seen(active.slot)?;
+    Ok((active, seen))
+}
