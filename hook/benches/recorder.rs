@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p portcullis-hook`, as root. Everything it makes lies in a mount namespace and
 //! in cgroups of its own and is gone at the end.
+#![allow(clippy::cast_precision_loss, clippy::similar_names)]
+
 use libbpf_rs::{Link, ObjectBuilder};
 use nix::{
     mount::{MsFlags, mount},

@@ -95,7 +95,7 @@ fn check_hook(folder: &str, path: &Path) {
 
 #[test]
 fn hook_files_keep_to_the_schema_and_to_one_stage() {
-    for (folder, count) in [("hooks.d", 1), ("podman-hooks.d", 2)] {
+    for (folder, count) in [("hooks.d", 3), ("podman-hooks.d", 4)] {
         let files: Vec<PathBuf> = fs::read_dir(shipped(folder))
             .unwrap()
             .map(|entry| entry.unwrap().path())

@@ -10,7 +10,7 @@ use crate::{
 };
 use portcullis_profile::settings::Settings;
 use serde_json::json;
-use std::{path::Path, process::ExitCode};
+use std::{fmt::Write, path::Path, process::ExitCode};
 
 /// Arguments of `recordings`.
 #[derive(Debug, clap::Args)]
@@ -75,8 +75,9 @@ fn listed(settings: &Settings, json: bool) -> Result<String, RecordError> {
             now().saturating_sub(active.started),
         ));
         let id: String = active.id.chars().take(12).collect();
-        text += &format!(
-            "{id:<14} {:<8} {:<40} {}\n",
+        let _ = writeln!(
+            text,
+            "{id:<14} {:<8} {:<40} {}",
             age.to_string().replace(' ', ""),
             report::about(&active.identity),
             active.output().path().display()

@@ -9,6 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use portcullis_profile::{Engine, identity::Identity, settings::Record};
 use serde::{Deserialize, Serialize};
 use std::{
+    fmt::Write,
     fs::{self, DirBuilder, File, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -209,7 +210,9 @@ impl Recordings {
         for byte in id.bytes().take(100) {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(byte.into()),
-                other => name += &format!("%{other:02x}"),
+                other => {
+                    let _ = write!(name, "%{other:02x}");
+                }
             }
         }
         Place {

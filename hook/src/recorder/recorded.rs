@@ -7,7 +7,9 @@ use super::{
     request::Place,
 };
 use portcullis_profile::{
-    Action, Arch, Filter, Rule, parse_filter,
+    Action, Arch, Filter, Rule,
+    base::RUNTIME_BASE,
+    parse_filter,
     stack::stack,
     syscalls::{self, name},
 };
@@ -20,51 +22,6 @@ const COMPAT: Arch = if cfg!(target_arch = "aarch64") {
 } else {
     Arch::X86
 };
-
-/// What crun and runc themselves call between the load of a filter and the entry point's execve,
-/// and for processes that are executed into the container. Measured with `strace -f` on crun
-/// 1.8.1 and runc 1.1.5, as root and as another user, with and without `no_new_privs` and a TTY.
-/// Only recordings that could not see these calls get them.
-const RUNTIME_BASE: [&str; 38] = [
-    "access",
-    "brk",
-    "capget",
-    "capset",
-    "chdir",
-    "close",
-    "close_range",
-    "epoll_ctl",
-    "epoll_pwait",
-    "execve",
-    "exit_group",
-    "fchdir",
-    "fchown",
-    "fcntl",
-    "fstat",
-    "fstatfs",
-    "futex",
-    "getcwd",
-    "getdents64",
-    "getpid",
-    "getppid",
-    "ioctl",
-    "lseek",
-    "mmap",
-    "munmap",
-    "newfstatat",
-    "openat",
-    "prctl",
-    "pread64",
-    "read",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "setgid",
-    "setgroups",
-    "setuid",
-    "statfs",
-    "write",
-];
 
 /// The names of what was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -194,7 +151,7 @@ pub struct Metadata {
     kernel: String,
     started: String,
     ended: String,
-    /// Why it ended: "stopped", "vanished", "max_seconds", "rebooted".
+    /// Why it ended: [`End::as_str`].
     end: &'static str,
     /// What opened the window: "filter", "execve" or "nothing".
     window: &'static str,
@@ -335,11 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runtimes_own_calls_exist() {
-        for name in RUNTIME_BASE {
-            assert!(syscalls::is_known(name), "{name}");
-        }
-        assert!(RUNTIME_BASE.is_sorted());
+    fn processes_are_made_by_known_calls() {
         assert!(process_calls().len() >= 2);
     }
 }

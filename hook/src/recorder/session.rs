@@ -85,6 +85,9 @@ pub fn begin(
         .transpose()?;
     let cgroup = Cgroup::of(init)?;
     let recordings = Recordings::lock(record)?;
+    if let Some(active) = recordings.get(id)? {
+        return Ok(Begun::Recording(active.output().path()));
+    }
     let (running, _) = recordings.all()?;
     if running.len() >= record.max_active as usize {
         return Ok(Begun::Unrecorded(format!(
