@@ -24,7 +24,9 @@ use portcullis_profile::{
 };
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -127,7 +129,7 @@ pub fn begin(
             .get("io.kubernetes.cri-o.ImageName")
             .filter(|_| engine == Engine::CriO)
             .cloned(),
-        runtime: fs::read_link(format!("/proc/{}/exe", nix::unistd::getppid())).ok(),
+        runtime: runtime(),
         filter: default_action(config),
         filters,
         loaded_before: self::filters(&init.to_string()) >= filters,
@@ -153,6 +155,18 @@ pub fn begin(
         return Err(error.into());
     }
     Ok(Begun::Recording(output.path()))
+}
+
+/// The runtime that started this hook, by the path under which the engine called it: the file that
+/// it runs from is a copy, since runtimes guard against containers that overwrite them. Only a
+/// file of root's counts, since it is asked for its version later.
+fn runtime() -> Option<PathBuf> {
+    let line = fs::read(format!("/proc/{}/cmdline", nix::unistd::getppid())).ok()?;
+    let first = line.split(|byte| *byte == 0).next()?;
+    let path = PathBuf::from(OsStr::from_bytes(first));
+    let data = fs::metadata(&path).ok()?;
+    let roots = data.is_file() && data.uid() == 0 && data.mode() & 0o022 == 0;
+    (path.is_absolute() && roots).then_some(path)
 }
 
 /// How many filters a process has (`Seccomp_filters`, proc(5)); kernels before 5.9 say only
