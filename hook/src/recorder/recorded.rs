@@ -7,9 +7,7 @@ use super::{
     request::Place,
 };
 use portcullis_profile::{
-    Action, Arch, Filter, Rule,
-    base::RUNTIME_BASE,
-    parse_filter,
+    Action, Arch, Filter, Rule, base, parse_filter,
     stack::stack,
     syscalls::{self, name},
 };
@@ -52,7 +50,7 @@ pub fn names(active: &Active, seen: &Seen) -> Names {
         }
     }
     if needs_base(active, seen) {
-        all.names.extend(RUNTIME_BASE);
+        all.names.extend(base::NAMES);
     }
     all
 }
