@@ -5,7 +5,7 @@ SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/cases.sh tests/e2e
 CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component image supervise smoke)
 
 help:
-	@echo "demo          a real container under the profile that its annotation selects"
+	@echo "demo          a container under the profile that its annotation selects; another recorded"
 	@echo "test          all tests: crates, then real containers under crun and runc"
 	@echo "bench         the performance table"
 	@echo "fuzz          each parser's fuzz target, FUZZ_SECONDS of them (60)"
@@ -32,6 +32,7 @@ test: build
 bench: build
 	cargo build --release -p portcullis-hook --example bench
 	tests/in-node tests/bench
+	cargo bench -p portcullis-hook --bench recorder
 
 FUZZ_SECONDS = 60
 
