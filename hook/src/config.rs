@@ -220,6 +220,8 @@ pub fn read_bundle(bundle: &Path) -> Result<String, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     fn becomes(text: &str, changed: &str) {
         assert_eq!(Config::parse(text).unwrap().with_seccomp("{N}"), changed);
@@ -254,6 +256,67 @@ mod tests {
             "{} x",
         ] {
             assert!(Config::parse(text).is_err(), "{text}");
+        }
+    }
+
+    fn some_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            let key = prop_oneof![
+                Just("seccomp".to_owned()),
+                Just("linux".to_owned()),
+                ".{0,6}"
+            ];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(key, inner, 0..4)
+                    .prop_map(|members| members.into_iter().collect::<Value>()),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever surrounds it: the filter is what is read back, and nothing else changed.
+        #[test]
+        fn any_configuration_changes_in_its_filter_alone(
+            surroundings in some_json(),
+            linux in prop::option::of(some_json()),
+            pretty in any::<bool>(),
+        ) {
+            let mut whole = json!({ "x-unknown": surroundings, "ociVersion": "1.0.2" });
+            if let Some(linux) = linux {
+                whole["linux"] = linux;
+            }
+            let text = if pretty { format!("{whole:#}") } else { whole.to_string() };
+            if let Ok(config) = Config::parse(&text) {
+                let filter = Filter::new(portcullis_profile::Action::Allow);
+                let changed = config.with_filter(&filter).unwrap();
+                let mut expected = whole.clone();
+                if !expected["linux"].is_object() {
+                    expected["linux"] = json!({});
+                }
+                expected["linux"]["seccomp"] = serde_json::to_value(&filter).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Value>(&changed).unwrap(), expected);
+            } else {
+                prop_assert!(!whole["linux"].is_object() && !whole["linux"].is_null());
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_parsers_panic(text in "\\PC*", cut in 0_usize..200) {
+            let _ = Config::parse(&text);
+            let _ = crate::commands::verify::parse_state(&text);
+            let state = r#"{"ociVersion":"1.0.2","id":"x","status":"creating","pid":7,"bundle":"/b","annotations":{"a":"b"}}"#;
+            let cut = cut.min(state.len());
+            let broken = format!("{}{text}{}", &state[..cut], &state[cut..]);
+            if let Ok(told) = crate::commands::verify::parse_state(&broken) {
+                prop_assert!(told.pid.is_none_or(|pid| pid <= i32::MAX as u32));
+            }
         }
     }
 }

@@ -163,4 +163,22 @@ mod tests {
             &ReferenceError::TooLong,
         );
     }
+
+    proptest::proptest! {
+        /// What is accepted has only plain parts, is written back as it was, and joins to a path
+        /// below any root.
+        #[test]
+        fn what_is_accepted_stays_below_its_root(path in "([a-z./\\\\ \\n\u{202e}-]|\\.\\.){0,24}") {
+            if let Ok(Reference::Localhost(file)) = format!("localhost/{path}").parse() {
+                proptest::prop_assert_eq!(file.as_str(), path.as_str());
+                let root = std::path::Path::new("/root");
+                let joined = root.join(file.as_str());
+                proptest::prop_assert!(joined.starts_with(root));
+                proptest::prop_assert!(joined
+                    .components()
+                    .skip(1)
+                    .all(|part| matches!(part, std::path::Component::Normal(_))));
+            }
+        }
+    }
 }

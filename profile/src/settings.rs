@@ -362,4 +362,22 @@ mod tests {
         rejects("a = [", "line 1");
         rejects("[runtimes]\ncrun = 'crun'", "absolute");
     }
+
+    proptest::proptest! {
+        /// A mistake anywhere in a good file is one line that names the file and a line in it, or
+        /// the file is still good.
+        #[test]
+        fn any_text_is_settings_or_one_line_of_error(
+            line in 0_usize..6,
+            text in "[ -~\\n\\t\u{e9}]{0,40}",
+        ) {
+            let good = ["engine = 'podman'", "wait_ms = 7", "[runtimes]", "default = '/x'", "[record]", "max_active = 1"];
+            let mut lines = good.to_vec();
+            lines.insert(line, &text);
+            if let Err(error) = parse(&lines.join("\n")) {
+                let message = error.to_string();
+                proptest::prop_assert!(!message.contains('\n') && message.contains("line "), "{}", message);
+            }
+        }
+    }
 }
