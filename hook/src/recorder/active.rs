@@ -171,7 +171,8 @@ impl Recordings {
             path: place.path(),
             reason: error.to_string(),
         })?;
-        output::write(&place, &text)
+        // What the kernel records is lost with the node too, so the disk is not waited for.
+        output::write_fleeting(&place, &text)
     }
 
     /// Forgets a recording.

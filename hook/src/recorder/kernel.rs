@@ -1,7 +1,7 @@
 //! The recorder's objects in the kernel: loaded on first use and pinned, attached only while
 //! something is recorded.
 //!
-//! All of it happens under the recorder's lock ([`super::lock`]); nothing here takes it.
+//! All of it happens under the recorder's lock ([`super::active::Recordings`]); nothing here takes it.
 
 use super::{
     cgroup::Hierarchy,

@@ -47,6 +47,18 @@ pub fn check(place: &Place) -> Result<(), RecordError> {
 /// # Errors
 /// The folder or the file can't be written; nothing is left then, and what was there stays.
 pub fn write(place: &Place, text: &str) -> Result<(), RecordError> {
+    replace(place, text, true)
+}
+
+/// The same without waiting for the disk: for what a crash of the node makes worthless.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_fleeting(place: &Place, text: &str) -> Result<(), RecordError> {
+    replace(place, text, false)
+}
+
+fn replace(place: &Place, text: &str, durable: bool) -> Result<(), RecordError> {
     let folder = folder(place)?;
     let failed = |error: Errno| RecordError::io(place.path(), error);
     let name = place
@@ -64,9 +76,13 @@ pub fn write(place: &Place, text: &str) -> Result<(), RecordError> {
         fchmod(&file, MODE)?;
         let mut file = File::from(file);
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
+        if durable {
+            file.sync_all()?;
+        }
         renameat(&folder, temporary.as_str(), &folder, name)?;
-        nix::unistd::fsync(&folder)?;
+        if durable {
+            nix::unistd::fsync(&folder)?;
+        }
         Ok(())
     })();
     done.map_err(|source: std::io::Error| {

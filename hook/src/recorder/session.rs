@@ -267,7 +267,10 @@ fn finish(
     let seen = match loaded {
         Some(loaded) => {
             loaded.end(active.cgroup)?;
-            Loaded::settle();
+            // Tasks that are gone note nothing any more; those of a recording that is cut short do.
+            if end == End::MaxSeconds {
+                Loaded::settle();
+            }
             Some(loaded.seen(active.slot)?)
         }
         None => None,
