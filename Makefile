@@ -8,7 +8,7 @@ help:
 	@echo "test          all tests: crates, then real containers under crun and runc"
 	@echo "bench         the performance table"
 	@echo "lint          format, clippy, docs, generated files, shell scripts, licences"
-	@echo "generate      the generated tables"
+	@echo "generate      the generated tables and resource definitions"
 	@echo "cluster       a real one-node cluster; cluster-down ends it"
 	@echo "clean         remove what was built"
 
@@ -40,6 +40,8 @@ lint:
 
 generate:
 	cargo run --quiet -p portcullis-profile --example generate-tables
+	cargo run --quiet -p portcullis-operator -- crds >packaging/crds/portcullis.yaml.new
+	mv packaging/crds/portcullis.yaml.new packaging/crds/portcullis.yaml
 
 cluster:
 	tests/cluster/up

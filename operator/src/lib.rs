@@ -1,0 +1,7 @@
+//! The operator: `SeccompProfile` resources become files on every node, and stay right.
+//!
+//! `controller` and `agent` share the types in [`crd`], the resolution in [`resolve`] and the
+//! endpoints in [`health`], and nothing else.
+#![deny(unsafe_code)]
+
+pub mod crd;
