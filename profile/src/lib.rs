@@ -6,6 +6,7 @@
 
 pub mod algebra;
 mod arch;
+pub mod base;
 pub mod combine;
 pub mod compile;
 pub mod decision;
