@@ -4,5 +4,6 @@
 //! endpoints in [`health`], and nothing else.
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod crd;
 pub mod resolve;
