@@ -6,4 +6,5 @@
 
 pub mod agent;
 pub mod crd;
+pub mod health;
 pub mod resolve;

@@ -1,7 +1,8 @@
 //! The program: reads its arguments and runs one of the parts.
 
 use clap::{CommandFactory, Parser, Subcommand};
-use std::{io, process::ExitCode};
+use portcullis_operator::agent::run::{Options, Source};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Keeps `SeccompProfile` resources as files on the nodes of a cluster.
 #[derive(Debug, Parser)]
@@ -13,6 +14,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Keeps the profiles as files on this node
+    Agent(AgentArguments),
     /// Prints the custom resource definitions
     Crds,
     /// Prints a completion script
@@ -22,8 +25,56 @@ enum Command {
     },
 }
 
+#[derive(Debug, clap::Args)]
+struct AgentArguments {
+    /// Where profiles come from: `cluster`, or `dir:/path` of a folder of manifests
+    #[arg(long, default_value = "cluster")]
+    source: String,
+    /// This node's name in the cluster
+    #[arg(long, env = "NODE_NAME")]
+    node_name: Option<String>,
+    /// The seccomp root
+    #[arg(long, default_value = "/var/lib/kubelet/seccomp")]
+    seccomp_root: PathBuf,
+    /// Where the agent remembers which files are its own
+    #[arg(long, default_value = "/var/lib/portcullis/agent")]
+    state: PathBuf,
+    /// Where /healthz, /readyz and /metrics answer
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+}
+
+impl AgentArguments {
+    fn options(self) -> anyhow::Result<Options> {
+        let source = match (self.source.as_str(), self.node_name) {
+            ("cluster", Some(node)) => Source::Cluster { node },
+            ("cluster", None) => anyhow::bail!("--node-name (or NODE_NAME) is needed"),
+            (other, _) => match other.strip_prefix("dir:/") {
+                Some(path) => Source::Folder(PathBuf::from("/").join(path)),
+                None => anyhow::bail!("--source is `cluster` or `dir:/path`, not {other:?}"),
+            },
+        };
+        Ok(Options {
+            source,
+            root: self.seccomp_root,
+            state: self.state,
+            listen: self.listen,
+        })
+    }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
+        Command::Agent(arguments) => {
+            let options = arguments.options()?;
+            runtime()?.block_on(portcullis_operator::agent::run::run(options))?;
+        }
         Command::Crds => print!("{}", portcullis_operator::crd::yaml()?),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
@@ -39,6 +90,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(tracing::Level::INFO)
+        .init();
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

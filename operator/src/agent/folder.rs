@@ -78,7 +78,7 @@ impl Folder {
             Err(error) => return Err(io(error)),
         }
         let how = OpenHow::new()
-            .flags(flags | OFlag::O_NOFOLLOW)
+            .flags(flags)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
         let descriptor = match openat2(&parent, NAME, how) {
             Ok(descriptor) => descriptor,
