@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod agent;
+pub mod controller;
 pub mod crd;
 pub mod health;
 pub mod resolve;

@@ -16,6 +16,12 @@ struct Arguments {
 enum Command {
     /// Keeps the profiles as files on this node
     Agent(AgentArguments),
+    /// Keeps the profiles' status, and those that are in use from going
+    Controller {
+        /// Where /healthz, /readyz and /metrics answer
+        #[arg(long)]
+        listen: Option<SocketAddr>,
+    },
     /// Prints the custom resource definitions
     Crds,
     /// Prints a completion script
@@ -74,6 +80,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Agent(arguments) => {
             let options = arguments.options()?;
             runtime()?.block_on(portcullis_operator::agent::run::run(options))?;
+        }
+        Command::Controller { listen } => {
+            runtime()?.block_on(portcullis_operator::controller::run(listen))?;
         }
         Command::Crds => print!("{}", portcullis_operator::crd::yaml()?),
         Command::Completions { shell } => {

@@ -55,6 +55,8 @@ pub struct Installer {
     ledger: Ledger,
     /// Specifications as JSON: small in memory.
     specs: BTreeMap<String, Box<[u8]>>,
+    /// Which of them have a base.
+    based: BTreeSet<String>,
     installed: BTreeMap<String, String>,
     failures: BTreeMap<String, String>,
     problem: Option<String>,
@@ -72,6 +74,7 @@ impl Installer {
             folder: None,
             ledger: Ledger::open(state)?,
             specs: BTreeMap::new(),
+            based: BTreeSet::new(),
             installed: BTreeMap::new(),
             failures: BTreeMap::new(),
             problem: None,
@@ -113,6 +116,11 @@ impl Installer {
         let text = serde_json::to_vec(spec)?.into_boxed_slice();
         if self.specs.get(name) != Some(&text) {
             self.specs.insert(name.to_owned(), text);
+            if spec.base_profile_name.is_some() {
+                self.based.insert(name.to_owned());
+            } else {
+                self.based.remove(name);
+            }
             self.mark(name);
         }
         Ok(())
@@ -121,6 +129,7 @@ impl Installer {
     /// A profile is gone.
     pub fn unset(&mut self, name: &str) {
         self.specs.remove(name);
+        self.based.remove(name);
         self.mark(name);
     }
 
@@ -158,17 +167,10 @@ impl Installer {
         !self.dirty.is_empty()
     }
 
-    /// Marks a profile and all that build on it.
+    /// Marks a profile and all that have a base, which may be this one.
     fn mark(&mut self, name: &str) {
         self.dirty.insert(name.to_owned());
-        let key = "\"baseProfileName\":";
-        let based: Vec<String> = self
-            .specs
-            .iter()
-            .filter(|(_, text)| text.windows(key.len()).any(|part| part == key.as_bytes()))
-            .map(|(name, _)| name.clone())
-            .collect();
-        self.dirty.extend(based);
+        self.dirty.extend(self.based.iter().cloned());
     }
 
     /// Makes the marked files right.

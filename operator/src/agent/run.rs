@@ -5,7 +5,7 @@ use crate::{
     crd::{SeccompNode, SeccompNodeSpec, SeccompProfile},
     health::Health,
 };
-use futures::{StreamExt, stream::BoxStream};
+use futures::{FutureExt, StreamExt, stream::BoxStream};
 use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Api, Client, ResourceExt,
@@ -30,6 +30,8 @@ use tokio::{
 const QUIET: Duration = Duration::from_millis(300);
 /// How often every file is looked at, beside what the kernel tells.
 const CHECK: Duration = Duration::from_secs(60);
+/// How many changes that are there already are taken in at once.
+const BURST: usize = 64;
 /// How many objects a list's page has.
 const PAGE: u32 = 20;
 
@@ -172,7 +174,15 @@ async fn follow(
         tokio::select! {
             biased;
             event = stream.next() => match event {
-                Some(Ok(event)) => complete |= take(installer, event, &mut listed),
+                Some(Ok(event)) => {
+                    complete |= take(installer, event, &mut listed);
+                    for _ in 0..BURST {
+                        let Some(Some(Ok(event))) = stream.next().now_or_never() else {
+                            break;
+                        };
+                        complete |= take(installer, event, &mut listed);
+                    }
+                }
                 Some(Err(error)) => tracing::warn!("the API server: {error}"),
                 None => return Ok(()),
             },
