@@ -1,7 +1,7 @@
 # What a person does with the repository; every target installs what it needs.
 .PHONY: help demo test bench lint generate cluster cluster-down clean build
 
-SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/e2e tests/differential tests/demo tests/bench .ci/run
+SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/e2e tests/differential tests/operator tests/demo tests/bench .ci/run
 
 help:
 	@echo "demo          a real container under the profile that its annotation selects"
@@ -23,6 +23,8 @@ test: build
 	cargo test --workspace
 	tests/in-node tests/e2e
 	tests/in-node tests/differential
+	cargo build -p portcullis-operator
+	tests/operator
 
 bench: build
 	cargo build --release -p portcullis-hook --example bench
