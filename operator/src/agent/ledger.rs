@@ -91,7 +91,12 @@ impl Ledger {
         if names.is_empty() {
             return Ok(());
         }
-        let lines: String = names.iter().map(|name| format!("{sign}{name}\n")).collect();
+        let mut lines = String::new();
+        for name in names {
+            lines.push(sign);
+            lines.push_str(name);
+            lines.push('\n');
+        }
         self.log.write_all(lines.as_bytes())?;
         self.log.sync_data()
     }

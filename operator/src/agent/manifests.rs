@@ -2,7 +2,11 @@
 
 use crate::crd::SeccompProfile;
 use serde::Deserialize;
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs, io,
+    path::Path,
+};
 
 /// The largest manifest.
 const MAX_BYTES: u64 = 4 << 20;
@@ -66,10 +70,13 @@ fn documents(file: &Path, text: &str, profiles: &mut BTreeMap<String, SeccompPro
         match serde_yaml::from_value::<SeccompProfile>(value) {
             Ok(profile) => {
                 let name = profile.metadata.name.clone().unwrap_or_default();
-                if profiles.contains_key(&name) {
-                    tracing::warn!("{}: {name} is given twice", file.display());
-                } else {
-                    profiles.insert(name, profile);
+                match profiles.entry(name) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(profile);
+                    }
+                    Entry::Occupied(entry) => {
+                        tracing::warn!("{}: {} is given twice", file.display(), entry.key());
+                    }
                 }
             }
             Err(error) => tracing::warn!("{}: {error}", file.display()),

@@ -259,9 +259,9 @@ async fn folder_loop(
             read = false;
             match manifests::read(path) {
                 Ok(profiles) => {
-                    profiles
-                        .values()
-                        .for_each(|profile| set(installer, profile));
+                    for profile in profiles.values() {
+                        set(installer, profile);
+                    }
                     installer.keep_only(&profiles.into_keys().collect());
                     health.set_ready();
                 }
