@@ -1,7 +1,7 @@
 # What a person does with the repository; every target installs what it needs.
 .PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down clean build
 
-SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/cases.sh tests/e2e tests/rows tests/record tests/record-servers tests/differential tests/demo tests/bench tests/fuzz/run .ci/run
+SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/cases.sh tests/e2e tests/rows tests/record tests/record-servers tests/differential tests/operator tests/demo tests/bench tests/fuzz/run .ci/run
 CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component image supervise smoke)
 
 help:
@@ -10,7 +10,7 @@ help:
 	@echo "bench         the performance table"
 	@echo "fuzz          each parser's fuzz target, FUZZ_SECONDS of them (60)"
 	@echo "lint          format, clippy, docs, generated files, shell scripts, licences"
-	@echo "generate      the generated tables"
+	@echo "generate      the generated tables and resource definitions"
 	@echo "cluster       a real one-node cluster; cluster-down ends it"
 	@echo "clean         remove what was built"
 
@@ -28,6 +28,8 @@ test: build
 	tests/in-node tests/record
 	tests/in-node tests/record-servers
 	tests/in-node tests/differential
+	cargo build -p portcullis-operator
+	tests/operator
 	tests/fuzz/run 15
 
 bench: build
@@ -58,6 +60,8 @@ lint:
 
 generate:
 	cargo run --quiet -p portcullis-profile --example generate-tables
+	cargo run --quiet -p portcullis-operator -- crds >packaging/crds/portcullis.yaml.new
+	mv packaging/crds/portcullis.yaml.new packaging/crds/portcullis.yaml
 
 cluster:
 	tests/cluster/up

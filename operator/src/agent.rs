@@ -1,0 +1,8 @@
+//! The agent of one node: profiles become files, and stay right.
+
+pub mod drift;
+pub mod folder;
+pub mod installer;
+pub mod ledger;
+pub mod manifests;
+pub mod run;

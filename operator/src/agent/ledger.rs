@@ -1,0 +1,119 @@
+//! Which files are ours: a log of names, written before the file is.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::Path,
+};
+
+/// The names, and the log that outlives the agent.
+#[derive(Debug)]
+pub struct Ledger {
+    names: BTreeSet<String>,
+    log: File,
+}
+
+impl Ledger {
+    /// Reads the log and writes it anew, without what is over. A last line that was not finished
+    /// counts for nothing: its file was not written.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn open(folder: &Path) -> io::Result<Ledger> {
+        fs::create_dir_all(folder)?;
+        let path = folder.join("ledger");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let mut names = BTreeSet::new();
+        for line in text
+            .split_inclusive('\n')
+            .filter_map(|line| line.strip_suffix('\n'))
+        {
+            match line.split_at_checked(1) {
+                Some(("+", name)) => {
+                    names.insert(name.to_owned());
+                }
+                Some(("-", name)) => {
+                    names.remove(name);
+                }
+                _ => {}
+            }
+        }
+        let new = folder.join("ledger.new");
+        let mut file = File::create(&new)?;
+        for name in &names {
+            writeln!(file, "+{name}")?;
+        }
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        File::open(folder)?.sync_all()?;
+        let log = OpenOptions::new().append(true).open(&path)?;
+        Ok(Ledger { names, log })
+    }
+
+    /// Whether a name is ours.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// All that are ours.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.names.iter()
+    }
+
+    /// Adds names, before their files are written.
+    ///
+    /// # Errors
+    /// What the system said; then none is added.
+    pub fn add(&mut self, names: &[String]) -> io::Result<()> {
+        self.write('+', names)?;
+        self.names.extend(names.iter().cloned());
+        Ok(())
+    }
+
+    /// Takes names out, after their files are gone.
+    ///
+    /// # Errors
+    /// What the system said; then they stay.
+    pub fn remove(&mut self, names: &[String]) -> io::Result<()> {
+        self.write('-', names)?;
+        for name in names {
+            self.names.remove(name);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, sign: char, names: &[String]) -> io::Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut lines = String::new();
+        for name in names {
+            lines.push(sign);
+            lines.push_str(name);
+            lines.push('\n');
+        }
+        self.log.write_all(lines.as_bytes())?;
+        self.log.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_outlive_the_ledger_and_an_unfinished_line_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path()).unwrap();
+        ledger.add(&["a".into(), "b".into()]).unwrap();
+        ledger.remove(&["a".into()]).unwrap();
+        ledger.log.write_all(b"+torn").unwrap();
+        let again = Ledger::open(folder.path()).unwrap();
+        assert_eq!(again.names().collect::<Vec<_>>(), ["b"]);
+    }
+}

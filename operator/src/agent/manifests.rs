@@ -1,0 +1,85 @@
+//! Profiles from a folder of manifests, for hosts without a cluster.
+
+use crate::crd::SeccompProfile;
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs, io,
+    path::Path,
+};
+
+/// The largest manifest.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Reads every `.yaml`, `.yml` and `.json` in a folder. What can't be read is logged and left out;
+/// it holds up nothing else. Of two manifests of one name the first file's counts.
+///
+/// # Errors
+/// Where the folder can't be read.
+pub fn read(folder: &Path) -> io::Result<BTreeMap<String, SeccompProfile>> {
+    let mut files: Vec<_> = fs::read_dir(folder)?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    files.sort();
+    let mut profiles = BTreeMap::new();
+    for file in files {
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        let hidden = file
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
+        if hidden || !matches!(extension, Some("yaml" | "yml" | "json")) {
+            continue;
+        }
+        match text(&file) {
+            Ok(text) => documents(&file, &text, &mut profiles),
+            Err(error) => tracing::warn!("{}: {error}", file.display()),
+        }
+    }
+    Ok(profiles)
+}
+
+fn text(file: &Path) -> io::Result<String> {
+    let data = fs::metadata(file)?;
+    if !data.is_file() || data.len() > MAX_BYTES {
+        return Err(io::Error::other(format!(
+            "is not a regular file of at most {MAX_BYTES} bytes"
+        )));
+    }
+    fs::read_to_string(file)
+}
+
+fn documents(file: &Path, text: &str, profiles: &mut BTreeMap<String, SeccompProfile>) {
+    for document in serde_yaml::Deserializer::from_str(text) {
+        let value = match serde_yaml::Value::deserialize(document) {
+            Ok(serde_yaml::Value::Null) => continue,
+            Ok(value) => value,
+            Err(error) => {
+                tracing::warn!("{}: {error}", file.display());
+                return;
+            }
+        };
+        let version = format!("{}/v1alpha1", crate::crd::GROUP);
+        let is = |key: &str, expected: &str| {
+            value.get(key).and_then(serde_yaml::Value::as_str) == Some(expected)
+        };
+        if !is("apiVersion", &version) || !is("kind", "SeccompProfile") {
+            tracing::debug!("{}: not a SeccompProfile", file.display());
+            continue;
+        }
+        match serde_yaml::from_value::<SeccompProfile>(value) {
+            Ok(profile) => {
+                let name = profile.metadata.name.clone().unwrap_or_default();
+                match profiles.entry(name) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(profile);
+                    }
+                    Entry::Occupied(entry) => {
+                        tracing::warn!("{}: {} is given twice", file.display(), entry.key());
+                    }
+                }
+            }
+            Err(error) => tracing::warn!("{}: {error}", file.display()),
+        }
+    }
+}

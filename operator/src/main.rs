@@ -1,0 +1,113 @@
+//! The program: reads its arguments and runs one of the parts.
+
+use clap::{CommandFactory, Parser, Subcommand};
+use portcullis_operator::agent::run::{Options, Source};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+/// Keeps `SeccompProfile` resources as files on the nodes of a cluster.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Keeps the profiles as files on this node
+    Agent(AgentArguments),
+    /// Keeps the profiles' status, and those that are in use from going
+    Controller {
+        /// Where /healthz, /readyz and /metrics answer
+        #[arg(long)]
+        listen: Option<SocketAddr>,
+    },
+    /// Prints the custom resource definitions
+    Crds,
+    /// Prints a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct AgentArguments {
+    /// Where profiles come from: `cluster`, or `dir:/path` of a folder of manifests
+    #[arg(long, default_value = "cluster")]
+    source: String,
+    /// This node's name in the cluster
+    #[arg(long, env = "NODE_NAME")]
+    node_name: Option<String>,
+    /// The seccomp root
+    #[arg(long, default_value = "/var/lib/kubelet/seccomp")]
+    seccomp_root: PathBuf,
+    /// Where the agent remembers which files are its own
+    #[arg(long, default_value = "/var/lib/portcullis/agent")]
+    state: PathBuf,
+    /// Where /healthz, /readyz and /metrics answer
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+}
+
+impl AgentArguments {
+    fn options(self) -> anyhow::Result<Options> {
+        let source = match (self.source.as_str(), self.node_name) {
+            ("cluster", Some(node)) => Source::Cluster { node },
+            ("cluster", None) => anyhow::bail!("--node-name (or NODE_NAME) is needed"),
+            (other, _) => match other.strip_prefix("dir:/") {
+                Some(path) => Source::Folder(PathBuf::from("/").join(path)),
+                None => anyhow::bail!("--source is `cluster` or `dir:/path`, not {other:?}"),
+            },
+        };
+        Ok(Options {
+            source,
+            root: self.seccomp_root,
+            state: self.state,
+            listen: self.listen,
+        })
+    }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Agent(arguments) => {
+            let options = arguments.options()?;
+            runtime()?.block_on(portcullis_operator::agent::run::run(options))?;
+        }
+        Command::Controller { listen } => {
+            runtime()?.block_on(portcullis_operator::controller::run(listen))?;
+        }
+        Command::Crds => print!("{}", portcullis_operator::crd::yaml()?),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(
+                shell,
+                &mut command,
+                "portcullis-operator",
+                &mut io::stdout(),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(tracing::Level::INFO)
+        .init();
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portcullis-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! From a profile's specification to the file on a node: bases, validation, stacking.
+//!
+//! Pure: who calls says where bases come from. What is valid is decided by `portcullis-profile`
+//! alone, which reads the specification as the document that it will become.
+
+use crate::crd::{RuntimeBase, SeccompProfileSpec, State, Syscall};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use portcullis_profile::{
+    Arch, Context, Document, DocumentError, Engine, Filter, base::runtime_base,
+    compile::unknown_to_runtime, errno, kernel::KernelVersion, stack::stack,
+};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// How many bases may lie below a profile.
+pub const MAX_DEPTH: usize = 16;
+/// The longest name of a profile.
+pub const MAX_NAME: usize = 250;
+
+/// The file that a profile becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Its text.
+    pub text: Vec<u8>,
+    /// What tells it from other texts.
+    pub digest: String,
+    /// What the runtime won't know, though it does not hinder.
+    pub warnings: Vec<String>,
+}
+
+/// Why a profile has no file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// The name can't be a file's.
+    #[error("metadata.name: {0:?} can't be a file's name (at most {MAX_NAME} characters, no '/')")]
+    Name(String),
+    /// The document would be wrong.
+    #[error("{of}: {error}")]
+    Document {
+        /// `spec`, or the base that is meant.
+        of: String,
+        /// What is wrong.
+        error: DocumentError,
+    },
+    /// An errno's name is not known.
+    #[error("{field}: unknown errno {value:?}")]
+    Errno {
+        /// Where.
+        field: String,
+        /// What was written.
+        value: String,
+    },
+    /// Names that the runtime would pass over although they protect.
+    #[error("spec: system calls that libseccomp does not know would stay allowed: {}", .0.join(", "))]
+    Unprotected(Vec<String>),
+    /// A base is not there.
+    #[error("spec.baseProfileName: there is no SeccompProfile {0:?}")]
+    MissingBase(String),
+    /// A base that is not supported.
+    #[error("spec.baseProfileName: {0:?} is in an image registry, which is not supported yet")]
+    RegistryBase(String),
+    /// Bases lead back to themselves.
+    #[error("spec.baseProfileName: the bases are a cycle: {}", .0.join(" → "))]
+    Cycle(Vec<String>),
+    /// Too many bases.
+    #[error("spec.baseProfileName: more than {MAX_DEPTH} bases lie below it")]
+    TooDeep,
+    /// It can't be written.
+    #[error("spec: {0}")]
+    Json(String),
+}
+
+/// Whether a name can be a file's: what the API server's rules already say, said again for
+/// manifests that come from elsewhere.
+///
+/// # Errors
+/// [`ResolveError::Name`].
+pub fn check_name(name: &str) -> Result<(), ResolveError> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let inner = |byte: u8| plain(byte) || byte == b'-' || byte == b'.';
+    let bytes = name.as_bytes();
+    match (bytes.first(), bytes.last()) {
+        (Some(first), Some(last))
+            if plain(*first)
+                && plain(*last)
+                && bytes.len() <= MAX_NAME
+                && bytes.iter().all(|byte| inner(*byte))
+                && !name.contains("..") =>
+        {
+            Ok(())
+        }
+        _ => Err(ResolveError::Name(name.to_owned())),
+    }
+}
+
+/// The file of a profile; `None` where it is disabled.
+///
+/// # Errors
+/// [`ResolveError`], with the field at fault.
+pub fn resolve(
+    name: &str,
+    spec: &SeccompProfileSpec,
+    find: &dyn Fn(&str) -> Option<SeccompProfileSpec>,
+) -> Result<Option<Resolved>, ResolveError> {
+    check_name(name)?;
+    let own = filter("spec", spec)?;
+    let mut chain = vec![name.to_owned()];
+    let mut bases = Vec::new();
+    let mut next = spec.base_profile_name.clone();
+    while let Some(base) = next {
+        if base.starts_with("oci://") {
+            return Err(ResolveError::RegistryBase(base));
+        }
+        let again = chain.contains(&base);
+        chain.push(base.clone());
+        if again {
+            return Err(ResolveError::Cycle(chain));
+        }
+        if chain.len() > MAX_DEPTH + 1 {
+            return Err(ResolveError::TooDeep);
+        }
+        let Some(found) = find(&base) else {
+            return Err(ResolveError::MissingBase(base));
+        };
+        bases.push(filter(&format!("base {base}"), &found)?);
+        next = found.base_profile_name;
+    }
+    if spec.runtime_base == RuntimeBase::Include && !own.default_action.lets_through() {
+        bases.push(runtime_base());
+    }
+    let stacked = stack(&own, &bases.iter().collect::<Vec<_>>());
+    let unknown = unknown_to_runtime(&stacked);
+    if !unknown.stricter.is_empty() {
+        return Err(ResolveError::Unprotected(unknown.stricter));
+    }
+    if spec.state == State::Disabled {
+        return Ok(None);
+    }
+    let mut text =
+        serde_json::to_vec(&stacked).map_err(|error| ResolveError::Json(error.to_string()))?;
+    text.push(b'\n');
+    Ok(Some(Resolved {
+        digest: digest(&text),
+        text,
+        warnings: unknown.looser,
+    }))
+}
+
+/// What tells a file's text from others: the first 16 digits of its SHA-256.
+pub fn digest(text: &[u8]) -> String {
+    let sum = Sha256::digest(text);
+    let mut digest = String::with_capacity(16);
+    for byte in &sum[..8] {
+        let _ = write!(digest, "{byte:02x}");
+    }
+    digest
+}
+
+/// One specification as a filter, without its bases.
+fn filter(of: &str, spec: &SeccompProfileSpec) -> Result<Filter, ResolveError> {
+    let wrong = |error| ResolveError::Document {
+        of: of.to_owned(),
+        error,
+    };
+    let text = serde_json::to_vec(&document(of, spec)?)
+        .map_err(|error| ResolveError::Json(error.to_string()))?;
+    let context = Context {
+        engine: Engine::Containerd,
+        native: Arch::HOST,
+        bounding: None,
+        kernel: KernelVersion {
+            version: 6,
+            revision: 0,
+        },
+    };
+    let document = Document::parse(&text).map_err(wrong)?;
+    document.resolve(&context).map_err(wrong)
+}
+
+/// The specification as a document of the OCI form.
+fn document(of: &str, spec: &SeccompProfileSpec) -> Result<Value, ResolveError> {
+    let mut document = Map::new();
+    document.insert("defaultAction".into(), json!(spec.default_action));
+    if let Some(value) = &spec.default_errno_ret {
+        let number = errno_number(&format!("{of}.defaultErrnoRet"), value)?;
+        document.insert("defaultErrnoRet".into(), number);
+    }
+    if !spec.architectures.is_empty() {
+        document.insert("architectures".into(), json!(spec.architectures));
+    }
+    if let Some(flags) = &spec.flags {
+        document.insert("flags".into(), json!(flags));
+    }
+    if let Some(path) = &spec.listener_path {
+        document.insert("listenerPath".into(), json!(path));
+    }
+    if let Some(data) = &spec.listener_metadata {
+        document.insert("listenerMetadata".into(), json!(data));
+    }
+    let mut syscalls = Vec::with_capacity(spec.syscalls.len() + 1);
+    for (index, entry) in spec.syscalls.iter().enumerate() {
+        syscalls.push(rule(of, index, entry)?);
+    }
+    if !spec.allow.is_empty() {
+        syscalls.push(json!({"names": spec.allow, "action": "SCMP_ACT_ALLOW"}));
+    }
+    document.insert("syscalls".into(), Value::Array(syscalls));
+    Ok(Value::Object(document))
+}
+
+fn rule(of: &str, index: usize, entry: &Syscall) -> Result<Value, ResolveError> {
+    let mut rule = json!({"names": entry.names, "action": entry.action});
+    if let Some(value) = &entry.errno_ret {
+        rule["errnoRet"] = errno_number(&format!("{of}.syscalls[{index}].errnoRet"), value)?;
+    }
+    if !entry.args.is_empty() {
+        rule["args"] = json!(entry.args);
+    }
+    Ok(rule)
+}
+
+/// A number as it is (its range is the document's business), a name as its number.
+fn errno_number(field: &str, value: &IntOrString) -> Result<Value, ResolveError> {
+    match value {
+        IntOrString::Int(number) => Ok(json!(number)),
+        IntOrString::String(text) => text
+            .parse::<u16>()
+            .ok()
+            .or_else(|| errno::number(text, Arch::HOST))
+            .map(|number| json!(number))
+            .ok_or_else(|| ResolveError::Errno {
+                field: field.to_owned(),
+                value: text.clone(),
+            }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(value: Value) -> SeccompProfileSpec {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn file(value: Value) -> Result<Value, ResolveError> {
+        let bases = |name: &str| match name {
+            "a" => Some(spec(json!({"baseProfileName": "b", "allow": ["mkdir"]}))),
+            "b" => Some(spec(json!({"baseProfileName": "a"}))),
+            "good" => Some(spec(json!({"syscalls": [
+                {"names": ["mkdir", "rmdir"], "action": "SCMP_ACT_LOG"}]}))),
+            _ => None,
+        };
+        resolve("p", &spec(value), &bases)
+            .map(|resolved| serde_json::from_slice(&resolved.unwrap().text).unwrap())
+    }
+
+    fn rejects(value: Value, with: &str) {
+        let said = file(value).unwrap_err().to_string();
+        assert!(said.contains(with), "{said}");
+    }
+
+    #[test]
+    fn a_list_of_names_is_a_profile_with_the_runtimes_base() {
+        let file = file(json!({"allow": ["mkdir"]})).unwrap();
+        assert_eq!(file["defaultAction"], "SCMP_ACT_ERRNO");
+        assert_eq!(file["syscalls"][0]["names"], json!(["mkdir"]));
+        let base = file["syscalls"][1]["names"].as_array().unwrap();
+        assert!(base.contains(&json!("execve")));
+    }
+
+    #[test]
+    fn the_base_is_left_out_where_it_is_omitted_or_the_default_allows() {
+        for value in [
+            json!({"allow": ["mkdir"], "runtimeBase": "Omit"}),
+            json!({"defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": "EXDEV"}]}),
+        ] {
+            let file = file(value).unwrap();
+            assert_eq!(file["syscalls"].as_array().unwrap().len(), 1);
+        }
+    }
+
+    #[test]
+    fn own_rules_win_over_those_of_a_base() {
+        let file = file(json!({"baseProfileName": "good", "runtimeBase": "Omit",
+            "allow": ["mkdir"]}));
+        assert_eq!(
+            file.unwrap()["syscalls"],
+            json!([{"names": ["mkdir"], "action": "SCMP_ACT_ALLOW"},
+                {"names": ["rmdir"], "action": "SCMP_ACT_LOG"}])
+        );
+    }
+
+    #[test]
+    fn cycles_missing_bases_and_wrong_values_are_named() {
+        rejects(json!({"baseProfileName": "a"}), "p → a → b → a");
+        rejects(json!({"baseProfileName": "none"}), "\"none\"");
+        rejects(json!({"baseProfileName": "oci://x"}), "not supported");
+        rejects(json!({"baseProfileName": "p"}), "p → p");
+        rejects(json!({"defaultAction": "SCMP_ACT_NO"}), "SCMP_ACT_NO");
+        rejects(json!({"allow": ["mkdri"]}), "mkdri");
+        rejects(
+            json!({"syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": "EWHAT"}]}),
+            "spec.syscalls[0].errnoRet",
+        );
+    }
+
+    #[test]
+    fn names_that_leave_the_folder_are_refused() {
+        for name in ["", "..", "a/b", "../a", "A", ".a", "a..b", "-a"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        assert!(check_name(&"a".repeat(250)).is_ok());
+        assert!(check_name(&"a".repeat(251)).is_err());
+    }
+}
