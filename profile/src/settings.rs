@@ -6,11 +6,12 @@
 //! documents every key.
 
 use crate::{Action, Engine};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 /// Where the settings are read from unless `--config` says otherwise.
@@ -139,6 +140,38 @@ pub enum OnFailure {
     Start,
 }
 
+/// How many arguments can be recorded in one container; the recorder has room for so many.
+pub const MAX_ARGUMENTS: usize = 8;
+
+/// One argument of one call, written `call:index`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Argument {
+    /// The call's name.
+    pub call: String,
+    /// Which argument, counted from 0 to 5.
+    pub index: u8,
+}
+
+impl FromStr for Argument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Argument, String> {
+        let parsed = text
+            .split_once(':')
+            .and_then(|(call, index)| Some((call, index.parse().ok().filter(|i| *i < 6)?)));
+        match parsed {
+            Some((call, index)) if crate::syscalls::is_known(call) => Ok(Argument {
+                call: call.to_owned(),
+                index,
+            }),
+            Some((call, _)) => Err(format!("unknown system call {call:?}")),
+            None => Err(format!(
+                "{text:?} is not an argument; write it like \"socket:0\" (0 to 5)"
+            )),
+        }
+    }
+}
+
 /// `[record]`: who may record, where to and how much. All of it is the node owner's choice.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -150,6 +183,9 @@ pub struct Record {
     /// The default action of recorded profiles.
     #[serde(deserialize_with = "action")]
     pub default_action: Action,
+    /// Arguments of calls whose values are recorded too, at most [`MAX_ARGUMENTS`].
+    #[serde(deserialize_with = "arguments")]
+    pub arguments: Vec<Argument>,
     /// Whether what was recorded is added to a profile that is there already; else it is replaced.
     pub merge: bool,
     /// What becomes of a container that can't be recorded. A limit below never refuses one.
@@ -168,6 +204,7 @@ impl Default for Record {
             namespaces: Vec::new(),
             folders: vec![PathBuf::from("/var/lib/portcullis/recordings")],
             default_action: Action::Errno,
+            arguments: Vec::new(),
             merge: false,
             on_failure: OnFailure::Refuse,
             max_active: 128,
@@ -181,6 +218,24 @@ fn action<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Action, D
     String::deserialize(deserializer)?
         .parse()
         .map_err(serde::de::Error::custom)
+}
+
+fn arguments<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Argument>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    if texts.len() > MAX_ARGUMENTS {
+        let message = format!("at most {MAX_ARGUMENTS} arguments can be recorded");
+        return Err(serde::de::Error::custom(message));
+    }
+    let mut all: Vec<Argument> = Vec::new();
+    for text in texts {
+        let argument: Argument = text.parse().map_err(serde::de::Error::custom)?;
+        if all.iter().any(|other| other.call == argument.call) {
+            let message = format!("two arguments of {} can't be recorded", argument.call);
+            return Err(serde::de::Error::custom(message));
+        }
+        all.push(argument);
+    }
+    Ok(all)
 }
 
 /// Why settings can't be used.
@@ -335,7 +390,7 @@ mod tests {
              allow_runtime_annotations = ['run.oci.handler']\ngate_socket = '/g'\n\
              [runtimes]\ndefault = '/usr/bin/crun'\n[record]\nnamespaces = ['a']\n\
              folders = ['/f']\ndefault_action = 'SCMP_ACT_LOG'\nmax_active = 1\nmax_bytes = 2\n\
-             max_seconds = 3\nmerge = true\non_failure = 'start'\n",
+             max_seconds = 3\nmerge = true\narguments = ['socket:0']\non_failure = 'start'\n",
         )
         .unwrap();
         assert_eq!(settings.engine, Engine::Podman);
@@ -345,6 +400,7 @@ mod tests {
         assert_eq!(settings.runtimes["default"], Path::new("/usr/bin/crun"));
         assert_eq!(settings.record.default_action, Action::Log);
         assert_eq!(settings.record.max_seconds, 3);
+        assert_eq!(settings.record.arguments, ["socket:0".parse().unwrap()]);
         assert!(settings.record.merge && settings.record.on_failure == OnFailure::Start);
     }
 
@@ -360,6 +416,12 @@ mod tests {
             "line 2: unknown action \"ALLOW\"",
         );
         rejects("a = [", "line 1");
+        rejects("[record]\narguments = ['sokcet:0']", "unknown system call");
+        rejects(
+            "[record]\narguments = ['socket:0', 'socket:1']",
+            "two arguments",
+        );
+        rejects("[record]\narguments = ['socket:6']", "is not an argument");
         rejects("[runtimes]\ncrun = 'crun'", "absolute");
     }
 

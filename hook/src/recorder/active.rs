@@ -6,7 +6,11 @@
 
 use super::{RecordError, output, request::Place};
 use nix::fcntl::{Flock, FlockArg};
-use portcullis_profile::{Engine, identity::Identity, settings::Record};
+use portcullis_profile::{
+    Engine,
+    identity::Identity,
+    settings::{Argument, Record},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt::Write,
@@ -54,6 +58,8 @@ pub struct Active {
     pub folder: PathBuf,
     /// Its profile, relative to the folder.
     pub file: PathBuf,
+    /// Arguments whose values are recorded, in the order of their watches.
+    pub arguments: Vec<Argument>,
     /// The profile whose denials stay denials, as it was when the recording began.
     pub base: Option<String>,
 }

@@ -3,16 +3,23 @@
 use super::{
     RecordError,
     active::Active,
-    layout::{Opened, Seen},
+    layout::{Opened, Seen, Watch},
     request::Place,
 };
 use portcullis_profile::{
-    Action, Arch, Filter, Rule, base, parse_filter,
+    Action, Arch, ArgCondition, Filter, Operator, Rule, base,
+    combine::{AlgebraError, union},
+    parse_filter,
+    settings::Argument,
     stack::stack,
     syscalls::{self, name},
 };
 use serde::Serialize;
-use std::{collections::BTreeSet, path::PathBuf, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::Command,
+};
 
 /// The architecture of 32-bit calls here.
 const COMPAT: Arch = if cfg!(target_arch = "aarch64") {
@@ -26,6 +33,8 @@ const COMPAT: Arch = if cfg!(target_arch = "aarch64") {
 pub struct Names {
     /// By their sorted names.
     pub names: BTreeSet<&'static str>,
+    /// Of those, the calls that came with few values of one argument: which one, and the values.
+    pub values: BTreeMap<&'static str, (u8, BTreeSet<u64>)>,
     /// Whether 32-bit calls were among them.
     pub compat: bool,
     /// Numbers that no table has.
@@ -51,8 +60,39 @@ pub fn names(active: &Active, seen: &Seen) -> Names {
     }
     if needs_base(active, seen) {
         all.names.extend(base::NAMES);
+    } else if !all.compat {
+        // A condition counts for 32-bit calls too, whose arguments are not looked at.
+        all.values = values(active, seen, &all.names);
     }
     all
+}
+
+/// The values of the watched arguments of calls that were seen, where the bound held.
+fn values(
+    active: &Active,
+    seen: &Seen,
+    names: &BTreeSet<&'static str>,
+) -> BTreeMap<&'static str, (u8, BTreeSet<u64>)> {
+    let watched = active.arguments.iter().zip(&seen.watches);
+    watched
+        .filter(|(_, values)| !values.overflowed && !values.values.is_empty())
+        .filter_map(|(argument, values)| {
+            let name = names.get(argument.call.as_str())?;
+            Some((*name, (argument.index, values.values.clone())))
+        })
+        .collect()
+}
+
+/// What the BPF program is told to keep the values of; a call that this architecture lacks keeps
+/// its place with a number that no call has.
+pub fn watches(arguments: &[Argument]) -> Vec<Watch> {
+    arguments
+        .iter()
+        .map(|argument| Watch {
+            call: syscalls::number(&argument.call, Arch::HOST).unwrap_or(u32::MAX),
+            argument: argument.index,
+        })
+        .collect()
 }
 
 fn needs_base(active: &Active, seen: &Seen) -> bool {
@@ -70,7 +110,7 @@ pub fn profile(active: &Active, names: &Names, default: Action) -> Result<Filter
     }
     let own = Filter {
         architectures,
-        syscalls: vec![allowing(&names.names)],
+        syscalls: rules(names),
         ..Filter::new(default)
     };
     match &active.base {
@@ -85,6 +125,42 @@ pub fn profile(active: &Active, names: &Names, default: Action) -> Result<Filter
     }
 }
 
+/// One rule for the calls that are simply allowed, then one for each value of the others.
+fn rules(names: &Names) -> Vec<Rule> {
+    let plain = names.names.iter().copied();
+    let plain = plain
+        .filter(|name| !names.values.contains_key(name))
+        .collect();
+    let mut rules = vec![allowing::<&str>(&plain)];
+    for (name, (index, values)) in &names.values {
+        rules.extend(values.iter().map(|value| Rule {
+            args: vec![ArgCondition {
+                index: *index,
+                value: *value,
+                value_two: 0,
+                op: Operator::Eq,
+            }],
+            ..allowing(&BTreeSet::from([name]))
+        }));
+    }
+    rules
+}
+
+/// What is allowed by a profile or was recorded: both have to have the same default action.
+///
+/// # Errors
+/// The headers differ, or a call's rules can't be joined.
+pub fn merged(there: &Filter, recorded: &Filter) -> Result<Filter, AlgebraError> {
+    let (mut there, mut recorded) = (there.clone(), recorded.clone());
+    for arch in &recorded.architectures {
+        if !there.architectures.contains(arch) {
+            there.architectures.push(*arch);
+        }
+    }
+    recorded.architectures.clone_from(&there.architectures);
+    Ok(gathered(union(&there, &recorded)?))
+}
+
 /// A profile with what was recorded added to it; its own rules win.
 pub fn extended(base: &Filter, recorded: &Filter) -> Filter {
     let mut filter = stack(base, &[recorded]);
@@ -93,7 +169,11 @@ pub fn extended(base: &Filter, recorded: &Filter) -> Filter {
             filter.architectures.push(*arch);
         }
     }
-    // One sorted rule for all names that are simply allowed, so that a second recording adds none.
+    gathered(filter)
+}
+
+/// One sorted rule for all names that are simply allowed, so that a second recording adds none.
+fn gathered(mut filter: Filter) -> Filter {
     let allowed: BTreeSet<String> = filter
         .syscalls
         .iter()
@@ -287,6 +367,33 @@ mod tests {
         assert_eq!(once.syscalls[0].errno_ret, Some(61));
         assert_eq!(once.syscalls[1].names, ["read", "write"]);
         assert_eq!(extended(&once, &recorded), once);
+    }
+
+    #[test]
+    fn a_call_with_few_values_is_allowed_with_these_alone_and_merging_adds_more() {
+        let recorded = |values: &[u64]| {
+            let names = Names {
+                names: BTreeSet::from(["read", "socket"]),
+                values: BTreeMap::from([("socket", (0, values.iter().copied().collect()))]),
+                ..Names::default()
+            };
+            Filter {
+                architectures: vec![Arch::HOST],
+                syscalls: rules(&names),
+                ..Filter::new(Action::Errno)
+            }
+        };
+        let first = recorded(&[1]);
+        assert_eq!(first.syscalls[0].names, ["read"]);
+        assert_eq!(first.syscalls[1].args[0].value, 1);
+        let both = merged(&first, &recorded(&[2])).unwrap();
+        let expected = recorded(&[1, 2]);
+        assert!(
+            portcullis_profile::equal(&both, &expected).unwrap(),
+            "{both:?}"
+        );
+        assert_eq!(merged(&both, &first).unwrap(), both);
+        assert!(merged(&Filter::new(Action::Allow), &first).is_err());
     }
 
     #[test]

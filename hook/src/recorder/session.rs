@@ -136,6 +136,7 @@ pub fn begin(
         started,
         folder: output.folder.clone(),
         file: output.file.clone(),
+        arguments: record.arguments.clone(),
         base,
     };
     loaded.prepare(
@@ -144,7 +145,7 @@ pub fn begin(
             filters,
             init,
             counted: recorded::process_calls(),
-            watches: Vec::new(),
+            watches: recorded::watches(&record.arguments),
         },
     )?;
     recordings.put(&active)?;
@@ -300,7 +301,11 @@ fn finish(
                     path: profile.path(),
                     source,
                 })?;
-                filter = recorded::extended(&there, &filter);
+                filter =
+                    recorded::merged(&there, &filter).map_err(|error| RecordError::Broken {
+                        path: profile.path(),
+                        reason: format!("what was recorded can't be added to it: {error}"),
+                    })?;
             }
             write(&profile, &filter)?;
             Ok(profile.path())
