@@ -45,6 +45,9 @@ struct AgentArguments {
     /// Where the agent remembers which files are its own
     #[arg(long, default_value = "/var/lib/portcullis/agent")]
     state: PathBuf,
+    /// Where the gate's decisions come in
+    #[arg(long, default_value = "/run/portcullis/gate.sock")]
+    gate_socket: PathBuf,
     /// Where /healthz, /readyz and /metrics answer
     #[arg(long)]
     listen: Option<SocketAddr>,
@@ -64,6 +67,7 @@ impl AgentArguments {
             source,
             root: self.seccomp_root,
             state: self.state,
+            gate_socket: self.gate_socket,
             listen: self.listen,
         })
     }
