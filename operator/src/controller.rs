@@ -1,6 +1,7 @@
 //! The controller: what becomes of each profile on all nodes and pods, as its status, and a
 //! finalizer that keeps those in use.
 
+mod lease;
 mod state;
 mod usage;
 
@@ -19,6 +20,8 @@ use kube::{
         watcher::{Config, watcher},
     },
 };
+use lease::Lease;
+pub use lease::Lost;
 use serde_json::json;
 use state::State;
 use std::{io, net::SocketAddr, time::Duration};
@@ -42,22 +45,64 @@ pub enum ControllerError {
     /// The system.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// Another controller leads, or may soon.
+    #[error("the lease is lost: {0}")]
+    LeaseLost(#[from] Lost),
 }
 
-/// Runs until SIGTERM.
+/// What the controller is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The endpoint for health and metrics.
+    pub listen: Option<SocketAddr>,
+    /// How long the lease of the one that leads lasts; none where nobody is elected.
+    pub lease: Option<Duration>,
+}
+
+/// Runs until SIGTERM or SIGINT, or until another controller may lead.
 ///
 /// # Errors
-/// [`ControllerError`] where it can't start.
-pub async fn run(listen: Option<SocketAddr>) -> Result<(), ControllerError> {
+/// [`ControllerError`] where it can't start, or has lost its lease.
+pub async fn run(options: Options) -> Result<(), ControllerError> {
     let health = Health::default();
-    if let Some(address) = listen {
+    if let Some(address) = options.listen {
         health.serve(address).await?;
     }
     let client = Client::try_default().await.map_err(Box::new)?;
     let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let ended = async {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    };
+    let Some(lasts) = options.lease else {
+        tokio::select! {
+            () = work(client, &health) => {}
+            () = ended => {}
+        }
+        return Ok(());
+    };
+    let mut lease = Lease::new(client.clone(), lasts);
+    let result = tokio::select! {
+        result = lead(&mut lease, client, &health) => result,
+        () = ended => Ok(()),
+    };
+    lease.release().await;
+    result
+}
+
+/// Waits for its turn, and works while it has it.
+async fn lead(lease: &mut Lease, client: Client, health: &Health) -> Result<(), ControllerError> {
+    // One that waits is as ready as it can be.
+    health.set_ready();
+    lease.acquire().await;
+    health.add("portcullis_controller_elected_total", 1);
     tokio::select! {
-        () = work(client, &health) => Ok(()),
-        _ = term.recv() => Ok(()),
+        biased;
+        lost = lease.keep() => Err(lost.into()),
+        () = work(client, health) => Ok(()),
     }
 }
 
