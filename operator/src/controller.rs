@@ -2,11 +2,13 @@
 //! finalizer that keeps those in use.
 
 mod lease;
+mod notices;
 mod state;
 mod usage;
 
 use crate::{
     crd::{SeccompNode, SeccompProfile},
+    events::Publisher,
     health::Health,
 };
 use futures::{FutureExt, StreamExt};
@@ -22,12 +24,13 @@ use kube::{
 };
 use lease::Lease;
 pub use lease::Lost;
+use notices::Notices;
 use serde_json::json;
 use state::State;
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, sleep_until},
+    time::{Instant, interval, sleep_until},
 };
 
 /// What keeps a profile that is in use.
@@ -107,6 +110,19 @@ async fn lead(lease: &mut Lease, client: Client, health: &Health) -> Result<(), 
 }
 
 async fn work(client: Client, health: &Health) {
+    let (notices, said) = Notices::new();
+    let publisher = Publisher::new(
+        client.clone(),
+        "portcullis.dev/controller",
+        &lease::identity(),
+    );
+    tokio::join!(
+        follow(client, notices, health),
+        notices::publish(publisher, said, health)
+    );
+}
+
+async fn follow(client: Client, mut notices: Notices, health: &Health) {
     let config = || Config::default().page_size(PAGE);
     let api = Api::<SeccompProfile>::all(client.clone());
     let mut profiles = watcher(api.clone(), config()).default_backoff().boxed();
@@ -124,6 +140,7 @@ async fn work(client: Client, health: &Health) {
         .boxed();
     let mut state = State::default();
     let mut due: Option<Instant> = None;
+    let mut again = interval(notices::PATIENCE);
     loop {
         let at = due.unwrap_or_else(|| Instant::now() + QUIET);
         tokio::select! {
@@ -138,9 +155,12 @@ async fn work(client: Client, health: &Health) {
             () = sleep_until(at), if due.is_some() && state.is_complete() => {
                 due = None;
                 health.set_ready();
-                if !reconcile(&api, &state, health).await {
+                if !reconcile(&api, &state, &mut notices, health).await {
                     due = Some(Instant::now() + Duration::from_secs(2));
                 }
+                continue;
+            }
+            _ = again.tick() => if !notices.are_due() {
                 continue;
             }
         }
@@ -150,12 +170,24 @@ async fn work(client: Client, health: &Health) {
 
 /// Brings every profile's finalizer and status up to date; false where something has to be tried
 /// again. A failure holds up no other profile.
-async fn reconcile(api: &Api<SeccompProfile>, state: &State, health: &Health) -> bool {
+async fn reconcile(
+    api: &Api<SeccompProfile>,
+    state: &State,
+    notices: &mut Notices,
+    health: &Health,
+) -> bool {
     let mut good = true;
+    notices.keep_only(
+        &state
+            .profiles
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect(),
+    );
     let users = state.users();
     for (name, profile) in state.profiles.iter() {
         let used = users.get(name.as_str()).copied().unwrap_or_default();
-        let result = one(api, state, profile, used).boxed().await;
+        let result = one(api, state, notices, profile, used).boxed().await;
         match result {
             Ok(writes) => health.add("portcullis_controller_writes_total", writes),
             Err(kube::Error::Api(error)) if error.code == 404 => {}
@@ -172,6 +204,7 @@ async fn reconcile(api: &Api<SeccompProfile>, state: &State, health: &Health) ->
 async fn one(
     api: &Api<SeccompProfile>,
     state: &State,
+    notices: &mut Notices,
     profile: &SeccompProfile,
     used: (u64, Option<&str>),
 ) -> Result<u64, kube::Error> {
@@ -190,6 +223,8 @@ async fn one(
         return Ok(1);
     }
     let status = state.status(profile, used);
+    let held_by = used.1.filter(|_| deleted && held).map(|pod| (used.0, pod));
+    notices.tell(profile, &status, held_by, std::time::Instant::now());
     if profile.status.as_ref() != Some(&status) {
         let patch = json!({"status": status});
         let parameters = PatchParams::default();

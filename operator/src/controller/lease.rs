@@ -195,7 +195,7 @@ fn holder(
 }
 
 /// The host's (in a pod the pod's) name and something that no other process has.
-fn identity() -> String {
+pub(super) fn identity() -> String {
     let line = |path| fs::read_to_string(path).map(|text: String| text.trim().to_owned());
     let host = line("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".to_owned());
     let unique = line("/proc/sys/kernel/random/uuid").unwrap_or_else(|_| process::id().to_string());
