@@ -95,3 +95,16 @@ Exit codes:
   4   state or config unreadable   11   annotation that bypasses the filter
   5   annotation not valid         12   rule unknown to the runtime's libseccomp
   6   profile missing              13   engine's default profile not known";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_profile::decision::REASONS;
+
+    #[test]
+    fn every_code_is_a_reason_that_decisions_may_have() {
+        for code in Code::ALL {
+            assert!(REASONS.contains(&code.as_str()), "{}", code.as_str());
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod drift;
 pub mod folder;
+pub mod gate;
 pub mod installer;
 pub mod ledger;
 pub mod manifests;

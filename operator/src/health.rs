@@ -13,6 +13,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+/// A counter's labels: names and values that are known when the program is built, so that their
+/// number is bounded.
+pub type Labels = Vec<(&'static str, &'static str)>;
+
 /// Whether the program is ready, and its counters.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
@@ -22,7 +26,7 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct State {
     ready: bool,
-    values: BTreeMap<&'static str, u64>,
+    values: BTreeMap<(&'static str, Labels), u64>,
 }
 
 impl Health {
@@ -42,7 +46,12 @@ impl Health {
 
     /// Counts.
     pub fn add(&self, counter: &'static str, count: u64) {
-        self.with(|state| *state.values.entry(counter).or_default() += count);
+        self.add_labelled(counter, Labels::new(), count);
+    }
+
+    /// Counts under labels.
+    pub fn add_labelled(&self, counter: &'static str, labels: Labels, count: u64) {
+        self.with(|state| *state.values.entry((counter, labels)).or_default() += count);
     }
 
     /// Answers on an address, in the background.
@@ -83,15 +92,45 @@ impl Health {
         stream.shutdown().await
     }
 
-    fn metrics(&self) -> String {
+    /// The counters in Prometheus' text form.
+    pub fn metrics(&self) -> String {
         self.with(|state| {
-            state
-                .values
-                .iter()
-                .fold(String::new(), |mut text, (name, value)| {
-                    let _ = writeln!(text, "# TYPE {name} counter\n{name} {value}");
-                    text
-                })
+            let mut text = String::new();
+            let mut last = "";
+            for ((name, labels), value) in &state.values {
+                if *name != last {
+                    let _ = writeln!(text, "# TYPE {name} counter");
+                    last = name;
+                }
+                let labels: Vec<_> = labels
+                    .iter()
+                    .map(|(label, value)| format!("{label}=\"{value}\""))
+                    .collect();
+                let labels = match labels.join(",") {
+                    none if none.is_empty() => none,
+                    some => format!("{{{some}}}"),
+                };
+                let _ = writeln!(text, "{name}{labels} {value}");
+            }
+            text
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_with_labels_has_its_type_once() {
+        let health = Health::default();
+        health.add_labelled("b_total", vec![("reason", "x"), ("to", "y")], 2);
+        health.add_labelled("b_total", vec![("reason", "z"), ("to", "y")], 1);
+        health.add("a_total", 1);
+        assert_eq!(
+            health.metrics(),
+            "# TYPE a_total counter\na_total 1\n# TYPE b_total counter\n\
+             b_total{reason=\"x\",to=\"y\"} 2\nb_total{reason=\"z\",to=\"y\"} 1\n"
+        );
     }
 }

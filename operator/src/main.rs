@@ -1,8 +1,11 @@
 //! The program: reads its arguments and runs one of the parts.
 
 use clap::{CommandFactory, Parser, Subcommand};
-use portcullis_operator::agent::run::{Options, Source};
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+use portcullis_operator::{
+    agent::run::{Options, Source},
+    controller::{self, ControllerError},
+};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 /// Keeps `SeccompProfile` resources as files on the nodes of a cluster.
 #[derive(Debug, Parser)]
@@ -17,11 +20,7 @@ enum Command {
     /// Keeps the profiles as files on this node
     Agent(AgentArguments),
     /// Keeps the profiles' status, and those that are in use from going
-    Controller {
-        /// Where /healthz, /readyz and /metrics answer
-        #[arg(long)]
-        listen: Option<SocketAddr>,
-    },
+    Controller(ControllerArguments),
     /// Prints the custom resource definitions
     Crds,
     /// Prints a completion script
@@ -29,6 +28,36 @@ enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// The controller's exit code where it has lost its lease.
+const LEASE_LOST: u8 = 3;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes:\n  1   it can't start\n  2   wrong command line\n  3   the lease is lost"
+)]
+struct ControllerArguments {
+    /// Where /healthz, /readyz and /metrics answer
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Whether only the one that holds the lease `portcullis/portcullis-controller` works
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    leader_elect: bool,
+    /// How long the lease lasts without being renewed
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    lease_seconds: u64,
+}
+
+impl ControllerArguments {
+    fn options(&self) -> controller::Options {
+        controller::Options {
+            listen: self.listen,
+            lease: self
+                .leader_elect
+                .then(|| Duration::from_secs(self.lease_seconds)),
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -45,6 +74,9 @@ struct AgentArguments {
     /// Where the agent remembers which files are its own
     #[arg(long, default_value = "/var/lib/portcullis/agent")]
     state: PathBuf,
+    /// Where the gate's decisions come in
+    #[arg(long, default_value = "/run/portcullis/gate.sock")]
+    gate_socket: PathBuf,
     /// Where /healthz, /readyz and /metrics answer
     #[arg(long)]
     listen: Option<SocketAddr>,
@@ -64,6 +96,7 @@ impl AgentArguments {
             source,
             root: self.seccomp_root,
             state: self.state,
+            gate_socket: self.gate_socket,
             listen: self.listen,
         })
     }
@@ -81,8 +114,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let options = arguments.options()?;
             runtime()?.block_on(portcullis_operator::agent::run::run(options))?;
         }
-        Command::Controller { listen } => {
-            runtime()?.block_on(portcullis_operator::controller::run(listen))?;
+        Command::Controller(arguments) => {
+            runtime()?.block_on(controller::run(arguments.options()))?;
         }
         Command::Crds => print!("{}", portcullis_operator::crd::yaml()?),
         Command::Completions { shell } => {
@@ -107,7 +140,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("portcullis-operator: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(ControllerError::LeaseLost(_)) => ExitCode::from(LEASE_LOST),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -10,6 +10,27 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u32 = 1;
 /// The longest value, in bytes.
 pub const MAX_VALUE: usize = 256;
+/// The longest record, in bytes: every value at its longest and every byte of it escaped.
+pub const MAX_RECORD: usize = 8192;
+/// The words that [`Decision::reason`] may be.
+pub const REASONS: [&str; 16] = [
+    "accepted",
+    "applied",
+    "annotation",
+    "conflict",
+    "filter-missing",
+    "input",
+    "no-default",
+    "profile-missing",
+    "profile-unusable",
+    "recording",
+    "required",
+    "runtime-annotation",
+    "settings",
+    "unexpected",
+    "unknown-to-runtime",
+    "usage",
+];
 
 /// What became of the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

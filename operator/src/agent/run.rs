@@ -1,8 +1,9 @@
 //! The agent's loop: changes of profiles and of files come in, batches go out.
 
-use super::{drift::Drift, folder, installer::Installer, manifests};
+use super::{drift::Drift, folder, gate, installer::Installer, manifests};
 use crate::{
     crd::{SeccompNode, SeccompNodeSpec, SeccompProfile},
+    events::Publisher,
     health::Health,
 };
 use futures::{FutureExt, StreamExt, stream::BoxStream};
@@ -56,6 +57,8 @@ pub struct Options {
     pub root: PathBuf,
     /// The ledger's folder.
     pub state: PathBuf,
+    /// The socket that the gate's decisions come to.
+    pub gate_socket: PathBuf,
     /// The endpoint for health and metrics.
     pub listen: Option<std::net::SocketAddr>,
 }
@@ -97,28 +100,25 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     }
     let mut term = signal(SignalKind::terminate()).map_err(io_error("signals"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(io_error("signals"))?;
-    let work = async {
-        match &options.source {
-            Source::Cluster { node } => {
-                let client = Client::try_default().await.map_err(Box::new)?;
-                let config = watcher::Config::default().page_size(PAGE);
-                let stream = watcher(Api::<SeccompProfile>::all(client.clone()), config);
-                let reporter = Reporter::new(client, node);
-                let stream = stream.default_backoff().boxed();
-                follow(
-                    &mut installer,
-                    &options.root,
-                    stream,
-                    Some(reporter),
-                    &health,
-                )
-                .await
-            }
-            Source::Folder(path) => folder_loop(&mut installer, &options.root, path, &health).await,
+    let mut publisher = None;
+    let work = match &options.source {
+        Source::Cluster { node } => {
+            let client = Client::try_default().await.map_err(Box::new)?;
+            let agent = "portcullis.dev/agent";
+            publisher = Some(Publisher::new(client.clone(), agent, node));
+            let config = watcher::Config::default().page_size(PAGE);
+            let stream = watcher(Api::<SeccompProfile>::all(client.clone()), config);
+            let stream = stream.default_backoff().boxed();
+            let reporter = Some(Reporter::new(client, node));
+            follow(&mut installer, &options.root, stream, reporter, &health).left_future()
+        }
+        Source::Folder(path) => {
+            folder_loop(&mut installer, &options.root, path, &health).right_future()
         }
     };
     tokio::select! {
         result = work => result,
+        () = gate::listen(&options.gate_socket, publisher, &health) => Ok(()),
         _ = term.recv() => Ok(()),
         _ = int.recv() => Ok(()),
     }

@@ -120,25 +120,33 @@ impl State {
         let total = self.nodes.items.len();
         let mut ready_nodes = 0;
         let mut missing = None;
+        let mut failed = None;
         if let Ok(Some(resolved)) = &resolved {
             for node in self.nodes.items.keys() {
                 let report = self.reports.items.get(node);
                 if report.and_then(|report| report.profiles.get(&name)) == Some(&resolved.digest) {
                     ready_nodes += 1;
-                } else if missing.is_none() {
-                    let reason = report
-                        .and_then(|report| report.failures.get(&name).or(report.problem.as_ref()));
-                    let reason = reason.map_or("not there yet", String::as_str);
-                    missing = Some(format!("node {node}: {reason}"));
+                    continue;
+                }
+                let reason = report
+                    .and_then(|report| report.failures.get(&name).or(report.problem.as_ref()));
+                match reason {
+                    Some(reason) => {
+                        failed.get_or_insert_with(|| format!("node {node}: {reason}"));
+                    }
+                    None => {
+                        missing.get_or_insert_with(|| format!("node {node}: not there yet"));
+                    }
                 }
             }
         }
-        let ready = match (&resolved, missing) {
-            (Err(_), _) => (false, "Invalid", "it has no file".to_owned()),
+        let ready = match (&resolved, failed, missing) {
+            (Err(_), ..) => (false, "Invalid", "it has no file".to_owned()),
             _ if profile.spec.state == Wanted::Disabled => {
                 (false, "Disabled", "spec.state is Disabled".to_owned())
             }
-            (_, Some(missing)) => (false, "NodesMissing", missing),
+            (_, Some(failed), _) => (false, "NodeFailed", failed),
+            (_, _, Some(missing)) => (false, "NodesMissing", missing),
             _ => (true, "Ready", String::new()),
         };
         let in_use = match used {
