@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# The operator on a test cluster: how tests start both and count what they see.
+# To be sourced by a script that sets repository, operator, name (the cluster's) and work.
+# shellcheck disable=SC2154
+
+passed=0 failed=0 skipped=0
+started=()
+
+cleanup() {
+    [ ${#started[@]} = 0 ] || kill "${started[@]}" 2>/dev/null || true
+    "$repository/tests/cluster/down" --name "$name" >/dev/null 2>&1 || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+# begin_cluster OPTION... — and its `env` as variables.
+begin_cluster() {
+    "$repository/tests/cluster/up" --name "$name" "$@" >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; exit 1; }
+    # shellcheck disable=SC1090
+    . "${PORTCULLIS_CLUSTER_STATE:-/var/lib/portcullis-cluster}/$name/env"
+}
+
+k() { "$repository/tests/cluster/kubectl" --name "$name" "$@"; }
+
+# within SECONDS COMMAND... — until it holds; what the last try printed remains.
+within() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >"$work/try" 2>&1; do
+        [ $SECONDS -lt $end ] || { cat "$work/try"; return 1; }
+        sleep 0.1
+    done
+}
+
+# check WHAT COMMAND... — counted; what it printed is shown where it fails.
+check() {
+    local what=$1
+    shift
+    if "$@" >"$work/check" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok      $what"
+    else
+        failed=$((failed + 1))
+        echo "FAILED  $what"
+        tail -n 30 "$work/check" | sed 's/^/        /'
+    fi
+}
+
+condition() { # PROFILE TYPE STATUS
+    [ "$(k get scp "$1" -o "jsonpath={.status.conditions[?(@.type==\"$2\")].status}")" = "$3" ]
+}
+# condition_says PROFILE TYPE TEXT — in its message.
+condition_says() {
+    k get scp "$1" -o "jsonpath={.status.conditions[?(@.type==\"$2\")].message}" | grep -F -- "$3" ||
+        { k get scp "$1" -o 'jsonpath={.status}'; return 1; }
+}
+gone() { ! k get scp "$1"; }
+
+profile() { # NAME SPEC
+    jq -n --arg name "$1" --argjson spec "$2" \
+        '{apiVersion: "portcullis.dev/v1alpha1", kind: "SeccompProfile", metadata: {name: $name}, spec: $spec}'
+}
+
+# account NAME TOKEN — a kubeconfig of one account.
+account() {
+    k config view --raw --minify -o json | jq --arg token "$2" '.users[0].user = {token: $token}' >"$work/$1.conf"
+}
+
+install_operator() {
+    k apply -f "$repository/packaging/crds" -f "$repository/packaging/manifests/rbac.yaml" >/dev/null
+    k wait --for=condition=Established crd/seccompprofiles.portcullis.dev crd/seccompnodes.portcullis.dev >/dev/null
+}
+
+# run_agent NODE ROOT — $agent is its process.
+run_agent() {
+    KUBECONFIG=$work/agent.conf "$operator" agent --node-name "$1" --seccomp-root "$2" --state "$work/state" \
+        2>>"$work/agent.log" &
+    agent=$!
+}
+# start_agent NODE ROOT — under its own account, with a token that is bound to its node.
+start_agent() {
+    local uid
+    uid=$(k get node "$1" -o 'jsonpath={.metadata.uid}')
+    account agent "$(k -n portcullis create token portcullis-agent --bound-object-kind Node \
+        --bound-object-name "$1" --bound-object-uid "$uid")"
+    run_agent "$@"
+    started+=("$agent")
+}
+start_controller() {
+    account controller "$(k -n portcullis create token portcullis-controller)"
+    KUBECONFIG=$work/controller.conf "$operator" controller 2>"$work/controller.log" &
+    started+=($!)
+}
+
+summary() { # NAME — the last line and the exit code of a test
+    echo "$1: $passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+}
