@@ -74,7 +74,7 @@ install_operator() {
 # run_agent NODE ROOT — $agent is its process.
 run_agent() {
     KUBECONFIG=$work/agent.conf "$operator" agent --node-name "$1" --seccomp-root "$2" --state "$work/state" \
-        2>>"$work/agent.log" &
+        --gate-socket "$work/gate.sock" 2>>"$work/agent.log" &
     agent=$!
 }
 # start_agent NODE ROOT — under its own account, with a token that is bound to its node.
