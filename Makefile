@@ -19,6 +19,7 @@ build:
 	cargo build --release -p portcullis-hook
 
 demo: build
+	cargo build --release -p portcullis-operator
 	tests/in-node tests/demo
 
 test: build
