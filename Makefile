@@ -1,7 +1,7 @@
 # What a person does with the repository; every target installs what it needs.
 .PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down clean build
 
-SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/cases.sh tests/e2e tests/rows tests/record tests/record-servers tests/differential tests/operator tests/operator-lib.sh tests/operator-e2e tests/demo tests/bench tests/bench-operator tests/fuzz/run .ci/run
+SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/cases.sh tests/e2e tests/rows tests/record tests/record-servers tests/differential tests/operator tests/operator-lib.sh tests/operator-e2e tests/operator-cases tests/demo tests/bench tests/bench-operator tests/fuzz/run .ci/run
 CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component image supervise smoke)
 
 help:
@@ -19,6 +19,7 @@ build:
 	cargo build --release -p portcullis-hook
 
 demo: build
+	cargo build --release -p portcullis-operator
 	tests/in-node tests/demo
 
 test: build
@@ -31,6 +32,7 @@ test: build
 	cargo build -p portcullis-operator
 	tests/operator
 	tests/operator-e2e
+	tests/operator-cases
 	tests/fuzz/run 15
 
 bench: build

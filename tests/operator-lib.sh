@@ -42,7 +42,7 @@ check() {
     else
         failed=$((failed + 1))
         echo "FAILED  $what"
-        tail -n 30 "$work/check" | sed 's/^/        /'
+        tail -n 60 "$work/check" | sed 's/^/        /'
     fi
 }
 

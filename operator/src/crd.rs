@@ -51,6 +51,7 @@ pub struct SeccompProfileSpec {
     pub default_action: String,
     /// The errno of `defaultAction`: a number or a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "errno")]
     pub default_errno_ret: Option<IntOrString>,
     /// Architectures beside the node's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -97,6 +98,7 @@ pub struct Syscall {
     pub action: String,
     /// The errno: a number or a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "errno")]
     pub errno_ret: Option<IntOrString>,
     /// Conditions on the arguments; none: always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -240,6 +242,12 @@ fn index(_: &mut SchemaGenerator) -> Schema {
 
 fn value(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "format": "int64", "minimum": 0})
+}
+
+// A number that the type can't hold must not be stored: nothing could be listed any more.
+fn errno(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"x-kubernetes-int-or-string": true, "nullable": true,
+        "minimum": 0, "maximum": 4095, "maxLength": 32})
 }
 
 /// The definitions, for the API server.

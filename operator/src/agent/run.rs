@@ -204,10 +204,11 @@ async fn follow(
                 }
             }
         }
-        if settle(installer, health) || (complete && !health.is_ready()) {
-            report_at.get_or_insert_with(|| Instant::now() + QUIET);
-        }
+        // Before the list is complete, a file whose profile or base is missing may be right.
         if complete {
+            if settle(installer, health) || !health.is_ready() {
+                report_at.get_or_insert_with(|| Instant::now() + QUIET);
+            }
             health.set_ready();
         }
     }
@@ -254,6 +255,7 @@ async fn folder_loop(
     let mut check = interval(CHECK);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut read = true;
+    let mut complete = false;
     loop {
         if read {
             read = false;
@@ -263,12 +265,15 @@ async fn folder_loop(
                         set(installer, profile);
                     }
                     installer.keep_only(&profiles.into_keys().collect());
+                    complete = true;
                     health.set_ready();
                 }
                 Err(error) => tracing::error!("{}: {error}", path.display()),
             }
         }
-        settle(installer, health);
+        if complete {
+            settle(installer, health);
+        }
         tokio::select! {
             names = drift.touched() => {
                 let names = names.map_err(io_error("inotify"))?;
