@@ -39,7 +39,7 @@ bench: build
 	cargo build --release -p portcullis-hook --example bench
 	tests/in-node tests/bench
 	cargo bench -p portcullis-hook --bench recorder
-	cargo build --release -p portcullis-operator --bins --example bench
+	cargo build --release -p portcullis-operator --bins --example bench-operator
 	tests/bench-operator
 
 FUZZ_SECONDS = 60
