@@ -4,6 +4,7 @@
 //! [`exit`] maps reasons to exit codes; each verb is a file of its own in [`commands`], the
 //! runtime wrapper is [`wrapper`], and [`recorder`] writes profiles of what containers do.
 
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod exit;

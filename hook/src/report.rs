@@ -5,6 +5,7 @@
 //! a refusal can be read. Nothing here fails a container: what can't be said is not said.
 
 use crate::{
+    clock,
     exit::Code,
     gate::{Passed, Ruling},
 };
@@ -13,13 +14,7 @@ use portcullis_profile::{
     identity::Identity,
     settings::{LogLevel, Mode, Settings},
 };
-use std::{
-    io::Write,
-    os::unix::net::UnixDatagram,
-    path::Path,
-    process,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{io::Write, os::unix::net::UnixDatagram, path::Path, process};
 
 /// The system's log socket.
 const SYSLOG: &str = "/dev/log";
@@ -119,9 +114,7 @@ pub fn ruling(verb: &str, id: Option<&str>, ruling: &Ruling, settings: &Settings
             &settings.gate_socket,
             &Decision {
                 version: decision::VERSION,
-                time: SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |since| since.as_secs()),
+                time: clock::now(),
                 verb: verb.to_owned(),
                 outcome,
                 code: end.code(),

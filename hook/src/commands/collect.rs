@@ -5,7 +5,10 @@ use super::verify::parse_state;
 use crate::{
     config::read_text,
     exit::Code,
-    recorder::session::{collect, collect_stale},
+    recorder::{
+        active::Recordings,
+        session::{collect, collect_stale},
+    },
     report,
 };
 use portcullis_profile::settings::{LogLevel, Settings};
@@ -34,13 +37,7 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
         Ok(told) => told,
         Err(error) => return report::failure(Code::Input, &error.to_string()).into(),
     };
-    // Where nothing can have been recorded, a container that ends is no matter of ours.
-    if !settings
-        .record
-        .folders
-        .first()
-        .is_some_and(|folder| folder.join(".active").exists())
-    {
+    if !Recordings::exist(&settings.record) {
         return ExitCode::SUCCESS;
     }
     match collect(&told.id, &settings.record) {
@@ -56,12 +53,7 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
 
 #[allow(clippy::print_stdout)]
 fn stale(settings: &Settings) -> ExitCode {
-    if !settings
-        .record
-        .folders
-        .first()
-        .is_some_and(|folder| folder.join(".active").exists())
-    {
+    if !Recordings::exist(&settings.record) {
         return ExitCode::SUCCESS;
     }
     let results = match collect_stale(&settings.record) {

@@ -1,10 +1,11 @@
 //! `portcullis-hook recordings`: what is being recorded, and what it would give now.
 
 use crate::{
+    clock::now,
     exit::Code,
     recorder::{
         RecordError, recorded,
-        session::{list, now, snapshot},
+        session::{list, snapshot},
     },
     report,
 };
@@ -90,8 +91,5 @@ fn shown(settings: &Settings, id: &str) -> Result<String, RecordError> {
     let (active, seen) = snapshot(id, &settings.record)?;
     let names = recorded::names(&active, &seen);
     let filter = recorded::profile(&active, &names, settings.record.default_action)?;
-    recorded::text(&filter).map_err(|error| RecordError::Broken {
-        path: active.output().path(),
-        reason: error.to_string(),
-    })
+    recorded::text(&filter, &active.output().path())
 }

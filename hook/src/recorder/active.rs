@@ -48,9 +48,7 @@ pub struct Active {
     pub runtime: Option<PathBuf>,
     /// The default action of the filter that `config.json` gives it; `None`: no filter.
     pub filter: Option<String>,
-    /// How many filters its processes have in their window.
-    pub filters: u32,
-    /// Whether they were loaded before the recording began.
+    /// Whether its processes had the filters of their window before the recording began.
     pub loaded_before: bool,
     /// When it began, in seconds since 1970-01-01 UTC.
     pub started: u64,
@@ -82,6 +80,12 @@ pub struct Recordings {
 }
 
 impl Recordings {
+    /// Whether anything was ever recorded here: else a container that ends is no matter of ours.
+    pub fn exist(record: &Record) -> bool {
+        let first = record.folders.first();
+        first.is_some_and(|folder| folder.join(FOLDER).exists())
+    }
+
     /// Waits for the lock.
     ///
     /// # Errors

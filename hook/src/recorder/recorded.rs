@@ -6,6 +6,7 @@ use super::{
     layout::{Opened, Seen, Watch},
     request::Place,
 };
+use crate::clock::{now, stamp};
 use portcullis_profile::{
     Action, Arch, ArgCondition, Filter, Operator, Rule, base,
     combine::{AlgebraError, union},
@@ -17,7 +18,7 @@ use portcullis_profile::{
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -198,12 +199,17 @@ fn allowing<S: AsRef<str>>(names: &BTreeSet<S>) -> Rule {
     }
 }
 
-/// A profile as text: one member a line, so that two can be compared.
+/// A profile as text: one member a line, so that two can be compared. The path is for the error.
 ///
 /// # Errors
 /// It can't be written as JSON.
-pub fn text(filter: &Filter) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(filter).map(|text| text + "\n")
+pub fn text(filter: &Filter, path: &Path) -> Result<String, RecordError> {
+    serde_json::to_string_pretty(filter)
+        .map(|text| text + "\n")
+        .map_err(|error| RecordError::Broken {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
 }
 
 /// What is known of a recording, beside its profile.
@@ -271,10 +277,6 @@ impl End {
 
 /// The metadata of a recording that has ended.
 pub fn metadata(active: &Active, seen: Option<&Seen>, unnamed: &[u32], end: End) -> Metadata {
-    let stamp = |seconds| {
-        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-        humantime::format_rfc3339_seconds(time).to_string()
-    };
     let identity = active.identity.clone();
     Metadata {
         version: 1,
@@ -289,7 +291,7 @@ pub fn metadata(active: &Active, seen: Option<&Seen>, unnamed: &[u32], end: End)
         runtime_version: active.runtime.as_ref().and_then(version),
         kernel: kernel(),
         started: stamp(active.started),
-        ended: stamp(super::session::now()),
+        ended: stamp(now()),
         end: end.as_str(),
         window: match seen.map_or(Opened::Not, |seen| seen.opened) {
             Opened::Not => "nothing",

@@ -15,7 +15,10 @@ use super::{
     recorded::{self, End},
     request::{Place, Request, made_up},
 };
-use crate::config::Config;
+use crate::{
+    clock::{now, stamp},
+    config::Config,
+};
 use portcullis_profile::{
     Document, Engine, Filter,
     identity::Identity,
@@ -28,7 +31,6 @@ use std::{
     fs,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// How the beginning ended.
@@ -38,13 +40,6 @@ pub enum Begun {
     Recording(PathBuf),
     /// It is not, and why.
     Unrecorded(String),
-}
-
-/// Seconds since 1970-01-01 UTC.
-pub fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 /// Begins to record a container.
@@ -71,13 +66,9 @@ pub fn begin(
     }
     let first = record.folders.first().ok_or(RecordError::NoFolder)?;
     let started = now();
-    let output = request.output.unwrap_or_else(|| {
-        let time = UNIX_EPOCH + std::time::Duration::from_secs(started);
-        let time = humantime::format_rfc3339_seconds(time).to_string();
-        Place {
-            folder: first.clone(),
-            file: made_up(&identity, id, &time.replace([':', '-'], "")),
-        }
+    let output = request.output.unwrap_or_else(|| Place {
+        folder: first.clone(),
+        file: made_up(&identity, id, &stamp(started).replace([':', '-'], "")),
     });
     output::check(&output)?;
     let base = request
@@ -131,7 +122,6 @@ pub fn begin(
             .cloned(),
         runtime: runtime(),
         filter: default_action(config),
-        filters,
         loaded_before: self::filters(&init.to_string()) >= filters,
         started,
         folder: output.folder.clone(),
@@ -203,10 +193,7 @@ fn base(place: &Place, settings: &Settings) -> Result<String, RecordError> {
     // Whatever can be resolved without a container is a base: the OCI form.
     Document::parse(&text).map_err(wrong)?;
     let filter = parse_filter(&text).map_err(wrong)?;
-    recorded::text(&filter).map_err(|error| RecordError::Broken {
-        path: place.path(),
-        reason: error.to_string(),
-    })
+    recorded::text(&filter, &place.path())
 }
 
 /// Ends the recording of a container and writes its profile; `None` where it was not recorded.
@@ -319,11 +306,7 @@ fn finish(
 }
 
 fn write(place: &Place, filter: &Filter) -> Result<(), RecordError> {
-    let text = recorded::text(filter).map_err(|error| RecordError::Broken {
-        path: place.path(),
-        reason: error.to_string(),
-    })?;
-    output::write(place, &text)
+    output::write(place, &recorded::text(filter, &place.path())?)
 }
 
 /// The running recordings, and what is wrong with those that can't be read.

@@ -1,10 +1,8 @@
 //! Which profiles a pod uses: by field and by both legacy annotations.
 
 use k8s_openapi::api::core::v1::{Pod, SeccompProfile};
+use portcullis_profile::select::{CONTAINER_ANNOTATION_PREFIX as CONTAINER, POD_ANNOTATION as POD};
 use std::collections::BTreeSet;
-
-const POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
-const CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 
 /// The names of the profiles that an unfinished pod uses.
 pub(super) fn profiles(pod: &Pod) -> BTreeSet<String> {
