@@ -3,7 +3,7 @@
 //! CRI-O skips a hook whose binary does not exist when it reads the hook's file, without a word;
 //! so the files, the binaries they name, the settings and the seccomp root are looked at here.
 
-use crate::{exit::Code, wrapper::runtime};
+use crate::{config::is_our_hook, exit::Code, wrapper::runtime};
 use portcullis_profile::settings::Settings;
 use serde_json::{Value, json};
 use std::{
@@ -165,7 +165,7 @@ fn path(hook: &Value) -> Option<&str> {
 }
 
 fn calls_us(hook: &Value) -> bool {
-    path(hook).is_some_and(|path| path.ends_with("/portcullis-hook"))
+    path(hook).is_some_and(|path| is_our_hook(Path::new(path)))
 }
 
 fn has_argument(hook: &Value, argument: &str) -> bool {

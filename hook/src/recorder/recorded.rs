@@ -301,6 +301,9 @@ pub fn metadata(active: &Active, seen: Option<&Seen>, unnamed: &[u32], end: End)
         runtime_base_added: seen.is_some_and(|seen| needs_base(active, seen)),
         filter_while_recording: match &active.filter {
             None => "none".to_owned(),
+            Some(action) if active.denials_logged => format!(
+                "one with the default action {action}, whose denials were logged and so seen"
+            ),
             Some(action) => {
                 format!("one with the default action {action}; what it denied was not seen")
             }
