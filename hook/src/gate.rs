@@ -366,7 +366,7 @@ impl Container<'_> {
         }
         // Whoever applied it before us marked the container, so that it is recorded or refused.
         if denials::is_marked(&self.annotations)
-            && let Some(relaxed) = self.denials.allow(selected)
+            && let Some(relaxed) = self.denials.relaxed_form(selected)
             && equal(there, &relaxed)?
         {
             return Ok((Present::Selected, None));

@@ -89,8 +89,8 @@ impl Denials {
         }
     }
 
-    /// Whether `there` is the relaxed form of a selected filter and may be.
-    pub fn allow(&self, selected: &Filter) -> Option<Filter> {
+    /// The other form in which a selected filter may be there.
+    pub fn relaxed_form(&self, selected: &Filter) -> Option<Filter> {
         match self {
             Denials::Logged => relax(selected),
             _ => None,
@@ -126,5 +126,204 @@ pub fn applied(passed: &Passed, config: &Config<'_>) -> Result<Option<String>, C
                 .map(Some)
         }
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::*, *};
+    use portcullis_profile::{
+        Action,
+        settings::{Record, ReplaceDefault, Require},
+    };
+    use std::fs;
+
+    const STRICT: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+        {"names":["mkdir"],"action":"SCMP_ACT_ERRNO","errnoRet":61}]}"#;
+    const LAX: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+        {"names":["mkdir"],"action":"SCMP_ACT_LOG"}]}"#;
+    const OTHER: &str = r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#;
+    const POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+
+    /// What the gate does with a container of this filter that selects STRICT or nothing.
+    fn rules(
+        stage: Stage<'_>,
+        denials: Denials,
+        there: Option<&str>,
+        selects: bool,
+        marked: bool,
+        change: fn(&mut Settings),
+    ) -> Result<Passed, Refusal> {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("p.json"), STRICT).unwrap();
+        let mut settings = Settings {
+            seccomp_root: root.path().to_owned(),
+            wait_ms: 0,
+            ..Settings::default()
+        };
+        change(&mut settings);
+        let text = there.map_or("{}".to_owned(), |there| {
+            format!(r#"{{"linux":{{"seccomp":{there}}}}}"#)
+        });
+        let mut annotations = Annotations::new();
+        if marked {
+            annotations.insert(MARK.to_owned(), "x".to_owned());
+        }
+        let reference = "localhost/p.json".parse().unwrap();
+        Container {
+            engine: Engine::Podman,
+            config: &Config::parse(&text).unwrap(),
+            settings: &settings,
+            annotations,
+            denials,
+        }
+        .rule(stage, selects.then_some(&reference))
+    }
+
+    fn logs(passed: &Result<Passed, Refusal>, default: Action) -> bool {
+        matches!(passed, Ok(Passed::Relaxed(filter)) if filter.default_action == default
+            && relax(filter).is_none())
+    }
+
+    const VERIFY: Stage<'static> = Stage::Verify(None);
+
+    #[test]
+    fn the_filter_that_a_container_would_have_is_relaxed_and_no_other() {
+        let apply =
+            |there, selects| rules(Stage::Apply, Denials::Logged, there, selects, false, |_| {});
+        assert!(logs(&apply(None, true), Action::Allow));
+        assert!(logs(&apply(Some(STRICT), true), Action::Allow));
+        assert!(logs(&apply(Some(OTHER), false), Action::Log));
+        // What denies nothing stays, and so does what has no filter.
+        assert_eq!(apply(Some(LAX), false).unwrap(), Passed::Nothing);
+        assert_eq!(apply(None, false).unwrap(), Passed::Nothing);
+        // A conflict is one as before.
+        assert!(matches!(
+            apply(Some(OTHER), true),
+            Err(Refusal::Conflict(_))
+        ));
+        assert!(matches!(apply(Some(LAX), true), Err(Refusal::Conflict(_))));
+    }
+
+    #[test]
+    fn settings_that_refuse_do_so_before_anything_is_relaxed() {
+        let apply = |there, selects, change| {
+            rules(Stage::Apply, Denials::Logged, there, selects, false, change)
+        };
+        let required = |settings: &mut Settings| settings.require = Require::AnyFilter;
+        assert!(matches!(
+            apply(None, false, required),
+            Err(Refusal::Required)
+        ));
+        assert!(logs(&apply(Some(OTHER), false, required), Action::Log));
+        let default = |settings: &mut Settings| {
+            let path = settings.seccomp_root.join("default.json");
+            fs::write(&path, OTHER).unwrap();
+            settings.runtime_default = Some(path);
+            settings.replace_default = ReplaceDefault::Never;
+        };
+        assert!(matches!(
+            apply(Some(OTHER), true, default),
+            Err(Refusal::NeverReplaced)
+        ));
+        let replaced = |settings: &mut Settings| {
+            let path = settings.seccomp_root.join("default.json");
+            fs::write(&path, OTHER).unwrap();
+            settings.runtime_default = Some(path);
+            settings.replace_default = ReplaceDefault::Any;
+        };
+        assert!(logs(&apply(Some(OTHER), true, replaced), Action::Allow));
+    }
+
+    #[test]
+    fn a_relaxed_filter_passes_only_where_denials_are_logged() {
+        let passes =
+            |stage, denials, marked| rules(stage, denials, Some(LAX), true, marked, |_| {}).is_ok();
+        assert!(passes(VERIFY, Denials::Logged, true));
+        assert!(passes(Stage::Apply, Denials::Logged, true));
+        for stage in [VERIFY, Stage::Apply] {
+            assert!(!passes(stage, Denials::Enforced, true));
+            assert!(!passes(stage, Denials::Kept(String::new()), true));
+            assert!(!passes(stage, Denials::Logged, false));
+        }
+        // The relaxed form of another filter is another filter.
+        let other = r#"{"defaultAction":"SCMP_ACT_LOG"}"#;
+        let verified = rules(VERIFY, Denials::Logged, Some(other), true, true, |_| {});
+        assert!(matches!(verified, Err(Refusal::Conflict(_))));
+    }
+
+    /// How denials may be applied for a container of CRI-O in a namespace.
+    fn may_log(namespace: &str, hooks: &str, record: Record) -> Denials {
+        let text = format!(
+            r#"{{"hooks":{{"createRuntime":[{hooks}]}},"annotations":{{
+                "io.kubernetes.pod.namespace":"{namespace}","io.kubernetes.container.name":"app",
+                "portcullis.dev/record":"true","{POD}":"localhost/p.json"}}}}"#
+        );
+        let config = Config::parse(&text).unwrap();
+        let annotations = config.annotations();
+        let settings = Settings {
+            record,
+            ..Settings::default()
+        };
+        let identity = Identity::of(Engine::CriO, &annotations);
+        Denials::to_apply(&config, &annotations, &identity, Engine::CriO, &settings)
+    }
+
+    #[test]
+    fn only_the_nodes_owner_has_denials_logged() {
+        let hooks = r#"{"path":"/x/portcullis-hook","args":["portcullis-hook","record"]}"#;
+        let record = |log_denials| Record {
+            log_denials,
+            namespaces: vec!["shop".to_owned()],
+            folders: vec!["/nonexistent/recordings".into()],
+            ..Record::default()
+        };
+        let kept = |denials, why: &str| {
+            assert!(
+                matches!(&denials, Denials::Kept(text) if text.contains(why)),
+                "{denials:?}"
+            );
+        };
+        assert_eq!(may_log("shop", hooks, record(false)), Denials::Enforced);
+        kept(may_log("other", hooks, record(true)), "namespaces");
+        kept(may_log("shop", "", record(true)), "no hook");
+        kept(
+            may_log("shop", hooks, record(true)),
+            "/nonexistent/recordings",
+        );
+    }
+
+    #[test]
+    fn a_mark_without_a_recording_is_refused_whatever_settings_say() {
+        let marked = Annotations::from([(MARK.to_owned(), String::new())]);
+        let mut settings = Settings::default();
+        settings.record.folders = vec!["/nonexistent/recordings".into()];
+        for log_denials in [false, true] {
+            settings.record.log_denials = log_denials;
+            for running in [
+                None,
+                Some(Running {
+                    id: "x",
+                    init: Some(1),
+                }),
+            ] {
+                let refusal = Denials::to_verify(&marked, running, &settings).unwrap_err();
+                assert!(refusal.is_absolute() && refusal.code() == Code::Recording);
+            }
+        }
+        let unmarked = Denials::to_verify(&Annotations::new(), None, &settings);
+        assert_eq!(unmarked.unwrap(), Denials::Enforced);
+    }
+
+    #[test]
+    fn exempt_namespaces_and_sandboxes_are_left_alone() {
+        let text = r#"{"linux":{"seccomp":{"defaultAction":"SCMP_ACT_ERRNO"}},"annotations":{
+            "io.kubernetes.pod.namespace":"kube-system","portcullis.dev/record":"true"}}"#;
+        let mut settings = Settings::default();
+        settings.record.log_denials = true;
+        settings.record.namespaces = vec!["kube-system".to_owned()];
+        let config = Config::parse(text).unwrap();
+        let ruling = decide(Stage::Apply, &config, &Ok(settings), Some(Engine::CriO));
+        assert_eq!(ruling.result.unwrap(), Passed::Exempt);
     }
 }
