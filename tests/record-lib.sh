@@ -48,3 +48,55 @@ calls() { jq -r '.syscalls[] | select(.action == "SCMP_ACT_ALLOW") | .names[]' "
 says() { "$hook" "$@" --config "$settings" >"$out" 2>&1; code=$?; }
 # Whether nothing is attached and nothing remembered.
 at_rest() { [ ! -e "$link" ] && [ -z "$(find "$rec/.active" -name '*.json' 2>/dev/null)" ]; }
+
+# The program of marker calls, and a filter that lets them all pass.
+make_marker() {
+    gcc -static -pthread -O2 -o "$rootfs/bin/marker" "$repository/tests/marker.c"
+    jq -n '{defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["swapoff"], action: "SCMP_ACT_ERRNO"}]}' >"$work/open.json"
+}
+
+# Cases: a recording knows its container's processes, wherever they are, and no others.
+knows_its_own() {
+    local id cgroup pid
+    case="[$runtime] what is executed into the container counts, and a snapshot shows it"
+    records live.json --detach --name live --security-opt "seccomp=$work/open.json" \
+        -- sh -c 'while [ ! -e /tmp/go ]; do sleep 0.1; done; marker fsync; sleep 60'
+    pm --runtime "$runtime" exec live marker flock
+    id=$(pm inspect --format '{{.Id}}' live)
+    says recordings show "${id:0:12}"
+    if grep -q '"flock"' "$out"; then ok; else bad 'it does not'; fi
+    case="[$runtime] what runs is listed"
+    says recordings list
+    if grep -q "${id:0:12}.*live.json" "$out"; then ok; else bad 'it is not'; fi
+    case="[$runtime] what moves into a cgroup below the container's counts"
+    cgroup=$(jq -r .cgroup_folder "$rec/.active/$id.json")
+    pid=$(pm inspect --format '{{.State.Pid}}' live)
+    mkdir "$cgroup/below"
+    echo "$pid" >"$cgroup/below/cgroup.procs"
+    touch "$rootfs/tmp/go"
+    sleep 0.5
+    rm "$rootfs/tmp/go"
+    says recordings show "${id:0:12}"
+    if grep -q '/below$' "/proc/$pid/cgroup" && grep -q '"fsync"' "$out"; then ok; else bad 'it does not'; fi
+    case="[$runtime] a container that is killed leaves its profile"
+    pm kill --signal KILL live >/dev/null
+    pm rm -f -t 0 live >/dev/null 2>&1
+    if has live.json flock; then ok; else bad 'there is none'; fi
+    rmdir "$cgroup/below" "$cgroup" 2>/dev/null
+
+    case="[$runtime] neighbours in the host's PID namespace are not recorded"
+    records host.json --detach --name host --pid host --security-opt "seccomp=$work/open.json" -- sleep 60
+    start "$runtime" "$work/none" --pid host --security-opt "seccomp=$work/open.json" -- marker tee >"$out" 2>&1
+    "$rootfs/bin/marker" splice
+    pm rm -f -t 0 host >/dev/null 2>&1
+    if has host.json execve && ! has host.json tee && ! has host.json splice; then ok; else bad 'they are'; fi
+    case="[$runtime] a neighbour in a shared PID namespace is not recorded"
+    start "$runtime" "$work/none" --detach --name other -- sleep 60 >/dev/null
+    records shared.json --detach --name shared --pid container:other \
+        --security-opt "seccomp=$work/open.json" -- sh -c 'marker tee; sleep 60'
+    pm --runtime "$runtime" exec other marker splice
+    sleep 0.3
+    pm rm -f -t 0 shared >/dev/null 2>&1
+    pm rm -f -t 0 other >/dev/null 2>&1
+    if has shared.json tee && ! has shared.json splice; then ok; else bad 'it is'; fi
+}
