@@ -128,6 +128,18 @@ fn a_container_is_recorded_before_it_is_verified() {
 }
 
 #[test]
+fn a_timer_writes_out_what_is_left_of_vanished_containers() {
+    let unit = |name: &str| fs::read_to_string(shipped("../packaging/systemd").join(name)).unwrap();
+    let service = unit("portcullis-collect.service");
+    let verb = "ExecStart=/usr/libexec/portcullis/portcullis-hook collect --stale";
+    assert!(service.lines().any(|line| line == verb), "{service}");
+    let timer = unit("portcullis-collect.timer");
+    for line in ["OnUnitActiveSec=1min", "WantedBy=timers.target"] {
+        assert!(timer.lines().any(|own| own == line), "{timer}");
+    }
+}
+
+#[test]
 fn drop_ins_are_toml_and_open_no_annotation() {
     for (file, handlers) in [
         ("10-portcullis-hooks.conf", 0),

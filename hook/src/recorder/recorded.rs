@@ -347,6 +347,7 @@ pub fn process_calls() -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recorder::layout::Values;
 
     #[test]
     fn what_a_base_denies_stays_denied_and_a_second_recording_adds_nothing() {
@@ -399,6 +400,84 @@ mod tests {
         );
         assert_eq!(merged(&both, &first).unwrap(), both);
         assert!(merged(&Filter::new(Action::Allow), &first).is_err());
+    }
+
+    /// A recording in which `socket` and `read` were seen, `socket` with some values.
+    fn seen(values: BTreeSet<u64>, overflowed: bool) -> (Active, Seen) {
+        let active = Active {
+            id: "x".into(),
+            slot: 0,
+            cgroup: 1,
+            cgroup_folder: "/c".into(),
+            boot: "b".into(),
+            engine: portcullis_profile::Engine::Podman,
+            identity: portcullis_profile::identity::Identity::default(),
+            image: None,
+            runtime: None,
+            filter: Some("SCMP_ACT_ALLOW".into()),
+            denials_logged: false,
+            loaded_before: false,
+            started: 0,
+            folder: "/f".into(),
+            file: "p.json".into(),
+            arguments: vec!["socket:0".parse().unwrap()],
+            base: None,
+        };
+        let number = |name| syscalls::number(name, Arch::HOST).unwrap();
+        let seen = Seen {
+            opened: Opened::ByFilter,
+            forks: 0,
+            strange: None,
+            native: BTreeSet::from([number("socket"), number("read")]),
+            compat: BTreeSet::new(),
+            before: BTreeSet::from([number("mkdirat")]),
+            watches: vec![Values { values, overflowed }],
+        };
+        (active, seen)
+    }
+
+    #[test]
+    fn values_are_written_only_where_the_bound_held_and_no_32_bit_call_was_made() {
+        let rules = |active: &Active, seen: &Seen| {
+            profile(active, &names(active, seen), Action::Errno)
+                .unwrap()
+                .syscalls
+        };
+        let (active, held) = seen(BTreeSet::from([1, 2]), false);
+        let written = rules(&active, &held);
+        assert_eq!(written[0].names, ["read"]);
+        assert_eq!(written.len(), 3);
+        let (active, overflowed) = seen((0..16).collect(), true);
+        assert_eq!(rules(&active, &overflowed)[0].names, ["read", "socket"]);
+        let (active, mut compat) = seen(BTreeSet::from([1]), false);
+        compat.compat = BTreeSet::from([syscalls::number("getpgid", COMPAT).unwrap()]);
+        assert_eq!(
+            rules(&active, &compat)[0].names,
+            ["getpgid", "read", "socket"]
+        );
+        assert_eq!(
+            profile(&active, &names(&active, &compat), Action::Errno)
+                .unwrap()
+                .architectures,
+            [Arch::HOST, COMPAT]
+        );
+    }
+
+    #[test]
+    fn metadata_says_whether_denials_were_seen() {
+        let (mut active, seen) = seen(BTreeSet::new(), false);
+        let said = |active: &Active| {
+            serde_json::to_value(metadata(active, Some(&seen), &[], End::Stopped)).unwrap()
+                ["filterWhileRecording"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert!(said(&active).ends_with("what it denied was not seen"));
+        active.denials_logged = true;
+        assert!(said(&active).ends_with("whose denials were logged and so seen"));
+        active.filter = None;
+        assert_eq!(said(&active), "none");
     }
 
     #[test]
