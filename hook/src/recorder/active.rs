@@ -46,6 +46,9 @@ pub struct Active {
     pub image: Option<String>,
     /// The runtime that started it.
     pub runtime: Option<PathBuf>,
+    /// Whether that runtime is written in Go.
+    #[serde(default)]
+    pub go_runtime: bool,
     /// The default action of the filter that `config.json` gives it; `None`: no filter.
     pub filter: Option<String>,
     /// Whether what that filter denies is logged and executed.

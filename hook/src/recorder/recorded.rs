@@ -43,7 +43,7 @@ pub struct Names {
 }
 
 /// Names what was seen; a recording that could not see what the runtime itself calls in its
-/// window gets those calls.
+/// window gets those calls, and where that is written in Go what its scheduler may call.
 pub fn names(active: &Active, seen: &Seen) -> Names {
     let mut all = Names {
         compat: !seen.compat.is_empty(),
@@ -59,11 +59,18 @@ pub fn names(active: &Active, seen: &Seen) -> Names {
             None => all.unnamed.push(number),
         }
     }
+    if active.go_runtime {
+        all.names.extend(base::GO_NAMES);
+    }
     if needs_base(active, seen) {
         all.names.extend(base::NAMES);
     } else if !all.compat {
         // A condition counts for 32-bit calls too, whose arguments are not looked at.
         all.values = values(active, seen, &all.names);
+        if active.go_runtime {
+            // With whichever arguments.
+            all.values.retain(|name, _| !base::GO_NAMES.contains(name));
+        }
     }
     all
 }
@@ -241,6 +248,8 @@ pub struct Metadata {
     window: &'static str,
     /// Whether the calls of the runtime itself were added, since they could not be seen.
     runtime_base_added: bool,
+    /// Whether the calls of Go's scheduler were added.
+    go_scheduler_added: bool,
     filter_while_recording: String,
     /// Calls that made, or tried to make, a process, and the first one.
     processes: u32,
@@ -299,6 +308,7 @@ pub fn metadata(active: &Active, seen: Option<&Seen>, unnamed: &[u32], end: End)
             Opened::ByExec => "execve",
         },
         runtime_base_added: seen.is_some_and(|seen| needs_base(active, seen)),
+        go_scheduler_added: active.go_runtime,
         filter_while_recording: match &active.filter {
             None => "none".to_owned(),
             Some(action) if active.denials_logged => format!(
@@ -414,6 +424,7 @@ mod tests {
             identity: portcullis_profile::identity::Identity::default(),
             image: None,
             runtime: None,
+            go_runtime: false,
             filter: Some("SCMP_ACT_ALLOW".into()),
             denials_logged: false,
             loaded_before: false,
@@ -461,6 +472,16 @@ mod tests {
                 .architectures,
             [Arch::HOST, COMPAT]
         );
+    }
+
+    #[test]
+    fn a_runtime_in_go_gets_what_its_scheduler_may_call() {
+        let (mut active, seen) = seen(BTreeSet::new(), false);
+        assert!(!names(&active, &seen).names.contains("rt_sigreturn"));
+        active.go_runtime = true;
+        let all = names(&active, &seen).names;
+        assert!(base::GO_NAMES.iter().all(|name| all.contains(name)));
+        assert_eq!(all.len(), base::GO_NAMES.len() + 1);
     }
 
     #[test]

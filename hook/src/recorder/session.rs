@@ -115,6 +115,7 @@ pub fn begin(
             .filter(|_| engine == Engine::CriO)
             .cloned(),
         runtime: runtime(),
+        go_runtime: is_runcs(init),
         filter: default_action(config),
         denials_logged: record.log_denials && are_logged(config),
         loaded_before: self::filters(&init.to_string()) >= filters,
@@ -241,6 +242,12 @@ fn runtime() -> Option<PathBuf> {
     let data = fs::metadata(&path).ok()?;
     let roots = data.is_file() && data.uid() == 0 && data.mode() & 0o022 == 0;
     (path.is_absolute() && roots).then_some(path)
+}
+
+/// Whether a container's init is still runc's, the runtime in Go: it names itself so until it executes
+/// the entry point. A kernel that can't tell gives a profile that holds a few calls more.
+fn is_runcs(init: u32) -> bool {
+    fs::read(format!("/proc/{init}/comm")).map_or(true, |name| name.starts_with(b"runc:"))
 }
 
 /// How many filters a process has (`Seccomp_filters`, proc(5)); kernels before 5.9 say only
