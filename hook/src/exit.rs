@@ -95,8 +95,8 @@ Exit codes:
   3   hook.toml is broken          11   annotation that bypasses the filter
   4   state or config unreadable   12   rule unknown to the runtime's libseccomp
   5   annotation not valid         13   engine's default profile not known
-  6   profile missing              14   can't be recorded or written; or a
-  7   profile can't be used             container for recording alone isn't";
+  6   profile missing              14   can't be recorded, or written out
+  7   profile can't be used";
 
 #[cfg(test)]
 mod tests {

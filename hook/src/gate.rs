@@ -5,7 +5,11 @@
 
 pub mod denials;
 
-use crate::{config::Config, exit::Code};
+use crate::{
+    config::Config,
+    exit::Code,
+    recorder::request::{MARK, is_marked},
+};
 use denials::Denials;
 use portcullis_profile::{
     Arch, Context, Difference, Document, DocumentError, Engine, Filter,
@@ -225,7 +229,7 @@ pub fn decide(
             return Ruling {
                 engine,
                 identity,
-                annotation: Some(denials::MARK.to_owned()),
+                annotation: Some(MARK.to_owned()),
                 reference: None,
                 result: Err(refusal),
                 kept: None,
@@ -365,7 +369,7 @@ impl Container<'_> {
             return Ok((Present::Selected, None));
         }
         // Whoever applied it before us marked the container, so that it is recorded or refused.
-        if denials::is_marked(&self.annotations)
+        if is_marked(&self.annotations)
             && let Some(relaxed) = self.denials.relaxed_form(selected)
             && equal(there, &relaxed)?
         {

@@ -4,10 +4,9 @@ use super::verify::parse_state;
 use crate::{
     config::{Config, ConfigError, read_bundle, read_text},
     exit::Code,
-    gate::denials::is_marked,
     recorder::{
         RecordError,
-        request::request,
+        request::{is_marked, request},
         session::{Begun, begin},
     },
     report,

@@ -8,7 +8,7 @@ use super::{Passed, Refusal, Running};
 use crate::{
     config::{Config, ConfigError},
     recorder::{
-        request::request,
+        request::{MARK, is_marked, request},
         session::{hindrance, recorded},
     },
 };
@@ -19,14 +19,6 @@ use portcullis_profile::{
     relax::relax,
     settings::Settings,
 };
-
-/// The annotation in `config.json` that says that its filter was relaxed.
-pub const MARK: &str = "portcullis.dev/denials-logged";
-
-/// Whether a configuration is marked.
-pub fn is_marked(annotations: &Annotations) -> bool {
-    annotations.contains_key(MARK)
-}
 
 /// Whether the denials of a container's filter are in force.
 #[derive(Clone, Debug, PartialEq, Eq)]

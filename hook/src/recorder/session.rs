@@ -13,12 +13,11 @@ use super::{
     layout::{Beginning, Opened, SLOTS, Seen},
     output,
     recorded::{self, End},
-    request::{Place, Request, made_up},
+    request::{Place, Request, is_marked, made_up},
 };
 use crate::{
     clock::{now, stamp},
     config::Config,
-    gate::denials::is_marked,
 };
 use portcullis_profile::{
     Document, Engine, Filter,
