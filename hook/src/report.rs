@@ -75,7 +75,7 @@ fn reason(ruling: &Ruling) -> String {
         }
         Ok(Passed::Set(_)) => "the selected filter is set".to_owned(),
         Ok(Passed::Relaxed(_)) => {
-            "its filter is set with its denials logged, since it will be recorded".to_owned()
+            "its filter is set so that all is executed and denials are logged, since it will be recorded".to_owned()
         }
         Ok(Passed::Logged) => "the denials of its filter are logged, and it is recorded".to_owned(),
     };

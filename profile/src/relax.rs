@@ -1,7 +1,7 @@
 //! A filter with its denials turned into logging: what it denies is executed and can be seen. For
 //! containers that are recorded, where the node's owner wants that.
 
-use crate::{Action, Filter, Rule, normal::Treatment};
+use crate::{Action, Arch, Filter, Rule, normal::Treatment};
 use std::collections::BTreeSet;
 
 /// The filter that executes and logs what `filter` denies; `None` where that denies nothing.
@@ -37,6 +37,20 @@ pub fn relax(filter: &Filter) -> Option<Filter> {
         default_errno_ret: None,
         ..filter.clone()
     })
+}
+
+/// A filter that allows everything, by every entry that the kernel has here: for a recorded container
+/// that has none, so that it is seen where one would have been loaded.
+pub fn allowing_all() -> Filter {
+    let architectures = match Arch::HOST {
+        Arch::X86_64 => vec![Arch::X86_64, Arch::X86, Arch::X32],
+        Arch::Aarch64 => vec![Arch::Aarch64, Arch::Arm],
+        other => vec![other],
+    };
+    Filter {
+        architectures,
+        ..Filter::new(Action::Allow)
+    }
 }
 
 /// Whether the kernel does not execute such a call and asks nobody who might.
@@ -124,7 +138,7 @@ mod tests {
             ],
         );
         asking.listener_path = Some("/run/a.sock".into());
-        asking.architectures = vec![crate::Arch::X86];
+        asking.architectures = vec![Arch::X86];
         asking.flags = Some(vec![]);
         let logged = relax(&asking).unwrap();
         assert_eq!(logged.syscalls, asking.syscalls);
@@ -167,6 +181,19 @@ mod tests {
                 other => panic!("instruction {other:#x}"),
             }
         }
+    }
+
+    #[test]
+    fn what_allows_all_does_so_for_each_entry() {
+        let filter = allowing_all();
+        assert_eq!(relax(&filter), None);
+        let program = compile(&filter).unwrap();
+        for number in [0, 59, 435, 100_000, 0x4000_0000] {
+            assert_eq!(verdict(&program, number, [0, 0]), RET_ALLOW, "{number}");
+        }
+        // Not the verdict on a foreign architecture, which is to kill.
+        #[cfg(target_arch = "x86_64")]
+        assert!(filter.architectures.contains(&Arch::X86));
     }
 
     const RET_ALLOW: u32 = 0x7fff_0000;
@@ -213,7 +240,7 @@ mod tests {
             let Ok(program) = compile(&before) else { return Ok(()) };
             let relaxed = compile(&after).unwrap();
             for name in ["read", "write", "mkdir", "rmdir"] {
-                let number = crate::syscalls::number(name, crate::Arch::HOST).unwrap();
+                let number = crate::syscalls::number(name, Arch::HOST).unwrap();
                 for args in [[0, 0], [0, 1], [1, 0], [1, 1], [2, 2]] {
                     let was = verdict(&program, number, args);
                     let is = verdict(&relaxed, number, args);

@@ -16,7 +16,7 @@ use portcullis_profile::{
     Engine, Filter,
     identity::{Annotations, Identity},
     parse_filter,
-    relax::relax,
+    relax::{allowing_all, relax},
     settings::Settings,
 };
 
@@ -91,15 +91,16 @@ impl Denials {
 }
 
 /// What passed at the gate with its filter relaxed, the one that is to be set or the one that is
-/// there; unchanged where that denies nothing.
+/// there; unchanged where that denies nothing. A container without a filter gets one that allows
+/// everything: the recorder then sees where the runtime's own set-up ends.
 pub(super) fn relaxed(passed: Passed, config: &Config<'_>) -> Passed {
-    let filter = match &passed {
-        Passed::Set(filter) => relax(filter),
+    let filter = match (&passed, config.seccomp()) {
+        (Passed::Set(filter), _) => relax(filter),
         // A filter that can't be read is the runtime's to refuse.
-        _ => config
-            .seccomp()
-            .and_then(|text| parse_filter(text.as_bytes()).ok())
+        (_, Some(text)) => parse_filter(text.as_bytes())
+            .ok()
             .and_then(|filter| relax(&filter)),
+        (_, None) => Some(allowing_all()),
     };
     filter.map_or(passed, |filter| Passed::Relaxed(Box::new(filter)))
 }
@@ -186,9 +187,9 @@ mod tests {
         assert!(logs(&apply(None, true), Action::Allow));
         assert!(logs(&apply(Some(STRICT), true), Action::Allow));
         assert!(logs(&apply(Some(OTHER), false), Action::Log));
-        // What denies nothing stays, and so does what has no filter.
+        assert!(logs(&apply(None, false), Action::Allow));
+        // What denies nothing stays.
         assert_eq!(apply(Some(LAX), false).unwrap(), Passed::Nothing);
-        assert_eq!(apply(None, false).unwrap(), Passed::Nothing);
         // A conflict is one as before.
         assert!(matches!(
             apply(Some(OTHER), true),
