@@ -1,7 +1,7 @@
 # What a person does with the repository; every target installs what it needs.
 .PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down clean build
 
-SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/cases.sh tests/e2e tests/rows tests/record tests/record-servers tests/differential tests/operator tests/operator-lib.sh tests/operator-e2e tests/operator-cases tests/demo tests/bench tests/bench-operator tests/fuzz/run .ci/run
+SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/cases.sh tests/e2e tests/rows tests/record-lib.sh tests/record tests/record-denials tests/record-v2 tests/aarch64 tests/record-servers tests/differential tests/operator tests/operator-lib.sh tests/operator-e2e tests/operator-cases tests/demo tests/bench tests/bench-operator tests/fuzz/run .ci/run
 CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component image supervise smoke)
 
 help:
@@ -27,6 +27,9 @@ test: build
 	tests/in-node tests/e2e
 	tests/in-node tests/rows
 	tests/in-node tests/record
+	tests/in-node tests/record-denials
+	tests/in-node tests/record-v2
+	tests/aarch64
 	tests/in-node tests/record-servers
 	tests/in-node tests/differential
 	cargo build -p portcullis-operator

@@ -8,21 +8,19 @@ use std::{
     process::Command,
 };
 
+include!("bpf/flags.rs");
+
 const FOLDER: &str = "bpf";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={FOLDER}");
     println!("cargo:rerun-if-env-changed=CLANG");
-    let target = match env::var("CARGO_CFG_TARGET_ARCH")?.as_str() {
-        "x86_64" => "-D__TARGET_ARCH_x86",
-        "aarch64" => "-D__TARGET_ARCH_arm64",
-        other => return Err(format!("the recorder knows no {other}").into()),
-    };
+    let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
+    let flags = clang_flags(&arch).ok_or_else(|| format!("the recorder knows no {arch}"))?;
     let clang = env::var_os("CLANG").unwrap_or_else(|| "clang".into());
     let object = PathBuf::from(env::var("OUT_DIR")?).join("recorder.bpf.o");
     let status = Command::new(&clang)
-        .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", target])
-        .args(["-Wall", "-Wextra", "-Werror", "-c"])
+        .args(flags)
         .arg(Path::new(FOLDER).join("recorder.bpf.c"))
         .arg("-o")
         .arg(&object)

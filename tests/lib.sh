@@ -66,6 +66,9 @@ pod=seccomp.security.alpha.kubernetes.io/pod
 # shellcheck disable=SC2034
 container=container.seccomp.security.alpha.kubernetes.io
 
+# Limits of each container; raising them is not permitted on every machine.
+limits=(--ulimit nofile=1024:1024 --ulimit nproc=1000:1000)
+
 # start RUNTIME HOOKS OPTION... -- COMMAND... — podman run under a runtime with a folder of hooks.
 start() {
     local runtime=$1 hooks=$2
@@ -74,5 +77,5 @@ start() {
     while [ "$1" != -- ]; do options+=("$1"); shift; done
     shift
     pm --runtime "$runtime" --hooks-dir "$hooks" run --rm --network none \
-        --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 "${options[@]}" --rootfs "$rootfs" "$@"
+        "${limits[@]}" "${options[@]}" --rootfs "$rootfs" "$@"
 }

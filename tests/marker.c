@@ -1,5 +1,8 @@
 /* marker NAME — makes one system call with arguments that no call accepts, and ends. For the
- * recorder's tests: each container shall have made a call of its own. */
+ * recorder's tests: each container shall have made a call of its own. After --thread a thread makes
+ * it; --compat makes getpgid by the 32-bit entry instead, and ends with 3 where there is none. */
+#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -28,15 +31,40 @@ static const struct { const char *name; long number; } calls[] = {
 	CALL(fsopen) CALL(fsconfig) CALL(fsmount) CALL(move_mount)
 };
 
+static void *call(void *name)
+{
+	for (unsigned long i = 0; i < sizeof(calls) / sizeof(*calls); i++)
+		if (!strcmp(name, calls[i].name)) {
+			syscall(calls[i].number, -1, -1, -1, -1, -1, -1);
+			return name;
+		}
+	return NULL;
+}
+
+static int compat(void)
+{
+	long answer = -ENOSYS;
+#ifdef __x86_64__
+	asm volatile("int $0x80" : "=a"(answer) : "a"(132), "b"(-1) : "memory", "r8", "r9", "r10", "r11");
+#endif
+	return answer == -ENOSYS ? 3 : 0;
+}
+
 int main(int argc, char **argv)
 {
-	for (unsigned long i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
-		if (argc < 2)
+	void *done = NULL;
+	pthread_t thread;
+
+	if (argc < 2) {
+		for (unsigned long i = 0; i < sizeof(calls) / sizeof(*calls); i++)
 			puts(calls[i].name);
-		else if (!strcmp(argv[1], calls[i].name)) {
-			syscall(calls[i].number, -1, -1, -1, -1, -1, -1);
-			return 0;
-		}
+		return 0;
 	}
-	return argc >= 2;
+	if (!strcmp(argv[1], "--compat"))
+		return compat();
+	if (strcmp(argv[1], "--thread"))
+		return call(argv[1]) ? 0 : 1;
+	if (argc < 3 || pthread_create(&thread, NULL, call, argv[2]) || pthread_join(thread, &done))
+		return 1;
+	return done ? 0 : 1;
 }

@@ -8,6 +8,7 @@ use portcullis_profile::{Filter, identity::Annotations};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -49,12 +50,15 @@ pub struct Config<'a> {
     text: &'a str,
     view: View<'a>,
     linux: Option<Linux<'a>>,
+    annotations: Annotations,
 }
 
 #[derive(Debug, Deserialize)]
 struct View<'a> {
-    #[serde(default)]
-    annotations: Option<Annotations>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    annotations: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    hooks: Option<&'a RawValue>,
     #[serde(default)]
     process: Option<Process>,
     #[serde(default, borrow, deserialize_with = "present")]
@@ -71,6 +75,20 @@ struct Process {
 struct Capabilities {
     #[serde(default)]
     bounding: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Hooks {
+    prestart: Option<Vec<Hook>>,
+    create_runtime: Option<Vec<Hook>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Hook {
+    path: PathBuf,
+    #[serde(default)]
+    args: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,12 +131,42 @@ impl<'a> Config<'a> {
             Some(raw) => Some(object(raw.get()).map_err(invalid)?),
             None => None,
         };
-        Ok(Config { text, view, linux })
+        let annotations = match view.annotations.filter(|raw| !is_null(raw)) {
+            Some(raw) => object(raw.get()).map_err(invalid)?,
+            None => Annotations::default(),
+        };
+        Ok(Config {
+            text,
+            view,
+            linux,
+            annotations,
+        })
     }
 
     /// The annotations; none where there are none.
     pub fn annotations(&self) -> Annotations {
-        self.view.annotations.clone().unwrap_or_default()
+        self.annotations.clone()
+    }
+
+    /// Whether the runtime will call our hook to record the container, and none of ours to verify
+    /// it before (`hooks` of the runtime-spec, in the order in which they run).
+    pub fn is_recorded_before_it_is_verified(&self) -> bool {
+        let hooks: Hooks = self
+            .view
+            .hooks
+            .and_then(|raw| object(raw.get()).ok())
+            .unwrap_or_default();
+        let all = [hooks.prestart, hooks.create_runtime];
+        let first = all
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|hook| is_our_hook(&hook.path))
+            .find_map(|hook| {
+                let verb = hook.args?.into_iter().nth(1)?;
+                (verb == "record" || verb == "verify").then_some(verb)
+            });
+        first.as_deref() == Some("record")
     }
 
     /// `process.capabilities.bounding`; `None` where there are no capabilities at all.
@@ -159,6 +207,23 @@ impl<'a> Config<'a> {
         Ok(self.with_seccomp(&json))
     }
 
+    /// The whole text with this annotation, and no other of its name.
+    ///
+    /// # Errors
+    /// The annotations can't be written as JSON.
+    pub fn with_annotation(&self, key: &str, value: &str) -> Result<String, ConfigError> {
+        let mut all = self.annotations();
+        all.insert(key.to_owned(), value.to_owned());
+        let json = serde_json::to_string(&all).map_err(|source| ConfigError::Invalid {
+            what: "the annotations",
+            source,
+        })?;
+        Ok(match self.view.annotations {
+            Some(old) => self.exchanged(old, &json),
+            None => self.with_first_member(self.text, &format!("\"annotations\":{json}")),
+        })
+    }
+
     /// Where a part of the text begins.
     fn offset(&self, part: &str) -> usize {
         part.as_ptr() as usize - self.text.as_ptr() as usize
@@ -178,6 +243,12 @@ impl<'a> Config<'a> {
         let comma = if empty { "" } else { "," };
         [&self.text[..at], member, comma, &self.text[at..]].concat()
     }
+}
+
+/// Whether a hook's file is this program, by its name: the node's owner writes hooks, not the pod's
+/// author.
+pub fn is_our_hook(path: &Path) -> bool {
+    path.file_name() == Some(OsStr::new("portcullis-hook"))
 }
 
 /// Reads a text whole, up to [`MAX_BYTES`].
@@ -242,6 +313,59 @@ mod tests {
         becomes(r#"{"linux":null}"#, r#"{"linux":{"seccomp":{N}}}"#);
         becomes(r#" {"a":1}"#, r#" {"linux":{"seccomp":{N}},"a":1}"#);
         becomes("{}", r#"{"linux":{"seccomp":{N}}}"#);
+    }
+
+    #[test]
+    fn an_annotation_is_added_once_and_nothing_else_changes() {
+        let becomes = |text: &str, changed: &str| {
+            let config = Config::parse(text).unwrap();
+            assert_eq!(config.with_annotation("m", "1").unwrap(), changed);
+        };
+        becomes("{}", r#"{"annotations":{"m":"1"}}"#);
+        becomes(
+            r#"{"x":1,"annotations":null}"#,
+            r#"{"x":1,"annotations":{"m":"1"}}"#,
+        );
+        // crun reads the first of two of one name, Go's parser the last.
+        becomes(
+            r#"{"annotations": {"m":"forged","a":"\u00e9\n","m":"2"} , "x":1.50}"#,
+            r#"{"annotations": {"a":"é\n","m":"1"} , "x":1.50}"#,
+        );
+    }
+
+    #[test]
+    fn only_our_own_hooks_in_the_right_order_record() {
+        let records = |hooks: &str| {
+            let text = format!("{{\"hooks\":{hooks}}}");
+            let config = Config::parse(&text).unwrap();
+            config.is_recorded_before_it_is_verified()
+        };
+        let hook = |path: &str, verb: &str| format!(r#"{{"path":"{path}","args":["x","{verb}"]}}"#);
+        let record = hook("/usr/libexec/portcullis/portcullis-hook", "record");
+        let verify = hook("/usr/libexec/portcullis/portcullis-hook", "verify");
+        let foreign = hook("/usr/bin/other", "record");
+        assert!(records(&format!(
+            r#"{{"createRuntime":[{record},{verify}]}}"#
+        )));
+        assert!(records(&format!(
+            r#"{{"createRuntime":[{foreign},{record}]}}"#
+        )));
+        assert!(records(&format!(
+            r#"{{"createRuntime":[{verify}],"prestart":[{record}]}}"#
+        )));
+        for hooks in [
+            "null".to_owned(),
+            "{}".to_owned(),
+            r#"{"createRuntime":null}"#.to_owned(),
+            r#"{"createRuntime":[{"path":"/x/portcullis-hook"}]}"#.to_owned(),
+            format!(r#"{{"createRuntime":[{foreign},{verify}]}}"#),
+            format!(r#"{{"createRuntime":[{verify},{record}]}}"#),
+            format!(r#"{{"createRuntime":[{record}],"prestart":[{verify}]}}"#),
+            format!(r#"{{"poststop":[{record}]}}"#),
+            format!(r#"{{"createRuntime":[{record},3]}}"#),
+        ] {
+            assert!(!records(&hooks), "{hooks}");
+        }
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub enum Code {
     UnknownToRuntime = 12,
     /// The engine's default profile is not known.
     NoDefault = 13,
-    /// What was asked to be recorded can't be, or can't be written.
+    /// What was asked to be recorded can't be, or can't be written; or a container whose denials
+    /// are logged for a recording is not recorded.
     Recording = 14,
 }
 
@@ -88,18 +89,28 @@ impl From<Code> for std::process::ExitCode {
 /// The codes as a table for `--help`.
 pub const HELP: &str = "\
 Exit codes:
-  0   accepted or applied           7   profile can't be used
-  1   unexpected failure            8   conflict: another filter is there
-  2   wrong command line            9   the selected filter is not there
-  3   hook.toml is broken          10   a filter is required, there is none
-  4   state or config unreadable   11   annotation that bypasses the filter
-  5   annotation not valid         12   rule unknown to the runtime's libseccomp
-  6   profile missing              13   engine's default profile not known";
+  0   accepted or applied           8   conflict: another filter is there
+  1   unexpected failure            9   the selected filter is not there
+  2   wrong command line           10   a filter is required, there is none
+  3   hook.toml is broken          11   annotation that bypasses the filter
+  4   state or config unreadable   12   rule unknown to the runtime's libseccomp
+  5   annotation not valid         13   engine's default profile not known
+  6   profile missing              14   can't be recorded, or written out
+  7   profile can't be used";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use portcullis_profile::decision::REASONS;
+
+    #[test]
+    fn every_code_is_in_the_help() {
+        let words: Vec<&str> = HELP.split_whitespace().collect();
+        for code in Code::ALL {
+            let number = code.number().to_string();
+            assert!(words.contains(&number.as_str()), "{number}");
+        }
+    }
 
     #[test]
     fn every_code_is_a_reason_that_decisions_may_have() {

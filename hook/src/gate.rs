@@ -3,7 +3,14 @@
 //! Selection, the rows and the comparison are `portcullis-profile`'s; here they meet files and
 //! `config.json`.
 
-use crate::{config::Config, exit::Code};
+pub mod denials;
+
+use crate::{
+    config::Config,
+    exit::Code,
+    recorder::request::{MARK, is_marked},
+};
+use denials::Denials;
 use portcullis_profile::{
     Arch, Context, Difference, Document, DocumentError, Engine, Filter,
     algebra::{Excess, allows_no_more_than},
@@ -50,6 +57,10 @@ pub enum Passed {
     Kept,
     /// This filter is to be set.
     Set(Box<Filter>),
+    /// This filter, whose denials are logged, is to be set, and the configuration marked.
+    Relaxed(Box<Filter>),
+    /// The denials of the filter that is there are logged, and the container is recorded.
+    Logged,
 }
 
 /// Why a container must not start.
@@ -100,6 +111,12 @@ pub enum Refusal {
     /// A filter is required.
     #[error("the container has no filter and require = \"any-filter\"")]
     Required,
+    /// Its filter was relaxed for a recording that is not there.
+    #[error(
+        "the denials of its filter are only logged, which is for recorded containers alone, and it \
+         is not recorded: {0}"
+    )]
+    Unrecorded(String),
     /// The engine's default profile is not known.
     #[error("{engine} keeps no default profile in a file; set runtime_default = FILE in hook.toml")]
     NoDefault {
@@ -131,17 +148,33 @@ impl Refusal {
             Refusal::Missing => Code::FilterMissing,
             Refusal::Required => Code::Required,
             Refusal::NoDefault { .. } | Refusal::Default { .. } => Code::NoDefault,
+            Refusal::Unrecorded(_) => Code::Recording,
         }
+    }
+
+    /// Whether it holds where settings only warn too: that a filter of ours is looser than it should
+    /// be is our doing, not what the node's owner let pass.
+    pub const fn is_absolute(&self) -> bool {
+        matches!(self, Refusal::Unrecorded(_))
     }
 }
 
 /// Whether the gate may still change the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum Stage<'a> {
     /// It may: `inject` and the wrapper.
     Apply,
-    /// It may not: `verify`.
-    Verify,
+    /// It may not: `verify`, where the container is known.
+    Verify(Option<Running<'a>>),
+}
+
+/// A container that the runtime has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running<'a> {
+    /// Its ID.
+    pub id: &'a str,
+    /// The process id of its init.
+    pub init: Option<u32>,
 }
 
 /// What was decided, of whom and why.
@@ -157,12 +190,14 @@ pub struct Ruling {
     pub reference: Option<String>,
     /// What follows.
     pub result: Result<Passed, Refusal>,
+    /// Why the denials of a container that asks for a recording stay in force.
+    pub kept: Option<String>,
 }
 
 /// Decides on one container. `settings` are as they could be loaded: broken ones refuse only
 /// what selects something.
 pub fn decide(
-    stage: Stage,
+    stage: Stage<'_>,
     config: &Config<'_>,
     settings: &Result<Settings, SettingsError>,
     engine: Option<Engine>,
@@ -178,6 +213,33 @@ pub fn decide(
     let engine = engine.unwrap_or(usable.engine);
     let annotations = config.annotations();
     let identity = Identity::of(engine, &annotations);
+    let denials = match stage {
+        Stage::Apply => Ok(Denials::to_apply(
+            config,
+            &annotations,
+            &identity,
+            engine,
+            usable,
+        )),
+        Stage::Verify(running) => Denials::to_verify(&annotations, running, usable),
+    };
+    let denials = match denials {
+        Ok(denials) => denials,
+        Err(refusal) => {
+            return Ruling {
+                engine,
+                identity,
+                annotation: Some(MARK.to_owned()),
+                reference: None,
+                result: Err(refusal),
+                kept: None,
+            };
+        }
+    };
+    let kept = match &denials {
+        Denials::Kept(why) => Some(why.clone()),
+        _ => None,
+    };
     let (annotation, reference, result) = match select(engine, &identity, &annotations, usable) {
         Err(error) => (
             Some(error.annotation().to_owned()),
@@ -203,6 +265,7 @@ pub fn decide(
                 config,
                 settings: usable,
                 annotations,
+                denials,
             };
             let asks = !matches!(reference, None | Some(Reference::Unconfined));
             let result = match broken {
@@ -218,6 +281,7 @@ pub fn decide(
         annotation,
         reference,
         result,
+        kept,
     }
 }
 
@@ -227,11 +291,21 @@ struct Container<'a> {
     config: &'a Config<'a>,
     settings: &'a Settings,
     annotations: Annotations,
+    denials: Denials,
 }
 
 impl Container<'_> {
-    /// The rows of DESIGN.md for this container.
-    fn rule(&self, stage: Stage, reference: Option<&Reference>) -> Result<Passed, Refusal> {
+    /// The rows of DESIGN.md for this container, then whether its denials are logged.
+    fn rule(&self, stage: Stage<'_>, reference: Option<&Reference>) -> Result<Passed, Refusal> {
+        let passed = self.row(stage, reference)?;
+        Ok(match (stage, &self.denials) {
+            (Stage::Apply, Denials::Logged) => denials::relaxed(passed, self.config),
+            (Stage::Verify(_), Denials::Logged) => Passed::Logged,
+            _ => passed,
+        })
+    }
+
+    fn row(&self, stage: Stage<'_>, reference: Option<&Reference>) -> Result<Passed, Refusal> {
         let (wanted, selected) = match reference {
             None => (Wanted::Nothing, None),
             Some(Reference::Unconfined) => (Wanted::Unconfined, None),
@@ -250,7 +324,7 @@ impl Container<'_> {
         };
         match stage {
             Stage::Apply => self.apply(present, excess, wanted, there.as_ref(), selected),
-            Stage::Verify => match rows::verify(present, wanted, self.settings.require) {
+            Stage::Verify(_) => match rows::verify(present, wanted, self.settings.require) {
                 Verify::Accept if present == Present::Selected => Ok(Passed::Selected),
                 Verify::Accept => Ok(Passed::Nothing),
                 Verify::Keep => Ok(Passed::Kept),
@@ -287,11 +361,18 @@ impl Container<'_> {
     /// default, what the selected one allows in excess of it.
     fn present(
         &self,
-        stage: Stage,
+        stage: Stage<'_>,
         there: &Filter,
         selected: &Filter,
     ) -> Result<(Present, Option<Excess>), Refusal> {
         if equal(there, selected)? {
+            return Ok((Present::Selected, None));
+        }
+        // Whoever applied it before us marked the container, so that it is recorded or refused.
+        if is_marked(&self.annotations)
+            && let Some(relaxed) = self.denials.relaxed_form(selected)
+            && equal(there, &relaxed)?
+        {
             return Ok((Present::Selected, None));
         }
         if stage == Stage::Apply && self.is_engine_default(there)? {

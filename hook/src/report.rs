@@ -74,6 +74,16 @@ fn reason(ruling: &Ruling) -> String {
             "the filter that is there is kept; an annotation never weakens it".to_owned()
         }
         Ok(Passed::Set(_)) => "the selected filter is set".to_owned(),
+        Ok(Passed::Relaxed(_)) => {
+            "its filter is set so that all is executed and denials are logged, since it will be recorded".to_owned()
+        }
+        Ok(Passed::Logged) => "the denials of its filter are logged, and it is recorded".to_owned(),
+    };
+    let what = match &ruling.kept {
+        Some(why) if ruling.result.is_ok() => {
+            format!("{what}; its denials are not only logged: {why}")
+        }
+        _ => what,
     };
     what.replace(char::is_control, " ")
 }
@@ -81,13 +91,15 @@ fn reason(ruling: &Ruling) -> String {
 /// Says a ruling everywhere and tells how it ends.
 pub fn ruling(verb: &str, id: Option<&str>, ruling: &Ruling, settings: &Settings) -> End {
     let (outcome, end, level) = match &ruling.result {
-        Err(_) if settings.mode == Mode::Warn => (Outcome::Warned, End::Starts, LogLevel::Warn),
+        Err(refusal) if settings.mode == Mode::Warn && !refusal.is_absolute() => {
+            (Outcome::Warned, End::Starts, LogLevel::Warn)
+        }
         Err(refusal) => (
             Outcome::Refused,
             End::Refused(refusal.code()),
             LogLevel::Error,
         ),
-        Ok(Passed::Set(_)) => (Outcome::Applied, End::Starts, LogLevel::Info),
+        Ok(Passed::Set(_) | Passed::Relaxed(_)) => (Outcome::Applied, End::Starts, LogLevel::Info),
         Ok(Passed::Nothing | Passed::Sandbox) => (Outcome::Accepted, End::Starts, LogLevel::Debug),
         Ok(_) => (Outcome::Accepted, End::Starts, LogLevel::Info),
     };

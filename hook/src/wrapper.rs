@@ -7,7 +7,7 @@ pub mod runtime;
 use crate::{
     config::{Config, ConfigError, read_bundle},
     exit::Code,
-    gate::{Passed, Stage, decide},
+    gate::{Stage, decide, denials::applied},
     report::{self, End},
 };
 use arguments::{Arguments, LogFormat};
@@ -69,8 +69,10 @@ fn apply(
     let text = read_bundle(bundle)?;
     let config = Config::parse(&text)?;
     let ruling = decide(Stage::Apply, &config, settings, arguments.engine);
-    if let Ok(Passed::Set(filter)) = &ruling.result {
-        write_config(bundle, &config.with_filter(filter)?)?;
+    if let Ok(passed) = &ruling.result
+        && let Some(changed) = applied(passed, &config)?
+    {
+        write_config(bundle, &changed)?;
     }
     let fallback = Settings::default();
     let usable = settings.as_ref().unwrap_or(&fallback);

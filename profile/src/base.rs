@@ -71,6 +71,24 @@ pub const NAMES: &[&str] = &[
     "write",
 ];
 
+/// What Go's scheduler may call at any moment in a runtime that is written in Go, such as runc: to
+/// wait, to wake and to interrupt threads, for memory. Which of these a recording sees is chance, and
+/// a runtime whose scheduler is denied one dies before it executes the program.
+pub const GO_NAMES: &[&str] = &[
+    "epoll_pwait",
+    "futex",
+    "getpid",
+    "madvise",
+    "mmap",
+    "munmap",
+    "nanosleep",
+    "read",
+    "rt_sigreturn",
+    "sched_yield",
+    "tgkill",
+    "write",
+];
+
 /// [`NAMES`] as a base for [`crate::stack::stack`].
 pub fn runtime_base() -> Filter {
     let rule = Rule {
@@ -94,6 +112,10 @@ mod tests {
         assert!(NAMES.is_sorted());
         for name in NAMES {
             assert!(crate::syscalls::is_known(name), "{name}");
+        }
+        assert!(GO_NAMES.is_sorted());
+        for name in GO_NAMES {
+            assert!(NAMES.contains(name), "{name}");
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod kernel;
 mod nearest;
 mod normal;
 pub mod reference;
+pub mod relax;
 pub mod root;
 pub mod rows;
 pub mod select;

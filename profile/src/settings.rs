@@ -188,7 +188,10 @@ pub struct Record {
     pub arguments: Vec<Argument>,
     /// Whether what was recorded is added to a profile that is there already; else it is replaced.
     pub merge: bool,
-    /// What becomes of a container that can't be recorded. A limit below never refuses one.
+    /// Whether a recorded container's denials are logged and executed, so that they are seen.
+    pub log_denials: bool,
+    /// What becomes of a container that can't be recorded. A limit below never refuses one whose
+    /// denials are in force.
     pub on_failure: OnFailure,
     /// How many recordings may run at once.
     pub max_active: u32,
@@ -206,6 +209,7 @@ impl Default for Record {
             default_action: Action::Errno,
             arguments: Vec::new(),
             merge: false,
+            log_denials: false,
             on_failure: OnFailure::Refuse,
             max_active: 128,
             max_bytes: 64 * 1024 * 1024,
@@ -390,7 +394,7 @@ mod tests {
              allow_runtime_annotations = ['run.oci.handler']\ngate_socket = '/g'\n\
              [runtimes]\ndefault = '/usr/bin/crun'\n[record]\nnamespaces = ['a']\n\
              folders = ['/f']\ndefault_action = 'SCMP_ACT_LOG'\nmax_active = 1\nmax_bytes = 2\n\
-             max_seconds = 3\nmerge = true\narguments = ['socket:0']\non_failure = 'start'\n",
+             max_seconds = 3\nmerge = true\nlog_denials = true\narguments = ['socket:0']\non_failure = 'start'\n",
         )
         .unwrap();
         assert_eq!(settings.engine, Engine::Podman);
@@ -401,7 +405,8 @@ mod tests {
         assert_eq!(settings.record.default_action, Action::Log);
         assert_eq!(settings.record.max_seconds, 3);
         assert_eq!(settings.record.arguments, ["socket:0".parse().unwrap()]);
-        assert!(settings.record.merge && settings.record.on_failure == OnFailure::Start);
+        assert!(settings.record.merge && settings.record.log_denials);
+        assert_eq!(settings.record.on_failure, OnFailure::Start);
     }
 
     #[test]

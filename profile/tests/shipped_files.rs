@@ -108,6 +108,38 @@ fn hook_files_keep_to_the_schema_and_to_one_stage() {
 }
 
 #[test]
+fn a_container_is_recorded_before_it_is_verified() {
+    // CRI-O and Podman run the hooks of a stage in the order of their files' names, and verify
+    // accepts logged denials only of a container that is recorded already.
+    for folder in ["hooks.d", "podman-hooks.d"] {
+        let mut verbs: Vec<(String, String)> = fs::read_dir(shipped(folder))
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let hook: Value = serde_json::from_slice(&fs::read(entry.path()).unwrap()).unwrap();
+                let verb = hook["hook"]["args"][1].as_str().unwrap().to_owned();
+                (entry.file_name().into_string().unwrap(), verb)
+            })
+            .collect();
+        verbs.sort();
+        let at = |verb| verbs.iter().position(|(_, own)| own == verb).unwrap();
+        assert!(at("record") < at("verify"), "{verbs:?}");
+    }
+}
+
+#[test]
+fn a_timer_writes_out_what_is_left_of_vanished_containers() {
+    let unit = |name: &str| fs::read_to_string(shipped("../packaging/systemd").join(name)).unwrap();
+    let service = unit("portcullis-collect.service");
+    let verb = "ExecStart=/usr/libexec/portcullis/portcullis-hook collect --stale";
+    assert!(service.lines().any(|line| line == verb), "{service}");
+    let timer = unit("portcullis-collect.timer");
+    for line in ["OnUnitActiveSec=1min", "WantedBy=timers.target"] {
+        assert!(timer.lines().any(|own| own == line), "{timer}");
+    }
+}
+
+#[test]
 fn drop_ins_are_toml_and_open_no_annotation() {
     for (file, handlers) in [
         ("10-portcullis-hooks.conf", 0),

@@ -3,7 +3,7 @@
 //! CRI-O skips a hook whose binary does not exist when it reads the hook's file, without a word;
 //! so the files, the binaries they name, the settings and the seccomp root are looked at here.
 
-use crate::{exit::Code, wrapper::runtime};
+use crate::{config::is_our_hook, exit::Code, wrapper::runtime};
 use portcullis_profile::settings::Settings;
 use serde_json::{Value, json};
 use std::{
@@ -53,7 +53,14 @@ pub fn run(settings: &Path, arguments: &Arguments) -> ExitCode {
     } else {
         arguments.hooks.clone()
     };
-    findings.extend(hooks(&folders, loaded.wait_ms));
+    let files = hook_files(&folders);
+    findings.extend(hooks(&files, &folders, loaded.wait_ms));
+    if loaded.record.log_denials {
+        findings.push(Finding {
+            what: "a hook that records before one verifies (log_denials)".to_owned(),
+            wrong: unrecorded(&files),
+        });
+    }
     findings.extend(loaded.runtimes.iter().map(|(name, path)| Finding {
         what: format!("runtime {name} ({})", path.display()),
         wrong: runtime::not_executable(path),
@@ -113,8 +120,8 @@ fn operator_folder(root: &Path) -> Finding {
     }
 }
 
-/// Every hook file that calls us, and that there is one that verifies.
-fn hooks(folders: &[PathBuf], wait_ms: u64) -> Vec<Finding> {
+/// Every hook file in the order in which engines run hooks: by its name, whichever its folder.
+fn hook_files(folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = folders
         .iter()
         .filter_map(|folder| fs::read_dir(folder).ok())
@@ -124,14 +131,38 @@ fn hooks(folders: &[PathBuf], wait_ms: u64) -> Vec<Finding> {
                 .is_some_and(|extension| extension == "json")
         })
         .collect();
-    files.sort();
+    files.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    files
+}
+
+fn read_hook(file: &Path) -> Result<Value, String> {
+    fs::read(file)
+        .map_err(|error| error.to_string())
+        .and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()))
+}
+
+/// Why no denials are ever logged, with these hooks.
+fn unrecorded(files: &[PathBuf]) -> Option<String> {
+    let first = files
+        .iter()
+        .filter_map(|file| Some((file, read_hook(file).ok().filter(calls_us)?)))
+        .find(|(_, hook)| has_argument(hook, "record") || has_argument(hook, "verify"));
+    match first {
+        Some((_, hook)) if has_argument(&hook, "record") => None,
+        Some((file, _)) => Some(format!(
+            "{} runs first; denials stay denials",
+            file.display()
+        )),
+        None => Some("there is none; denials stay denials".to_owned()),
+    }
+}
+
+/// Every hook file that calls us, and that there is one that verifies.
+fn hooks(files: &[PathBuf], folders: &[PathBuf], wait_ms: u64) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut verifies = false;
     for file in files {
-        let hook: Result<Value, String> = fs::read(&file)
-            .map_err(|error| error.to_string())
-            .and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
-        match hook {
+        match read_hook(file) {
             Err(wrong) => findings.push(Finding {
                 what: format!("hook file {}", file.display()),
                 wrong: Some(wrong),
@@ -165,7 +196,7 @@ fn path(hook: &Value) -> Option<&str> {
 }
 
 fn calls_us(hook: &Value) -> bool {
-    path(hook).is_some_and(|path| path.ends_with("/portcullis-hook"))
+    path(hook).is_some_and(|path| is_our_hook(Path::new(path)))
 }
 
 fn has_argument(hook: &Value, argument: &str) -> bool {

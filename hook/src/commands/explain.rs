@@ -45,7 +45,7 @@ fn explain(
     let config = Config::parse(&text)?;
     let settings = Settings::load(settings);
     let apply = decide(Stage::Apply, &config, &settings, engine);
-    let verify = decide(Stage::Verify, &config, &settings, engine);
+    let verify = decide(Stage::Verify(None), &config, &settings, engine);
     if arguments.json {
         let both = json!({
             "engine": apply.engine,

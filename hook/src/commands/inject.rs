@@ -4,7 +4,7 @@
 use crate::{
     config::{Config, ConfigError, read_text},
     exit::Code,
-    gate::{Passed, Stage, decide},
+    gate::{Stage, decide, denials::applied},
     report::{self, End},
 };
 use portcullis_profile::{Engine, settings::Settings};
@@ -33,8 +33,8 @@ fn inject(settings: &Path, engine: Option<Engine>) -> Result<u8, ConfigError> {
     let ruling = decide(Stage::Apply, &config, &settings, engine);
     let settings = settings.unwrap_or_default();
     let changed = match &ruling.result {
-        Ok(Passed::Set(filter)) => Some(config.with_filter(filter)?),
-        _ => None,
+        Ok(passed) => applied(passed, &config)?,
+        Err(_) => None,
     };
     let end = report::ruling("inject", None, &ruling, &settings);
     if end == End::Starts {

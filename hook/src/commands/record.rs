@@ -6,7 +6,7 @@ use crate::{
     exit::Code,
     recorder::{
         RecordError,
-        request::request,
+        request::{is_marked, request},
         session::{Begun, begin},
     },
     report,
@@ -49,6 +49,17 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, 
         let init = told.pid.ok_or(RecordError::NoProcess)?;
         begin(asked, &told.id, init, &config, identity, engine, settings).map(Some)
     });
+    let outcome = match outcome {
+        // Whatever else holds: nothing runs with its denials logged and unrecorded.
+        Ok(None | Some(Begun::Unrecorded(_))) if is_marked(&annotations) => {
+            Err(RecordError::Relaxed(match outcome {
+                Ok(Some(Begun::Unrecorded(why))) => why,
+                _ => "its annotations ask for no recording".to_owned(),
+            }))
+        }
+        other => other,
+    };
+    let may_start = settings.record.on_failure == OnFailure::Start && !is_marked(&annotations);
     Ok(match outcome {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(Begun::Recording(file))) => {
@@ -67,7 +78,7 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, 
             );
             ExitCode::SUCCESS
         }
-        Err(error) if settings.record.on_failure == OnFailure::Start => {
+        Err(error) if may_start => {
             report::say(
                 settings.log_level,
                 LogLevel::Warn,

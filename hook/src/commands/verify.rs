@@ -3,7 +3,7 @@
 use crate::{
     config::{Config, ConfigError, read_bundle, read_text},
     exit::Code,
-    gate::{Stage, decide},
+    gate::{Running, Stage, decide},
     report,
 };
 use oci_spec::runtime::State;
@@ -55,7 +55,11 @@ fn verify(settings: &Path, engine: Option<Engine>) -> Result<u8, ConfigError> {
     let text = read_bundle(&told.bundle)?;
     let config = Config::parse(&text)?;
     let settings = Settings::load(settings);
-    let ruling = decide(Stage::Verify, &config, &settings, engine);
+    let running = Running {
+        id: &told.id,
+        init: told.pid,
+    };
+    let ruling = decide(Stage::Verify(Some(running)), &config, &settings, engine);
     let settings = settings.unwrap_or_default();
     Ok(report::ruling("verify", Some(&told.id), &ruling, &settings).code())
 }

@@ -46,8 +46,14 @@ pub struct Active {
     pub image: Option<String>,
     /// The runtime that started it.
     pub runtime: Option<PathBuf>,
+    /// Whether that runtime is written in Go.
+    #[serde(default)]
+    pub go_runtime: bool,
     /// The default action of the filter that `config.json` gives it; `None`: no filter.
     pub filter: Option<String>,
+    /// Whether what that filter denies is logged and executed.
+    #[serde(default)]
+    pub denials_logged: bool,
     /// Whether its processes had the filters of their window before the recording began.
     pub loaded_before: bool,
     /// When it began, in seconds since 1970-01-01 UTC.
@@ -197,6 +203,11 @@ impl Recordings {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The first folder.
+    pub fn folder(&self) -> &Path {
+        &self.root
     }
 
     /// How much the first folder holds, in bytes, without what lies in folders below it.

@@ -54,6 +54,9 @@ pub enum RecordError {
     /// The state on standard input lacks the process.
     #[error("the state on stdin has no process id")]
     NoProcess,
+    /// It would start unrecorded, and its filter was relaxed for the recording.
+    #[error("{0}; the denials of its filter are only logged, so it can't start unrecorded")]
+    Relaxed(String),
     /// There is no such recording.
     #[error("no recording of a container {0:?}")]
     Unknown(String),

@@ -150,18 +150,27 @@ impl Unloaded {
                 None => Err(KernelError::Foreign(self.pins.join(HIERARCHY))),
             };
         }
-        if !is_bpffs(&self.bpffs) {
-            return Err(KernelError::NoBpffs(self.bpffs.clone()));
-        }
-        if !Path::new(KERNEL_BTF).exists() {
-            return Err(KernelError::NoBtf);
-        }
+        self.check()?;
         let mut object = open(hierarchy)?
             .load()
             .map_err(|error| load_error(&error, "the verifier or the kernel's types"))?;
         self.pin(&mut object)?;
         self.pinned()?
             .ok_or_else(|| KernelError::Foreign(self.pins.clone()))
+    }
+
+    /// Whether what loading needs is there; cheap, and no promise.
+    ///
+    /// # Errors
+    /// Something is missing.
+    pub fn check(&self) -> Result<(), KernelError> {
+        if !is_bpffs(&self.bpffs) {
+            return Err(KernelError::NoBpffs(self.bpffs.clone()));
+        }
+        if !Path::new(KERNEL_BTF).exists() {
+            return Err(KernelError::NoBtf);
+        }
+        Ok(())
     }
 
     fn pin(&self, object: &mut Object) -> Result<(), KernelError> {

@@ -43,7 +43,7 @@ pub struct Names {
 }
 
 /// Names what was seen; a recording that could not see what the runtime itself calls in its
-/// window gets those calls.
+/// window gets those calls, and where that is written in Go what its scheduler may call.
 pub fn names(active: &Active, seen: &Seen) -> Names {
     let mut all = Names {
         compat: !seen.compat.is_empty(),
@@ -59,11 +59,18 @@ pub fn names(active: &Active, seen: &Seen) -> Names {
             None => all.unnamed.push(number),
         }
     }
+    if active.go_runtime {
+        all.names.extend(base::GO_NAMES);
+    }
     if needs_base(active, seen) {
         all.names.extend(base::NAMES);
     } else if !all.compat {
         // A condition counts for 32-bit calls too, whose arguments are not looked at.
         all.values = values(active, seen, &all.names);
+        if active.go_runtime {
+            // With whichever arguments.
+            all.values.retain(|name, _| !base::GO_NAMES.contains(name));
+        }
     }
     all
 }
@@ -241,6 +248,8 @@ pub struct Metadata {
     window: &'static str,
     /// Whether the calls of the runtime itself were added, since they could not be seen.
     runtime_base_added: bool,
+    /// Whether the calls of Go's scheduler were added.
+    go_scheduler_added: bool,
     filter_while_recording: String,
     /// Calls that made, or tried to make, a process, and the first one.
     processes: u32,
@@ -299,8 +308,12 @@ pub fn metadata(active: &Active, seen: Option<&Seen>, unnamed: &[u32], end: End)
             Opened::ByExec => "execve",
         },
         runtime_base_added: seen.is_some_and(|seen| needs_base(active, seen)),
+        go_scheduler_added: active.go_runtime,
         filter_while_recording: match &active.filter {
             None => "none".to_owned(),
+            Some(action) if active.denials_logged => format!(
+                "one with the default action {action}, whose denials were logged and so seen"
+            ),
             Some(action) => {
                 format!("one with the default action {action}; what it denied was not seen")
             }
@@ -344,6 +357,7 @@ pub fn process_calls() -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recorder::layout::Values;
 
     #[test]
     fn what_a_base_denies_stays_denied_and_a_second_recording_adds_nothing() {
@@ -396,6 +410,95 @@ mod tests {
         );
         assert_eq!(merged(&both, &first).unwrap(), both);
         assert!(merged(&Filter::new(Action::Allow), &first).is_err());
+    }
+
+    /// A recording in which `socket` and `read` were seen, `socket` with some values.
+    fn seen(values: BTreeSet<u64>, overflowed: bool) -> (Active, Seen) {
+        let active = Active {
+            id: "x".into(),
+            slot: 0,
+            cgroup: 1,
+            cgroup_folder: "/c".into(),
+            boot: "b".into(),
+            engine: portcullis_profile::Engine::Podman,
+            identity: portcullis_profile::identity::Identity::default(),
+            image: None,
+            runtime: None,
+            go_runtime: false,
+            filter: Some("SCMP_ACT_ALLOW".into()),
+            denials_logged: false,
+            loaded_before: false,
+            started: 0,
+            folder: "/f".into(),
+            file: "p.json".into(),
+            arguments: vec!["socket:0".parse().unwrap()],
+            base: None,
+        };
+        let number = |name| syscalls::number(name, Arch::HOST).unwrap();
+        let seen = Seen {
+            opened: Opened::ByFilter,
+            forks: 0,
+            strange: None,
+            native: BTreeSet::from([number("socket"), number("read")]),
+            compat: BTreeSet::new(),
+            before: BTreeSet::from([number("mkdirat")]),
+            watches: vec![Values { values, overflowed }],
+        };
+        (active, seen)
+    }
+
+    #[test]
+    fn values_are_written_only_where_the_bound_held_and_no_32_bit_call_was_made() {
+        let rules = |active: &Active, seen: &Seen| {
+            profile(active, &names(active, seen), Action::Errno)
+                .unwrap()
+                .syscalls
+        };
+        let (active, held) = seen(BTreeSet::from([1, 2]), false);
+        let written = rules(&active, &held);
+        assert_eq!(written[0].names, ["read"]);
+        assert_eq!(written.len(), 3);
+        let (active, overflowed) = seen((0..16).collect(), true);
+        assert_eq!(rules(&active, &overflowed)[0].names, ["read", "socket"]);
+        let (active, mut compat) = seen(BTreeSet::from([1]), false);
+        compat.compat = BTreeSet::from([syscalls::number("getpgid", COMPAT).unwrap()]);
+        assert_eq!(
+            rules(&active, &compat)[0].names,
+            ["getpgid", "read", "socket"]
+        );
+        assert_eq!(
+            profile(&active, &names(&active, &compat), Action::Errno)
+                .unwrap()
+                .architectures,
+            [Arch::HOST, COMPAT]
+        );
+    }
+
+    #[test]
+    fn a_runtime_in_go_gets_what_its_scheduler_may_call() {
+        let (mut active, seen) = seen(BTreeSet::new(), false);
+        assert!(!names(&active, &seen).names.contains("rt_sigreturn"));
+        active.go_runtime = true;
+        let all = names(&active, &seen).names;
+        assert!(base::GO_NAMES.iter().all(|name| all.contains(name)));
+        assert_eq!(all.len(), base::GO_NAMES.len() + 1);
+    }
+
+    #[test]
+    fn metadata_says_whether_denials_were_seen() {
+        let (mut active, seen) = seen(BTreeSet::new(), false);
+        let said = |active: &Active| {
+            serde_json::to_value(metadata(active, Some(&seen), &[], End::Stopped)).unwrap()
+                ["filterWhileRecording"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert!(said(&active).ends_with("what it denied was not seen"));
+        active.denials_logged = true;
+        assert!(said(&active).ends_with("whose denials were logged and so seen"));
+        active.filter = None;
+        assert_eq!(said(&active), "none");
     }
 
     #[test]

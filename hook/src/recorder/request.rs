@@ -15,6 +15,15 @@ pub const CONTAINER_ANNOTATION_PREFIX: &str = "portcullis.dev/record.";
 /// The older recorder hook's annotation: `[if:/abs;]of:/abs`, in any order.
 pub const TRACE_ANNOTATION: &str = "io.containers.trace-syscall";
 
+/// The annotation that the gate writes into `config.json` where it relaxed the filter for a recording:
+/// a container that has it never starts unrecorded.
+pub const MARK: &str = "portcullis.dev/denials-logged";
+
+/// Whether a configuration is marked.
+pub fn is_marked(annotations: &Annotations) -> bool {
+    annotations.contains_key(MARK)
+}
+
 /// A file below one of the folders of hook.toml.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {

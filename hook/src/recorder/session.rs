@@ -13,7 +13,7 @@ use super::{
     layout::{Beginning, Opened, SLOTS, Seen},
     output,
     recorded::{self, End},
-    request::{Place, Request, made_up},
+    request::{Place, Request, is_marked, made_up},
 };
 use crate::{
     clock::{now, stamp},
@@ -23,6 +23,7 @@ use portcullis_profile::{
     Document, Engine, Filter,
     identity::Identity,
     parse_filter,
+    relax::relax,
     settings::{Record, Settings},
 };
 use std::{
@@ -56,13 +57,8 @@ pub fn begin(
     settings: &Settings,
 ) -> Result<Begun, RecordError> {
     let record = &settings.record;
-    if engine != Engine::Podman {
-        let namespace = identity.namespace.clone().unwrap_or_default();
-        if !record.namespaces.contains(&namespace) {
-            return Ok(Begun::Unrecorded(format!(
-                "namespace {namespace:?} is not in [record] namespaces of hook.toml"
-            )));
-        }
+    if let Some(why) = forbidden(&identity, engine, record) {
+        return Ok(Begun::Unrecorded(why));
     }
     let first = record.folders.first().ok_or(RecordError::NoFolder)?;
     let started = now();
@@ -79,21 +75,18 @@ pub fn begin(
     let cgroup = Cgroup::of(init)?;
     let recordings = Recordings::lock(record)?;
     if let Some(active) = recordings.get(id)? {
-        return Ok(Begun::Recording(active.output().path()));
+        if is_of(&active, &cgroup) {
+            return Ok(Begun::Recording(active.output().path()));
+        }
+        // The container ran before, and nobody said that it ended.
+        match finish(&recordings, &active, record, ended(&active)) {
+            Ok(_) | Err(RecordError::Nothing { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
     let (running, _) = recordings.all()?;
-    if running.len() >= record.max_active as usize {
-        return Ok(Begun::Unrecorded(format!(
-            "{} recordings run already (max_active)",
-            running.len()
-        )));
-    }
-    let bytes = recordings.bytes()?;
-    if bytes >= record.max_bytes {
-        return Ok(Begun::Unrecorded(format!(
-            "{} holds {bytes} bytes already (max_bytes)",
-            first.display()
-        )));
+    if let Some(why) = full(&recordings, running.len(), record)? {
+        return Ok(Begun::Unrecorded(why));
     }
     let loaded = Unloaded::new(Path::new(BPFFS)).load(cgroup.hierarchy)?;
     let taken: BTreeSet<u32> = running
@@ -121,7 +114,9 @@ pub fn begin(
             .filter(|_| engine == Engine::CriO)
             .cloned(),
         runtime: runtime(),
+        go_runtime: is_runcs(init),
         filter: default_action(config),
+        denials_logged: record.log_denials && are_logged(config),
         loaded_before: self::filters(&init.to_string()) >= filters,
         started,
         folder: output.folder.clone(),
@@ -148,6 +143,94 @@ pub fn begin(
     Ok(Begun::Recording(output.path()))
 }
 
+/// Why a container that asks for it would not be recorded as things are now, or could not be; `None`
+/// where it would.
+///
+/// # Errors
+/// Its profile could not be written, or it is not known what is recorded.
+pub fn hindrance(
+    request: &Request,
+    identity: &Identity,
+    engine: Engine,
+    settings: &Settings,
+) -> Result<Option<String>, RecordError> {
+    let record = &settings.record;
+    if let Some(why) = forbidden(identity, engine, record) {
+        return Ok(Some(why));
+    }
+    let first = record.folders.first().ok_or(RecordError::NoFolder)?;
+    match &request.output {
+        Some(output) => output::check(output)?,
+        None => output::check(&Place {
+            folder: first.clone(),
+            file: PathBuf::from("x"),
+        })?,
+    }
+    Unloaded::new(Path::new(BPFFS)).check()?;
+    let recordings = Recordings::lock(record)?;
+    let (running, _) = recordings.all()?;
+    full(&recordings, running.len(), record)
+}
+
+/// Whether a container is being recorded: it, and not one of its ID that ran before.
+///
+/// # Errors
+/// What is recorded can't be read.
+pub fn recorded(id: &str, init: u32, record: &Record) -> Result<bool, RecordError> {
+    let recordings = Recordings::lock(record)?;
+    let Some(active) = recordings.get(id)? else {
+        return Ok(false);
+    };
+    let Some(loaded) = Unloaded::new(Path::new(BPFFS)).pinned()? else {
+        return Ok(false);
+    };
+    let in_kernel = (active.cgroup, active.slot);
+    Ok(is_of(&active, &Cgroup::of(init)?)
+        && loaded.is_attached()
+        && loaded.recorded()?.contains(&in_kernel))
+}
+
+/// Whether a recording is of the container that has this cgroup.
+fn is_of(active: &Active, cgroup: &Cgroup) -> bool {
+    active.boot == boot() && active.cgroup == cgroup.id
+}
+
+/// Who may be recorded is the node owner's choice.
+fn forbidden(identity: &Identity, engine: Engine, record: &Record) -> Option<String> {
+    let namespace = identity.namespace.clone().unwrap_or_default();
+    let may = engine == Engine::Podman || record.namespaces.contains(&namespace);
+    (!may).then(|| format!("namespace {namespace:?} is not in [record] namespaces of hook.toml"))
+}
+
+/// The limit that leaves no room for one more.
+fn full(
+    recordings: &Recordings,
+    running: usize,
+    record: &Record,
+) -> Result<Option<String>, RecordError> {
+    if running >= record.max_active as usize {
+        return Ok(Some(format!(
+            "{running} recordings run already (max_active)"
+        )));
+    }
+    let bytes = recordings.bytes()?;
+    Ok((bytes >= record.max_bytes).then(|| {
+        format!(
+            "{} holds {bytes} bytes already (max_bytes)",
+            recordings.folder().display()
+        )
+    }))
+}
+
+/// Whether the denials of a configuration's filter are only logged: it is marked so, and it is so.
+fn are_logged(config: &Config<'_>) -> bool {
+    is_marked(&config.annotations())
+        && config
+            .seccomp()
+            .and_then(|text| parse_filter(text.as_bytes()).ok())
+            .is_some_and(|filter| relax(&filter).is_none())
+}
+
 /// The runtime that started this hook, by the path under which the engine called it: the file that
 /// it runs from is a copy, since runtimes guard against containers that overwrite them. Only a
 /// file of root's counts, since it is asked for its version later.
@@ -158,6 +241,12 @@ fn runtime() -> Option<PathBuf> {
     let data = fs::metadata(&path).ok()?;
     let roots = data.is_file() && data.uid() == 0 && data.mode() & 0o022 == 0;
     (path.is_absolute() && roots).then_some(path)
+}
+
+/// Whether a container's init is still runc's, the runtime in Go: it names itself so until it executes
+/// the entry point. A kernel that can't tell gives a profile that holds a few calls more.
+fn is_runcs(init: u32) -> bool {
+    fs::read(format!("/proc/{init}/comm")).map_or(true, |name| name.starts_with(b"runc:"))
 }
 
 /// How many filters a process has (`Seccomp_filters`, proc(5)); kernels before 5.9 say only
@@ -216,13 +305,11 @@ pub fn collect(id: &str, record: &Record) -> Result<Option<PathBuf>, RecordError
 pub fn collect_stale(record: &Record) -> Result<Vec<Result<PathBuf, RecordError>>, RecordError> {
     let recordings = Recordings::lock(record)?;
     let (running, broken) = recordings.all()?;
-    let boot = boot();
     let mut results: Vec<_> = broken.into_iter().map(Err).collect();
     for active in running {
-        let end = if active.boot != boot {
-            End::Rebooted
-        } else if cgroup::is_empty(&active.cgroup_folder, active.cgroup) {
-            End::Vanished
+        let end = if active.boot != boot() || cgroup::is_empty(&active.cgroup_folder, active.cgroup)
+        {
+            ended(&active)
         } else if now().saturating_sub(active.started) >= record.max_seconds {
             End::MaxSeconds
         } else {
@@ -240,6 +327,15 @@ pub fn collect_stale(record: &Record) -> Result<Vec<Result<PathBuf, RecordError>
         }
     }
     Ok(results)
+}
+
+/// How a recording ended of which nobody said that it did.
+fn ended(active: &Active) -> End {
+    if active.boot == boot() {
+        End::Vanished
+    } else {
+        End::Rebooted
+    }
 }
 
 fn finish(

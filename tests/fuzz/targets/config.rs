@@ -42,6 +42,13 @@ fuzz_target!(|text: &str| {
     assert_eq!(again.seccomp(), Some(FILTER));
     assert_eq!(again.annotations(), config.annotations());
     assert_eq!(again.bounding(), config.bounding());
+    let marked = config.with_annotation("m", "1").expect("annotations are JSON");
+    let marked = Config::parse(&marked).expect("what was written is read again");
+    let mut annotations = config.annotations();
+    annotations.insert("m".to_owned(), "1".to_owned());
+    assert_eq!(marked.annotations(), annotations);
+    assert_eq!(marked.seccomp(), config.seccomp());
+    let _ = config.is_recorded_before_it_is_verified();
     if let Some(before) = without_seccomp(text) {
         assert_eq!(Some(before), without_seccomp(&changed));
     }
@@ -51,7 +58,7 @@ fuzz_target!(|text: &str| {
         ..Settings::default()
     });
     for engine in Engine::ALL {
-        for stage in [Stage::Apply, Stage::Verify] {
+        for stage in [Stage::Apply, Stage::Verify(None)] {
             let line = report::line(&decide(stage, &config, &settings, Some(engine)));
             assert!(!line.contains(char::is_control), "{line:?}");
         }
