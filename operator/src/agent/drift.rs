@@ -1,6 +1,9 @@
 //! What happens to the files on the node, told by the kernel.
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::{
+    errno::Errno,
+    sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor},
+};
 use std::{
     fs, io,
     os::{
@@ -67,7 +70,14 @@ impl Drift {
     /// # Errors
     /// What the system said.
     pub fn watch(folders: &[&Path]) -> io::Result<Drift> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
+        let inotify = Inotify::init(flags).map_err(|error| match error {
+            // Its words, "too many open files", lead elsewhere.
+            Errno::EMFILE => io::Error::other(
+                "no inotify instance is left for this user: raise fs.inotify.max_user_instances",
+            ),
+            other => other.into(),
+        })?;
         let flags = AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_MOVE
             | AddWatchFlags::IN_CREATE
