@@ -1,8 +1,9 @@
 # What a person does with the repository; every target installs what it needs.
-.PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down clean build
+.PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down image deploy undeploy clean build
 
-SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/cases.sh tests/e2e tests/rows tests/record-lib.sh tests/record tests/record-denials tests/record-v2 tests/aarch64 tests/record-servers tests/differential tests/operator tests/operator-lib.sh tests/operator-e2e tests/operator-cases tests/demo tests/bench tests/bench-operator tests/fuzz/run .ci/run
-CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component image supervise smoke)
+SCRIPTS = $(addprefix tests/,install-deps in-node lib.sh cases.sh e2e rows record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-install image demo bench bench-operator fuzz/run) .ci/run
+CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component supervise smoke)
+PACKAGING_SCRIPTS = $(addprefix packaging/,deploy undeploy image/build image/pack)
 
 help:
 	@echo "demo          a container under the profile that its annotation selects; another recorded"
@@ -12,6 +13,10 @@ help:
 	@echo "lint          format, clippy, docs, generated files, shell scripts, licences"
 	@echo "generate      the generated tables and resource definitions"
 	@echo "cluster       a real one-node cluster; cluster-down ends it"
+	@echo "image         the operator's image as an OCI archive, target/image/portcullis-operator.tar"
+	@echo "deploy        install the operator: into the cluster of 'make cluster', or with IMAGE=NAME:TAG into"
+	@echo "              the one that kubectl uses (CONTEXT=NAME another)"
+	@echo "undeploy      take it out of the cluster of 'make cluster', or of CONTEXT=NAME"
 	@echo "clean         remove what was built"
 
 build:
@@ -36,6 +41,9 @@ test: build
 	tests/operator
 	tests/operator-e2e
 	tests/operator-cases
+	$(MAKE) image
+	tests/in-node tests/image
+	tests/operator-install
 	tests/fuzz/run 15
 
 bench: build
@@ -61,7 +69,7 @@ lint:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	cargo run --quiet -p portcullis-profile --example generate-tables -- --check
 	shellcheck -x $(SCRIPTS)
-	shellcheck -x -P SCRIPTDIR $(CLUSTER_SCRIPTS)
+	shellcheck -x -P SCRIPTDIR $(CLUSTER_SCRIPTS) $(PACKAGING_SCRIPTS)
 	cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deny
 	cargo deny check bans licenses sources
 	@echo "NOT CHECKED: advisories, whose database may not be reachable; cargo deny check advisories" >&2
@@ -76,6 +84,23 @@ cluster:
 
 cluster-down:
 	tests/cluster/down
+
+image:
+	tests/install-deps
+	cargo build --release -p portcullis-operator
+	packaging/image/build
+
+# Without IMAGE it is never a real cluster that is changed.
+ifdef IMAGE
+deploy:
+	packaging/deploy --image "$(IMAGE)" $(if $(CONTEXT),--context "$(CONTEXT)")
+else
+deploy: image
+	packaging/deploy --test-cluster portcullis
+endif
+
+undeploy:
+	packaging/undeploy $(if $(CONTEXT),--context "$(CONTEXT)",--test-cluster portcullis)
 
 clean:
 	cargo clean

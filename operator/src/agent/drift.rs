@@ -1,10 +1,16 @@
 //! What happens to the files on the node, told by the kernel.
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::{
+    errno::Errno,
+    sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor},
+};
 use std::{
-    io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-    path::Path,
+    fs, io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+        unix::fs::MetadataExt,
+    },
+    path::{Path, PathBuf},
 };
 use tokio::io::unix::AsyncFd;
 
@@ -28,6 +34,34 @@ impl AsRawFd for Queue {
 #[derive(Debug)]
 pub struct Drift {
     inotify: AsyncFd<Queue>,
+    folders: Vec<Watched>,
+}
+
+/// A folder as it was when its watch began.
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    watch: WatchDescriptor,
+    identity: (u64, u64),
+}
+
+impl Watched {
+    /// An error where the folder was moved away or deleted and its path leads to it all the same:
+    /// then a mount, a container's for example, hides what is in its place now. Mounts are made
+    /// anew with the container, so it helps to end.
+    fn require_in_place(&self, moved: bool) -> io::Result<()> {
+        match fs::metadata(&self.path) {
+            Ok(there)
+                if (moved || there.nlink() == 0) && (there.dev(), there.ino()) == self.identity =>
+            {
+                Err(io::Error::other(format!(
+                    "{} was replaced on the node, behind the mount that leads to the old one",
+                    self.path.display()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Drift {
@@ -36,31 +70,53 @@ impl Drift {
     /// # Errors
     /// What the system said.
     pub fn watch(folders: &[&Path]) -> io::Result<Drift> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
+        let inotify = Inotify::init(flags).map_err(|error| match error {
+            // Its words, "too many open files", lead elsewhere.
+            Errno::EMFILE => io::Error::other(
+                "no inotify instance is left for this user: raise fs.inotify.max_user_instances",
+            ),
+            other => other.into(),
+        })?;
         let flags = AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_MOVE
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE
             | AddWatchFlags::IN_ATTRIB
             | AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_MOVE_SELF
             | AddWatchFlags::IN_ONLYDIR
             | AddWatchFlags::IN_DONT_FOLLOW;
+        let mut watched = Vec::new();
         for folder in folders {
-            if let Err(error) = inotify.add_watch(*folder, flags) {
-                tracing::debug!("{} is not watched: {error}", folder.display());
+            let path = folder.to_path_buf();
+            let entry = inotify.add_watch(*folder, flags).map_err(io::Error::from);
+            match entry.and_then(|watch| Ok((watch, fs::metadata(folder)?))) {
+                Ok((watch, there)) => watched.push(Watched {
+                    path,
+                    watch,
+                    identity: (there.dev(), there.ino()),
+                }),
+                Err(error) => tracing::debug!("{} is not watched: {error}", path.display()),
             }
         }
         // Its replacement is unsafe; here the descriptor is owned and lives as long as the watch.
         #[allow(deprecated)]
         let inotify = AsyncFd::new(Queue(inotify))?;
-        Ok(Drift { inotify })
+        Ok(Drift {
+            inotify,
+            folders: watched,
+        })
     }
 
     /// The names of the files that were touched; `None` where events were lost.
     ///
     /// # Errors
-    /// What the system said.
+    /// What the system said, and where a folder can't be seen any more.
     pub async fn touched(&self) -> io::Result<Option<Vec<String>>> {
+        for folder in &self.folders {
+            folder.require_in_place(false)?;
+        }
         loop {
             let mut ready = self.inotify.readable().await?;
             match ready.try_io(|inner| inner.get_ref().0.read_events().map_err(Into::into)) {
@@ -68,6 +124,13 @@ impl Drift {
                     let lost = events
                         .iter()
                         .any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW));
+                    for event in &events {
+                        if event.mask.contains(AddWatchFlags::IN_MOVE_SELF)
+                            && let Some(folder) = self.folder(event.wd)
+                        {
+                            folder.require_in_place(true)?;
+                        }
+                    }
                     let names = events
                         .into_iter()
                         .filter_map(|event| event.name?.into_string().ok());
@@ -77,5 +140,39 @@ impl Drift {
                 Err(_would_block) => {}
             }
         }
+    }
+
+    fn folder(&self, watch: WatchDescriptor) -> Option<&Watched> {
+        self.folders.iter().find(|folder| folder.watch == watch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_folder_that_another_one_replaces_is_no_error_where_its_path_leads_there() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("a");
+        fs::create_dir(&folder).unwrap();
+        let drift = Drift::watch(&[&folder]).unwrap();
+        fs::rename(&folder, parent.path().join("b")).unwrap();
+        fs::create_dir(&folder).unwrap();
+        assert_eq!(drift.touched().await.unwrap(), Some(Vec::new()));
+        fs::remove_dir(&folder).unwrap();
+        assert!(drift.folders[0].require_in_place(true).is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_whose_path_still_leads_to_it_is_hidden_by_a_mount() {
+        let folder = tempfile::tempdir().unwrap();
+        let drift = Drift::watch(&[folder.path()]).unwrap();
+        assert!(drift.folders[0].require_in_place(false).is_ok());
+        let error = drift.folders[0].require_in_place(true).unwrap_err();
+        assert!(
+            error.to_string().contains("replaced on the node"),
+            "{error}"
+        );
     }
 }
