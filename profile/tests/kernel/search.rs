@@ -13,7 +13,7 @@ use proptest::{
 use std::cell::Cell;
 
 /// How many made-up pairs are looked at.
-const PAIRS: u32 = 12000;
+const PAIRS: u32 = 600;
 
 /// Calls of their own, and two families that 32-bit x86 reaches through one call each.
 const NAMES: [&str; 10] = [
