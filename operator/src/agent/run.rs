@@ -26,10 +26,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-/// How long it is quiet before the node is reported on, so that a burst of changes is one report.
+/// How long changes are gathered before the node is reported on, so that a burst is one report.
 const QUIET: Duration = Duration::from_millis(300);
-/// How long a report waits at most.
-const LATE: Duration = Duration::from_millis(1500);
+/// And at most, where there is no end of them.
+const LATE: Duration = Duration::from_millis(2400);
 /// How often every file is looked at, beside what the kernel tells.
 const CHECK: Duration = Duration::from_secs(60);
 /// How often the loop gives a sign of life.
@@ -209,20 +209,40 @@ fn settle(installer: &mut Installer, health: &Health) -> bool {
     true
 }
 
-/// When the node is reported on: once it is quiet, but not too late.
-#[derive(Debug, Default)]
-struct Due(Option<(Instant, Instant)>);
+/// When the node is reported on: soon, and where changes go on and on, less and less often.
+#[derive(Debug)]
+struct Due {
+    at: Option<Instant>,
+    last: Option<Instant>,
+    pause: Duration,
+}
 
 impl Due {
-    fn changed(&mut self) {
-        let now = Instant::now();
-        let (_, latest) = self.0.get_or_insert((now, now + LATE));
-        let latest = *latest;
-        self.0 = Some(((now + QUIET).min(latest), latest));
+    const fn new() -> Due {
+        Due {
+            at: None,
+            last: None,
+            pause: QUIET,
+        }
     }
 
-    fn at(&self) -> Instant {
-        self.0.map_or_else(|| Instant::now() + CHECK, |(at, _)| at)
+    /// Something has changed.
+    fn changed(&mut self, now: Instant) {
+        if self.at.is_some() {
+            return;
+        }
+        let pause = match self.last {
+            Some(last) if now < last + LATE => (self.pause * 2).min(LATE),
+            _ => QUIET,
+        };
+        self.pause = pause;
+        self.at = Some(now + pause);
+    }
+
+    /// It is reported on now.
+    fn done(&mut self, now: Instant) {
+        self.at = None;
+        self.last = Some(now);
     }
 }
 
@@ -239,8 +259,9 @@ async fn follow(
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut listed = BTreeSet::new();
-    let mut due = Due::default();
+    let mut due = Due::new();
     loop {
+        let report_at = due.at.unwrap_or_else(|| Instant::now() + CHECK);
         tokio::select! {
             biased;
             change = changes.next() => match change {
@@ -265,8 +286,8 @@ async fn follow(
                 installer.check_all();
             }
             _ = beat.tick() => {}
-            () = sleep_until(due.at()), if due.0.is_some() => {
-                due.0 = None;
+            () = sleep_until(report_at), if due.at.is_some() => {
+                due.done(Instant::now());
                 if report.receiver_count() > 0 {
                     report.send_replace(Some(installer.report()));
                 }
@@ -276,7 +297,7 @@ async fn follow(
         let settled = settle(installer, health);
         if installer.is_complete() {
             if settled || !health.is_ready() {
-                due.changed();
+                due.changed(Instant::now());
             }
             health.set_ready();
         }
@@ -297,5 +318,33 @@ fn take(installer: &mut Installer, change: Change, listed: &mut BTreeSet<String>
             installer.keep_only(listed);
             listed.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_change_is_reported_soon_and_an_endless_stream_less_and_less_often() {
+        let start = Instant::now();
+        let mut due = Due::new();
+        due.changed(start);
+        assert_eq!(due.at, Some(start + QUIET));
+        let mut reports = 0;
+        // A change every 10 ms, for 20 seconds.
+        for tick in 0..2000 {
+            let now = start + Duration::from_millis(10) * tick;
+            if due.at.is_some_and(|at| at <= now) {
+                due.done(now);
+                reports += 1;
+            }
+            due.changed(now);
+        }
+        assert!((8..=12).contains(&reports), "{reports}");
+        due.done(start + Duration::from_secs(20));
+        let later = start + Duration::from_secs(30);
+        due.changed(later);
+        assert_eq!(due.at, Some(later + QUIET));
     }
 }

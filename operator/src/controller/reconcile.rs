@@ -23,9 +23,10 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// How long a status may be behind in what is only progress: on how many nodes, in how many pods.
-/// So that there are not as many writes as nodes times profiles.
-const PROGRESS: Duration = Duration::from_secs(3);
+/// How long a status may be behind in what is only progress (on how many nodes, in how many pods),
+/// at first and, as it goes on, at most. So that there are not as many writes as nodes times
+/// profiles.
+const PROGRESS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(48));
 /// How long the API server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long until what failed is tried again, at first and at most.
@@ -101,7 +102,8 @@ pub(super) struct Reconciler<'a> {
     profiles: Api<StoredProfile>,
     pods: Api<Pod>,
     notices: Notices,
-    behind: BTreeMap<String, Instant>,
+    /// Until when each status may be behind, and how long it was that it may.
+    behind: BTreeMap<String, (Instant, Duration)>,
     failing: BTreeMap<String, Failing>,
     health: &'a Health,
 }
@@ -226,15 +228,27 @@ impl Reconciler<'_> {
         }
         if profile.status.as_ref() != Some(status) {
             if may_wait(profile.status.as_ref(), status) {
-                let since = *self.behind.entry(profile.name.clone()).or_insert(now);
-                if now < since + PROGRESS {
+                let first = (now + PROGRESS.0, PROGRESS.0);
+                let (until, pause) = self.behind.entry(profile.name.clone()).or_insert(first);
+                if now < *until {
+                    let until = *until;
                     let at = self.after(profile, failures)?;
-                    return Ok(at.into_iter().chain([since + PROGRESS]).min());
+                    return Ok(at.into_iter().chain([until]).min());
                 }
+                *pause = (*pause * 2).min(PROGRESS.1);
+                *until = now + *pause;
+            } else {
+                self.behind.remove(&profile.name);
             }
             failures.extend(self.status(profile, status).await.err());
+        } else if self
+            .behind
+            .get(&profile.name)
+            .is_some_and(|(until, _)| *until <= now)
+        {
+            // It has caught up, and stayed so.
+            self.behind.remove(&profile.name);
         }
-        self.behind.remove(&profile.name);
         self.after(profile, failures)
     }
 
@@ -299,9 +313,23 @@ impl Reconciler<'_> {
         if held {
             finalizers.push(FINALIZER.to_owned());
         }
-        let patch = Patch::Merge(json!({"metadata": {"finalizers": finalizers,
-            "resourceVersion": profile.resource_version}}));
+        let mut patch = json!({"metadata": {"finalizers": finalizers,
+            "resourceVersion": profile.resource_version}});
+        let result = self.metadata(profile, &patch).await;
+        match result {
+            // What was stored under a laxer schema has to follow the present one before it can go.
+            Err(Failure::Refused(kube::Error::Api(error))) if error.code == 422 && !held => {
+                tracing::warn!(profile.name, "emptied, since it can't go as it is: {error}");
+                patch["spec"] = emptied(&profile.spec);
+                self.metadata(profile, &patch).await
+            }
+            other => other,
+        }
+    }
+
+    async fn metadata(&self, profile: &Profile, patch: &serde_json::Value) -> Result<(), Failure> {
         let parameters = PatchParams::default();
+        let patch = Patch::Merge(patch);
         let request = self
             .profiles
             .patch_metadata(&profile.name, &parameters, &patch);
@@ -309,6 +337,13 @@ impl Reconciler<'_> {
         self.health.add(WRITES, 1);
         Ok(())
     }
+}
+
+/// A merge patch that takes everything out of a specification.
+fn emptied(spec: &str) -> serde_json::Value {
+    let mut fields: serde_json::Map<_, _> = serde_json::from_str(spec).unwrap_or_default();
+    fields.values_mut().for_each(|value| *value = json!(null));
+    fields.into()
 }
 
 /// Whether what is new in a status is only progress. What is final is written at once.
