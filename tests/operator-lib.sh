@@ -36,6 +36,12 @@ begin_cluster() {
 
 k() { "$repository/tests/cluster/kubectl" --name "$name" "$@"; }
 
+free_port() {
+    local port=$((30000 + $$ % 2000))
+    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+    echo $port
+}
+
 # within SECONDS COMMAND... — until it holds; what the last try printed remains.
 within() {
     local end=$((SECONDS + $1))
@@ -91,10 +97,11 @@ install_operator() {
     k wait --for=condition=Established crd/seccompprofiles.portcullis.dev crd/seccompnodes.portcullis.dev >/dev/null
 }
 
-# run_agent NODE ROOT — $agent is its process.
+# run_agent NODE ROOT — $agent is its process; it answers on $port.
 run_agent() {
+    port=${port:-$(free_port)}
     KUBECONFIG=$work/agent.conf "$operator" agent --node-name "$1" --seccomp-root "$2" --state "$work/state" \
-        --gate-socket "$work/gate.sock" 2>>"$work/agent.log" &
+        --gate-socket "$work/gate.sock" --listen "127.0.0.1:$port" 2>>"$work/agent.log" &
     agent=$!
 }
 # start_agent NODE ROOT — under its own account, with a token that is bound to its node.
