@@ -1,7 +1,7 @@
 # What a person does with the repository; every target installs what it needs.
 .PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down clean build
 
-SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/cases.sh tests/e2e tests/rows tests/record tests/record-servers tests/differential tests/operator tests/operator-lib.sh tests/operator-e2e tests/operator-cases tests/demo tests/bench tests/bench-operator tests/fuzz/run .ci/run
+SCRIPTS = tests/install-deps tests/in-node tests/lib.sh tests/cases.sh tests/e2e tests/rows tests/record tests/record-servers tests/differential tests/operator tests/operator-lib.sh tests/operator-e2e tests/operator-cases tests/operator-stored tests/operator-use tests/operator-scale tests/demo tests/bench tests/bench-operator tests/fuzz/run .ci/run
 CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component image supervise smoke)
 
 help:
@@ -29,17 +29,20 @@ test: build
 	tests/in-node tests/record
 	tests/in-node tests/record-servers
 	tests/in-node tests/differential
-	cargo build -p portcullis-operator
+	cargo build -p portcullis-operator --bins --examples
 	tests/operator
 	tests/operator-e2e
 	tests/operator-cases
+	tests/operator-stored
+	tests/operator-use
+	tests/operator-scale
 	tests/fuzz/run 15
 
 bench: build
 	cargo build --release -p portcullis-hook --example bench
 	tests/in-node tests/bench
 	cargo bench -p portcullis-hook --bench recorder
-	cargo build --release -p portcullis-operator --bins --example bench-operator
+	cargo build --release -p portcullis-operator --bins --examples
 	tests/bench-operator
 
 FUZZ_SECONDS = 60
