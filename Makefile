@@ -1,7 +1,7 @@
 # What a person does with the repository; every target installs what it needs.
 .PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down image deploy undeploy clean build
 
-SCRIPTS = $(addprefix tests/,install-deps in-node lib.sh cases.sh e2e rows record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-install image demo bench bench-operator fuzz/run) .ci/run
+SCRIPTS = $(addprefix tests/,install-deps in-node lib.sh cases.sh e2e rows record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image demo bench bench-operator fuzz/run) .ci/run
 CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component supervise smoke)
 PACKAGING_SCRIPTS = $(addprefix packaging/,deploy undeploy image/build image/pack)
 
@@ -37,10 +37,13 @@ test: build
 	tests/aarch64
 	tests/in-node tests/record-servers
 	tests/in-node tests/differential
-	cargo build -p portcullis-operator
+	cargo build -p portcullis-operator --bins --examples
 	tests/operator
 	tests/operator-e2e
 	tests/operator-cases
+	tests/operator-stored
+	tests/operator-use
+	tests/operator-scale
 	$(MAKE) image
 	tests/in-node tests/image
 	tests/operator-install
@@ -50,7 +53,7 @@ bench: build
 	cargo build --release -p portcullis-hook --example bench
 	tests/in-node tests/bench
 	cargo bench -p portcullis-hook --bench recorder
-	cargo build --release -p portcullis-operator --bins --example bench-operator
+	cargo build --release -p portcullis-operator --bins --examples
 	tests/bench-operator
 
 FUZZ_SECONDS = 60

@@ -13,6 +13,20 @@ cleanup() {
 }
 trap cleanup EXIT
 
+# need NAME CASES PROGRAM... — the programs are there, and go, which builds the control plane; without that the test
+# is skipped, counted and said.
+need() {
+    local test=$1 cases=$2 program
+    shift 2
+    for program; do
+        [ -x "$program" ] || { echo "$program is missing; cargo build -p portcullis-operator --examples" >&2; exit 1; }
+    done
+    command -v go >/dev/null || {
+        echo "$test: 0 passed, 0 failed, $cases SKIPPED: there is no go, which builds the control plane" >&2
+        exit 0
+    }
+}
+
 # begin_cluster OPTION... — and its `env` as variables.
 begin_cluster() {
     "$repository/tests/cluster/up" --name "$name" "$@" >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; exit 1; }
@@ -21,6 +35,12 @@ begin_cluster() {
 }
 
 k() { "$repository/tests/cluster/kubectl" --name "$name" "$@"; }
+
+free_port() {
+    local port=$((30000 + $$ % 2000))
+    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+    echo $port
+}
 
 # within SECONDS COMMAND... — until it holds; what the last try printed remains.
 within() {
@@ -55,6 +75,12 @@ condition_says() {
         { k get scp "$1" -o 'jsonpath={.status}'; return 1; }
 }
 gone() { ! k get scp "$1"; }
+apply() { profile "$@" | k apply -f - >/dev/null; } # NAME SPEC
+works() { # NAME — a new profile still becomes a file and is ready
+    apply "$1" '{"allow": ["mkdir"]}'
+    within 10 test -s "$root/operator/$1.json"
+    within 10 condition "$1" Ready True
+}
 
 profile() { # NAME SPEC
     jq -n --arg name "$1" --argjson spec "$2" \
@@ -71,10 +97,11 @@ install_operator() {
     k wait --for=condition=Established crd/seccompprofiles.portcullis.dev crd/seccompnodes.portcullis.dev >/dev/null
 }
 
-# run_agent NODE ROOT — $agent is its process.
+# run_agent NODE ROOT — $agent is its process; it answers on $port.
 run_agent() {
+    port=${port:-$(free_port)}
     KUBECONFIG=$work/agent.conf "$operator" agent --node-name "$1" --seccomp-root "$2" --state "$work/state" \
-        --gate-socket "$work/gate.sock" 2>>"$work/agent.log" &
+        --gate-socket "$work/gate.sock" --listen "127.0.0.1:$port" 2>>"$work/agent.log" &
     agent=$!
 }
 # start_agent NODE ROOT — under its own account, with a token that is bound to its node.
@@ -86,10 +113,51 @@ start_agent() {
     run_agent "$@"
     started+=("$agent")
 }
+# run_controller — $controller is its process.
+run_controller() {
+    KUBECONFIG=$work/controller.conf "$operator" controller --lease-seconds 3 2>>"$work/controller.log" &
+    controller=$!
+    started+=("$controller")
+}
 start_controller() {
     account controller "$(k -n portcullis create token portcullis-controller)"
-    KUBECONFIG=$work/controller.conf "$operator" controller 2>"$work/controller.log" &
-    started+=($!)
+    run_controller
+}
+# restart_agent SIGNAL, restart_controller SIGNAL — of node $node with the files in $root.
+restart_agent() {
+    kill "$1" "$agent" 2>/dev/null || true
+    wait "$agent" 2>/dev/null || true
+    run_agent "$node" "$root"
+    started+=("$agent")
+}
+restart_controller() {
+    kill "$1" "$controller" 2>/dev/null || true
+    wait "$controller" 2>/dev/null || true
+    run_controller
+}
+
+# start_agents COUNT — the agents of many nodes, a hundred in a process and each process as a user of its own, since a
+# user may watch 128 folders; agents_run when all do; stop_agents ends them.
+agents=()
+start_agents() {
+    local from to
+    mkdir -p "$work/agents"
+    chmod 755 "$work"
+    rm -f "$work/agents.in" "$work"/agents.*.out
+    mkfifo "$work/agents.in"
+    for ((from = 1; from <= $1; from += 100)); do
+        to=$((from + 99 < $1 ? from + 99 : $1))
+        "$scale" agents "$from" "$to" "$work/agents" $((60000 + from)) <"$work/agents.in" >"$work/agents.$from.out" 2>>"$work/agents.log" 8>&- &
+        agents+=($!)
+        started+=($!)
+    done
+    exec 8>"$work/agents.in"
+}
+agents_run() { [ "$(cat "$work"/agents.*.out | grep -c started)" = ${#agents[@]} ]; }
+stop_agents() {
+    exec 8>&-
+    wait "${agents[@]}"
+    agents=()
 }
 
 summary() { # NAME — the last line and the exit code of a test

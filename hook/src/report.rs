@@ -104,10 +104,8 @@ pub fn ruling(verb: &str, id: Option<&str>, ruling: &Ruling, settings: &Settings
         Ok(_) => (Outcome::Accepted, End::Starts, LogLevel::Info),
     };
     let word = match outcome {
-        Outcome::Refused => "refused",
         Outcome::Warned => "warning",
-        Outcome::Applied => "applied",
-        Outcome::Accepted => "accepted",
+        other => other.as_str(),
     };
     let line = format!("portcullis: {word}: {}", line(ruling));
     if level <= settings.log_level {

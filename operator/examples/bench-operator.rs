@@ -1,6 +1,6 @@
-//! Times the operator from the outside, on a running control plane: `bench SECCOMP-ROOT AGENT-PID`
-//! creates profiles of 400 names and looks for their files, changes files and looks for their
-//! repair, and counts what the API server was written.
+//! Times the operator from the outside, on a running control plane: `bench SECCOMP-ROOT` creates
+//! profiles of 400 names and looks for their files, changes files and looks for their repair, and
+//! counts what the API server was written.
 
 use k8s_openapi::api::core::v1::Node;
 use kube::{
@@ -90,22 +90,12 @@ fn http_get(path: &str) -> Anything<http::Request<Vec<u8>>> {
     Ok(http::Request::get(path).body(Vec::new())?)
 }
 
-fn resident(process: &str) -> Anything<String> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    Ok(line
-        .ok_or("no VmRSS")?
-        .trim_start_matches("VmRSS:")
-        .trim()
-        .to_owned())
-}
-
 fn file(root: &Path, name: &str) -> PathBuf {
     root.join("operator").join(format!("{name}.json"))
 }
 
 #[allow(clippy::print_stdout)]
-async fn bench(root: &Path, agent: &str, controller: &str) -> Anything<()> {
+async fn bench(root: &Path) -> Anything<()> {
     let client = Client::try_default().await?;
     let profiles: Api<SeccompProfile> = Api::all(client.clone());
     let nodes = Api::<Node>::all(client.clone())
@@ -176,8 +166,6 @@ async fn bench(root: &Path, agent: &str, controller: &str) -> Anything<()> {
         accepted.elapsed().as_secs_f64() * 1e3
     );
     tokio::time::sleep(Duration::from_secs(3)).await;
-    println!("agent's resident memory: {}", resident(agent)?);
-    println!("controller's resident memory: {}", resident(controller)?);
     profiles
         .delete_collection(&DeleteParams::default(), &ListParams::default())
         .await?;
@@ -188,11 +176,11 @@ async fn bench(root: &Path, agent: &str, controller: &str) -> Anything<()> {
 
 fn main() -> Anything<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [root, agent, controller] = &arguments[..] else {
-        return Err("usage: bench SECCOMP-ROOT AGENT-PID CONTROLLER-PID".into());
+    let [root] = &arguments[..] else {
+        return Err("usage: bench SECCOMP-ROOT".into());
     };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(bench(Path::new(root), agent, controller))
+        .block_on(bench(Path::new(root)))
 }

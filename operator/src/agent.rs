@@ -6,4 +6,8 @@ pub mod gate;
 pub mod installer;
 pub mod ledger;
 pub mod manifests;
+pub mod report;
+mod reporter;
 pub mod run;
+mod saved;
+mod source;

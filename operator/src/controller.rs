@@ -3,19 +3,21 @@
 
 mod lease;
 mod notices;
+mod profile;
+mod reconcile;
+mod report;
 mod state;
 mod usage;
 
 use crate::{
-    crd::{SeccompNode, SeccompProfile},
     events::Publisher,
-    health::Health,
+    health::{Health, Metric},
+    stored::{StoredNode, StoredProfile},
 };
-use futures::{FutureExt, StreamExt};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
@@ -25,19 +27,28 @@ use kube::{
 use lease::Lease;
 pub use lease::Lost;
 use notices::Notices;
-use serde_json::json;
+use reconcile::Reconciler;
 use state::State;
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, interval, sleep_until},
 };
+use usage::Pod;
 
-/// What keeps a profile that is in use.
-pub const FINALIZER: &str = "portcullis.dev/in-use";
 /// How long changes are gathered: one status write for all that an agent reports at once.
 const QUIET: Duration = Duration::from_millis(700);
+/// How many objects a list's page has.
 const PAGE: u32 = 50;
+/// A report may have a megabyte.
+const REPORTS_PAGE: u32 = 5;
+/// How often the loop gives a sign of life.
+const BEAT: Duration = Duration::from_secs(10);
+
+const ELECTED: Metric = Metric::counter(
+    "portcullis_controller_elected_total",
+    "How often this controller came to lead.",
+);
 
 /// Why the controller ends.
 #[derive(Debug, thiserror::Error)]
@@ -75,10 +86,11 @@ pub async fn run(options: Options) -> Result<(), ControllerError> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let ended = async {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
+        let signal = tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = int.recv() => "SIGINT",
+        };
+        tracing::info!("{signal}: the controller ends");
     };
     let Some(lasts) = options.lease else {
         tokio::select! {
@@ -100,8 +112,8 @@ pub async fn run(options: Options) -> Result<(), ControllerError> {
 async fn lead(lease: &mut Lease, client: Client, health: &Health) -> Result<(), ControllerError> {
     // One that waits is as ready as it can be.
     health.set_ready();
-    lease.acquire().await;
-    health.add("portcullis_controller_elected_total", 1);
+    lease.acquire(health).await;
+    health.add(ELECTED, 1);
     tokio::select! {
         biased;
         lost = lease.keep() => Err(lost.into()),
@@ -122,136 +134,48 @@ async fn work(client: Client, health: &Health) {
     );
 }
 
-async fn follow(client: Client, mut notices: Notices, health: &Health) {
-    let config = || Config::default().page_size(PAGE);
-    let api = Api::<SeccompProfile>::all(client.clone());
-    let mut profiles = watcher(api.clone(), config()).default_backoff().boxed();
-    let mut reports = watcher(Api::<SeccompNode>::all(client.clone()), config())
+async fn follow(client: Client, notices: Notices, health: &Health) {
+    let config = |page| Config::default().page_size(page);
+    let mut profiles = watcher(Api::<StoredProfile>::all(client.clone()), config(PAGE))
+        .default_backoff()
+        .boxed();
+    let mut reports = watcher(Api::<StoredNode>::all(client.clone()), config(REPORTS_PAGE))
         .default_backoff()
         .boxed();
     let mut nodes = watcher(
         Api::<PartialObjectMeta<Node>>::all(client.clone()),
-        config(),
+        config(PAGE),
     )
     .default_backoff()
     .boxed();
-    let mut pods = watcher(Api::<Pod>::all(client), config())
+    let mut pods = watcher(Api::<Pod>::all(client.clone()), config(PAGE))
         .default_backoff()
         .boxed();
     let mut state = State::default();
+    let mut reconciler = Reconciler::new(client, notices, health);
     let mut due: Option<Instant> = None;
     let mut again = interval(notices::PATIENCE);
+    let mut beat = interval(BEAT);
     loop {
+        health.beat();
         let at = due.unwrap_or_else(|| Instant::now() + QUIET);
         tokio::select! {
-            Some(event) = profiles.next() => state.profiles.take(event, |profile| Some((profile.name_any(), profile))),
-            Some(event) = reports.next() => state.reports.take(event, |report| Some((report.name_any(), report.spec))),
+            Some(event) = profiles.next() => state.take_profile(event),
+            Some(event) = reports.next() => state.take_report(event),
             Some(event) = nodes.next() => state.nodes.take(event, |node| Some((node.name_any(), ()))),
-            Some(event) = pods.next() => state.pods.take(event, |pod| {
-                let key = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
-                let used = usage::profiles(&pod);
-                (!used.is_empty()).then_some((key, used))
-            }),
+            Some(event) = pods.next() => state.pods.take(event, Pod::usage),
             () = sleep_until(at), if due.is_some() && state.is_complete() => {
-                due = None;
                 health.set_ready();
-                if !reconcile(&api, &state, &mut notices, health).await {
-                    due = Some(Instant::now() + Duration::from_secs(2));
-                }
+                due = reconciler.all(&mut state).await.map(Instant::from_std);
                 continue;
             }
-            _ = again.tick() => if !notices.are_due() {
+            _ = beat.tick() => continue,
+            _ = again.tick() => if !reconciler.has_to_say() {
                 continue;
             }
         }
-        due.get_or_insert_with(|| Instant::now() + QUIET);
+        // What is put off gives way to what is new.
+        let soon = Instant::now() + QUIET;
+        due = Some(due.map_or(soon, |due| due.min(soon)));
     }
-}
-
-/// Brings every profile's finalizer and status up to date; false where something has to be tried
-/// again. A failure holds up no other profile.
-async fn reconcile(
-    api: &Api<SeccompProfile>,
-    state: &State,
-    notices: &mut Notices,
-    health: &Health,
-) -> bool {
-    let mut good = true;
-    notices.keep_only(
-        &state
-            .profiles
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect(),
-    );
-    let users = state.users();
-    for (name, profile) in state.profiles.iter() {
-        let used = users.get(name.as_str()).copied().unwrap_or_default();
-        let result = one(api, state, notices, profile, used).boxed().await;
-        match result {
-            Ok(writes) => health.add("portcullis_controller_writes_total", writes),
-            Err(kube::Error::Api(error)) if error.code == 404 => {}
-            Err(error) => {
-                tracing::warn!(name, "{error}");
-                health.add("portcullis_controller_errors_total", 1);
-                good = false;
-            }
-        }
-    }
-    good
-}
-
-async fn one(
-    api: &Api<SeccompProfile>,
-    state: &State,
-    notices: &mut Notices,
-    profile: &SeccompProfile,
-    used: (u64, Option<&str>),
-) -> Result<u64, kube::Error> {
-    let name = profile.name_any();
-    let deleted = profile.metadata.deletion_timestamp.is_some();
-    let held = profile
-        .finalizers()
-        .iter()
-        .any(|finalizer| finalizer == FINALIZER);
-    let mut writes = 0;
-    if !deleted && !held {
-        set_finalizer(api, profile, true).await?;
-        writes += 1;
-    } else if deleted && held && used.0 == 0 {
-        set_finalizer(api, profile, false).await?;
-        return Ok(1);
-    }
-    let status = state.status(profile, used);
-    let held_by = used.1.filter(|_| deleted && held).map(|pod| (used.0, pod));
-    notices.tell(profile, &status, held_by, std::time::Instant::now());
-    if profile.status.as_ref() != Some(&status) {
-        let patch = json!({"status": status});
-        let parameters = PatchParams::default();
-        api.patch_status(&name, &parameters, &Patch::Merge(&patch))
-            .await?;
-        writes += 1;
-    }
-    Ok(writes)
-}
-
-async fn set_finalizer(
-    api: &Api<SeccompProfile>,
-    profile: &SeccompProfile,
-    held: bool,
-) -> Result<(), kube::Error> {
-    let mut finalizers = profile.finalizers().to_vec();
-    finalizers.retain(|finalizer| finalizer != FINALIZER);
-    if held {
-        finalizers.push(FINALIZER.to_owned());
-    }
-    let patch = json!({"metadata": {"finalizers": finalizers,
-        "resourceVersion": profile.resource_version()}});
-    api.patch_metadata(
-        &profile.name_any(),
-        &PatchParams::default(),
-        &Patch::Merge(&patch),
-    )
-    .await
-    .map(|_| ())
 }

@@ -6,18 +6,60 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-/// A counter's labels: names and values that are known when the program is built, so that their
+/// How long the work may give no sign of life.
+const SILENCE: Duration = Duration::from_secs(90);
+/// How many callers are answered at once.
+const CALLERS: usize = 8;
+/// How long a caller may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether a value only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// Something that is counted or measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Metric {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+}
+
+impl Metric {
+    /// A number of what has happened.
+    pub const fn counter(name: &'static str, help: &'static str) -> Metric {
+        Metric {
+            name,
+            kind: Kind::Counter,
+            help,
+        }
+    }
+
+    /// A number of what is there now.
+    pub const fn gauge(name: &'static str, help: &'static str) -> Metric {
+        Metric {
+            name,
+            kind: Kind::Gauge,
+            help,
+        }
+    }
+}
+
+/// A metric's labels: names and values that are known when the program is built, so that their
 /// number is bounded.
 pub type Labels = Vec<(&'static str, &'static str)>;
 
-/// Whether the program is ready, and its counters.
+/// Whether the program is alive and ready, and its metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     state: Arc<Mutex<State>>,
@@ -26,7 +68,8 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct State {
     ready: bool,
-    values: BTreeMap<(&'static str, Labels), u64>,
+    beat: Option<Instant>,
+    values: BTreeMap<(Metric, Labels), u64>,
 }
 
 impl Health {
@@ -44,14 +87,34 @@ impl Health {
         self.with(|state| state.ready)
     }
 
+    /// A sign of life of the work itself; without one for long, `/healthz` says no.
+    pub fn beat(&self) {
+        self.with(|state| state.beat = Some(Instant::now()));
+    }
+
+    fn silent_for(&self, now: Instant) -> Option<Duration> {
+        let beat = self.with(|state| state.beat)?;
+        Some(now.saturating_duration_since(beat)).filter(|silence| *silence > SILENCE)
+    }
+
     /// Counts.
-    pub fn add(&self, counter: &'static str, count: u64) {
-        self.add_labelled(counter, Labels::new(), count);
+    pub fn add(&self, metric: Metric, count: u64) {
+        self.add_labelled(metric, Labels::new(), count);
     }
 
     /// Counts under labels.
-    pub fn add_labelled(&self, counter: &'static str, labels: Labels, count: u64) {
-        self.with(|state| *state.values.entry((counter, labels)).or_default() += count);
+    pub fn add_labelled(&self, metric: Metric, labels: Labels, count: u64) {
+        self.with(|state| *state.values.entry((metric, labels)).or_default() += count);
+    }
+
+    /// Says how many there are now.
+    pub fn set(&self, metric: Metric, count: usize) {
+        self.set_labelled(metric, Labels::new(), count);
+    }
+
+    /// Says how many there are now under labels.
+    pub fn set_labelled(&self, metric: Metric, labels: Labels, count: usize) {
+        self.with(|state| state.values.insert((metric, labels), count as u64));
     }
 
     /// Answers on an address, in the background.
@@ -62,10 +125,22 @@ impl Health {
         let listener = TcpListener::bind(address).await?;
         let health = self.clone();
         tokio::spawn(async move {
+            let callers = Arc::new(tokio::sync::Semaphore::new(CALLERS));
             loop {
-                if let Ok((stream, _)) = listener.accept().await {
-                    let limit = Duration::from_secs(5);
-                    let _ = tokio::time::timeout(limit, health.answer(stream)).await;
+                let Ok(place) = Arc::clone(&callers).acquire_owned().await else {
+                    return;
+                };
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let health = health.clone();
+                        // A caller that says nothing keeps no other from its answer.
+                        tokio::spawn(async move {
+                            let _ = tokio::time::timeout(PATIENCE, health.answer(stream)).await;
+                            drop(place);
+                        });
+                    }
+                    // Out of descriptors, for example: that passes.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 }
             }
         });
@@ -76,10 +151,14 @@ impl Health {
         let mut request = [0; 1024];
         let length = stream.read(&mut request).await?;
         let line = String::from_utf8_lossy(&request[..length]);
+        let no = "503 Service Unavailable";
         let (code, body) = match line.split(' ').nth(1) {
-            Some("/healthz") => ("200 OK", "ok\n".to_owned()),
+            Some("/healthz") => match self.silent_for(Instant::now()) {
+                None => ("200 OK", "ok\n".to_owned()),
+                Some(silence) => (no, format!("no sign of life for {} s\n", silence.as_secs())),
+            },
             Some("/readyz") if self.is_ready() => ("200 OK", "ok\n".to_owned()),
-            Some("/readyz") => ("503 Service Unavailable", "not ready\n".to_owned()),
+            Some("/readyz") => (no, "not ready\n".to_owned()),
             Some("/metrics") => ("200 OK", self.metrics()),
             _ => ("404 Not Found", "not found\n".to_owned()),
         };
@@ -92,14 +171,19 @@ impl Health {
         stream.shutdown().await
     }
 
-    /// The counters in Prometheus' text form.
+    /// The metrics in Prometheus' text form.
     pub fn metrics(&self) -> String {
         self.with(|state| {
             let mut text = String::new();
             let mut last = "";
-            for ((name, labels), value) in &state.values {
-                if *name != last {
-                    let _ = writeln!(text, "# TYPE {name} counter");
+            for ((metric, labels), value) in &state.values {
+                let Metric { name, kind, help } = *metric;
+                if name != last {
+                    let kind = match kind {
+                        Kind::Counter => "counter",
+                        Kind::Gauge => "gauge",
+                    };
+                    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
                     last = name;
                 }
                 let labels: Vec<_> = labels
@@ -122,15 +206,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_with_labels_has_its_type_once() {
+    fn a_metric_with_labels_has_its_help_and_type_once() {
+        const A: Metric = Metric::gauge("a", "As.");
+        const B: Metric = Metric::counter("b_total", "Bs.");
         let health = Health::default();
-        health.add_labelled("b_total", vec![("reason", "x"), ("to", "y")], 2);
-        health.add_labelled("b_total", vec![("reason", "z"), ("to", "y")], 1);
-        health.add("a_total", 1);
+        health.add_labelled(B, vec![("reason", "x"), ("to", "y")], 2);
+        health.add_labelled(B, vec![("reason", "z"), ("to", "y")], 1);
+        health.set(A, 7);
+        health.set(A, 1);
         assert_eq!(
             health.metrics(),
-            "# TYPE a_total counter\na_total 1\n# TYPE b_total counter\n\
+            "# HELP a As.\n# TYPE a gauge\na 1\n# HELP b_total Bs.\n# TYPE b_total counter\n\
              b_total{reason=\"x\",to=\"y\"} 2\nb_total{reason=\"z\",to=\"y\"} 1\n"
         );
+    }
+
+    #[test]
+    fn work_that_gives_no_sign_of_life_is_not_healthy() {
+        let health = Health::default();
+        let now = Instant::now();
+        assert_eq!(
+            health.silent_for(now + SILENCE * 2),
+            None,
+            "it has not begun"
+        );
+        health.beat();
+        assert_eq!(health.silent_for(now + SILENCE / 2), None);
+        assert!(health.silent_for(now + SILENCE * 2).is_some());
     }
 }

@@ -6,11 +6,15 @@ use portcullis_operator::{
     controller::{self, ControllerError},
 };
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Keeps `SeccompProfile` resources as files on the nodes of a cluster.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
+    /// What is logged: error, warn, info, debug or trace, also by module: warn,kube=debug
+    #[arg(long, env = "RUST_LOG", default_value = "info", global = true)]
+    log_level: Targets,
     #[command(subcommand)]
     command: Command,
 }
@@ -132,11 +136,13 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
+    let arguments = Arguments::parse();
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        .with_max_level(tracing::Level::INFO)
-        .init();
-    match run(Arguments::parse()) {
+        .with_ansi(false)
+        .with_filter(arguments.log_level.clone());
+    tracing_subscriber::registry().with(lines).init();
+    match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("portcullis-operator: {error:#}");

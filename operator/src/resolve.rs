@@ -3,12 +3,16 @@
 //! Pure: who calls says where bases come from. What is valid is decided by `portcullis-profile`
 //! alone, which reads the specification as the document that it will become.
 
-use crate::crd::{RuntimeBase, SeccompProfileSpec, State, Syscall};
+use crate::{
+    crd::{RuntimeBase, SeccompProfileSpec, State, Syscall},
+    stored::{self, Unreadable},
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use portcullis_profile::{
     Arch, Context, Document, DocumentError, Engine, Filter, base::runtime_base,
     compile::unknown_to_runtime, errno, kernel::KernelVersion, stack::stack,
 };
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -35,6 +39,17 @@ pub enum ResolveError {
     /// The name can't be a file's.
     #[error("metadata.name: {0:?} can't be a file's name (at most {MAX_NAME} characters, no '/')")]
     Name(String),
+    /// It is stored in a way that is not understood.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// So is a base.
+    #[error("base {base}: {error}")]
+    UnreadableBase {
+        /// The base.
+        base: String,
+        /// Why.
+        error: Unreadable,
+    },
     /// The document would be wrong.
     #[error("{of}: {error}")]
     Document {
@@ -94,17 +109,19 @@ pub fn check_name(name: &str) -> Result<(), ResolveError> {
     }
 }
 
-/// The file of a profile; `None` where it is disabled.
+/// The file of a profile, given its specification as JSON and how those of others are found; `None`
+/// where it is disabled.
 ///
 /// # Errors
 /// [`ResolveError`], with the field at fault.
-pub fn resolve(
+pub fn resolve<'a>(
     name: &str,
-    spec: &SeccompProfileSpec,
-    find: &dyn Fn(&str) -> Option<SeccompProfileSpec>,
+    text: &str,
+    find: &dyn Fn(&str) -> Option<&'a str>,
 ) -> Result<Option<Resolved>, ResolveError> {
     check_name(name)?;
-    let own = filter("spec", spec)?;
+    let spec: SeccompProfileSpec = stored::spec(text)?;
+    let own = filter("spec", &spec)?;
     let mut chain = vec![name.to_owned()];
     let mut bases = Vec::new();
     let mut next = spec.base_profile_name.clone();
@@ -123,6 +140,11 @@ pub fn resolve(
         let Some(found) = find(&base) else {
             return Err(ResolveError::MissingBase(base));
         };
+        let found: SeccompProfileSpec =
+            stored::spec(found).map_err(|error| ResolveError::UnreadableBase {
+                base: base.clone(),
+                error,
+            })?;
         bases.push(filter(&format!("base {base}"), &found)?);
         next = found.base_profile_name;
     }
@@ -145,6 +167,16 @@ pub fn resolve(
         text,
         warnings: unknown.looser,
     }))
+}
+
+/// Whether a specification names a base, so that others' changes reach it.
+pub fn has_base(text: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Peek {
+        base_profile_name: Option<IgnoredAny>,
+    }
+    serde_json::from_str(text).is_ok_and(|peek: Peek| peek.base_profile_name.is_some())
 }
 
 /// What tells a file's text from others: the first 16 digits of its SHA-256.
@@ -240,30 +272,28 @@ fn errno_number(field: &str, value: &IntOrString) -> Result<Value, ResolveError>
 mod tests {
     use super::*;
 
-    fn spec(value: Value) -> SeccompProfileSpec {
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn file(value: Value) -> Result<Value, ResolveError> {
+    fn file(value: &Value) -> Result<Value, ResolveError> {
         let bases = |name: &str| match name {
-            "a" => Some(spec(json!({"baseProfileName": "b", "allow": ["mkdir"]}))),
-            "b" => Some(spec(json!({"baseProfileName": "a"}))),
-            "good" => Some(spec(json!({"syscalls": [
-                {"names": ["mkdir", "rmdir"], "action": "SCMP_ACT_LOG"}]}))),
+            "a" => Some(r#"{"baseProfileName": "b", "allow": ["mkdir"]}"#),
+            "b" => Some(r#"{"baseProfileName": "a"}"#),
+            "good" => {
+                Some(r#"{"syscalls": [{"names": ["mkdir", "rmdir"], "action": "SCMP_ACT_LOG"}]}"#)
+            }
+            "bad" => Some(r#"{"allow": "text"}"#),
             _ => None,
         };
-        resolve("p", &spec(value), &bases)
+        resolve("p", &value.to_string(), &bases)
             .map(|resolved| serde_json::from_slice(&resolved.unwrap().text).unwrap())
     }
 
-    fn rejects(value: Value, with: &str) {
+    fn rejects(value: &Value, with: &str) {
         let said = file(value).unwrap_err().to_string();
         assert!(said.contains(with), "{said}");
     }
 
     #[test]
     fn a_list_of_names_is_a_profile_with_the_runtimes_base() {
-        let file = file(json!({"allow": ["mkdir"]})).unwrap();
+        let file = file(&json!({"allow": ["mkdir"]})).unwrap();
         assert_eq!(file["defaultAction"], "SCMP_ACT_ERRNO");
         assert_eq!(file["syscalls"][0]["names"], json!(["mkdir"]));
         let base = file["syscalls"][1]["names"].as_array().unwrap();
@@ -277,14 +307,14 @@ mod tests {
             json!({"defaultAction": "SCMP_ACT_ALLOW",
                 "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": "EXDEV"}]}),
         ] {
-            let file = file(value).unwrap();
+            let file = file(&value).unwrap();
             assert_eq!(file["syscalls"].as_array().unwrap().len(), 1);
         }
     }
 
     #[test]
     fn own_rules_win_over_those_of_a_base() {
-        let file = file(json!({"baseProfileName": "good", "runtimeBase": "Omit",
+        let file = file(&json!({"baseProfileName": "good", "runtimeBase": "Omit",
             "allow": ["mkdir"]}));
         assert_eq!(
             file.unwrap()["syscalls"],
@@ -295,16 +325,33 @@ mod tests {
 
     #[test]
     fn cycles_missing_bases_and_wrong_values_are_named() {
-        rejects(json!({"baseProfileName": "a"}), "p → a → b → a");
-        rejects(json!({"baseProfileName": "none"}), "\"none\"");
-        rejects(json!({"baseProfileName": "oci://x"}), "not supported");
-        rejects(json!({"baseProfileName": "p"}), "p → p");
-        rejects(json!({"defaultAction": "SCMP_ACT_NO"}), "SCMP_ACT_NO");
-        rejects(json!({"allow": ["mkdri"]}), "mkdri");
+        rejects(&json!({"baseProfileName": "a"}), "p → a → b → a");
+        rejects(&json!({"baseProfileName": "none"}), "\"none\"");
+        rejects(&json!({"baseProfileName": "oci://x"}), "not supported");
+        rejects(&json!({"baseProfileName": "p"}), "p → p");
+        rejects(&json!({"defaultAction": "SCMP_ACT_NO"}), "SCMP_ACT_NO");
+        rejects(&json!({"allow": ["mkdri"]}), "mkdri");
         rejects(
-            json!({"syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": "EWHAT"}]}),
+            &json!({"baseProfileName": "bad"}),
+            "base bad: spec, as it is stored, can't be read: invalid type: string",
+        );
+        rejects(
+            &json!({"syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": "EWHAT"}]}),
             "spec.syscalls[0].errnoRet",
         );
+    }
+
+    #[test]
+    fn what_is_stored_and_not_understood_has_no_file() {
+        for value in [
+            json!(null),
+            json!("text"),
+            json!({"allow": "text"}),
+            json!({"defaultErrnoRet": 99_999_999_999_u64}),
+            json!({"syscalls": [{"names": ["mkdir"]}]}),
+        ] {
+            rejects(&value, "spec, as it is stored, can't be read: ");
+        }
     }
 
     #[test]

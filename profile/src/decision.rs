@@ -46,6 +46,18 @@ pub enum Outcome {
     Warned,
 }
 
+impl Outcome {
+    /// The word for it, as the record has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Accepted => "accepted",
+            Outcome::Applied => "applied",
+            Outcome::Refused => "refused",
+            Outcome::Warned => "warned",
+        }
+    }
+}
+
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
@@ -140,6 +152,19 @@ fn is_unprintable(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outcome_has_one_word() {
+        for outcome in [
+            Outcome::Accepted,
+            Outcome::Applied,
+            Outcome::Refused,
+            Outcome::Warned,
+        ] {
+            let written = serde_json::to_value(outcome).unwrap();
+            assert_eq!(written, outcome.as_str());
+        }
+    }
 
     #[test]
     fn values_are_escaped_and_cut() {

@@ -4,7 +4,10 @@
 mod socket;
 mod teller;
 
-use crate::{events::Publisher, health::Health};
+use crate::{
+    events::Publisher,
+    health::{Health, Metric},
+};
 use portcullis_profile::decision::{Decision, Outcome, REASONS, VERSION};
 use serde::Deserialize;
 use socket::{Received, Socket};
@@ -17,6 +20,23 @@ const WAITING: usize = 64;
 /// How long until a socket that can't be had is tried for again.
 const AGAIN: Duration = Duration::from_secs(30);
 
+const DECISIONS: Metric = Metric::counter(
+    "portcullis_gate_decisions_total",
+    "Decisions of the gate on this node.",
+);
+const DROPPED: Metric = Metric::counter(
+    "portcullis_gate_datagrams_dropped_total",
+    "Datagrams on the gate's socket that were not believed.",
+);
+const EVENTS: Metric = Metric::counter(
+    "portcullis_gate_events_total",
+    "What became of events about the gate's decisions.",
+);
+const SOCKET_ERRORS: Metric = Metric::counter(
+    "portcullis_gate_socket_errors_total",
+    "How often the gate's socket could not be had.",
+);
+
 /// Listens on a socket for as long as it is polled. A socket that can't be had is said, and tried
 /// for again: the files on the node don't hang on it.
 pub async fn listen(path: &Path, publisher: Option<Publisher>, health: &Health) {
@@ -26,7 +46,7 @@ pub async fn listen(path: &Path, publisher: Option<Publisher>, health: &Health) 
         loop {
             if let Err(error) = receive(path, &say, health).await {
                 tracing::warn!("the gate's socket {}: {error}", path.display());
-                health.add("portcullis_gate_socket_errors_total", 1);
+                health.add(SOCKET_ERRORS, 1);
             }
             sleep(AGAIN).await;
         }
@@ -55,11 +75,7 @@ async fn receive(path: &Path, say: &mpsc::Sender<Decision>, health: &Health) -> 
                     told("dropped", health);
                 }
             }
-            Err(why) => health.add_labelled(
-                "portcullis_gate_datagrams_dropped_total",
-                vec![("reason", why.as_str())],
-                1,
-            ),
+            Err(why) => health.add_labelled(DROPPED, vec![("reason", why.as_str())], 1),
         }
     }
 }
@@ -108,15 +124,10 @@ fn read(received: Received) -> Result<Decision, Dropped> {
 }
 
 fn count(decision: &Decision, health: &Health) {
-    let outcome = match decision.outcome {
-        Outcome::Accepted => "accepted",
-        Outcome::Applied => "applied",
-        Outcome::Refused => "refused",
-        Outcome::Warned => "warned",
-    };
+    let outcome = decision.outcome.as_str();
     let reason = REASONS.into_iter().find(|word| *word == decision.reason);
     health.add_labelled(
-        "portcullis_gate_decisions_total",
+        DECISIONS,
         vec![("outcome", outcome), ("reason", reason.unwrap_or("other"))],
         1,
     );
@@ -125,7 +136,7 @@ fn count(decision: &Decision, health: &Health) {
 /// Counts what became of an event.
 fn told(result: &'static str, health: &Health) {
     let labels = vec![("result", result)];
-    health.add_labelled("portcullis_gate_events_total", labels, 1);
+    health.add_labelled(EVENTS, labels, 1);
 }
 
 #[cfg(test)]

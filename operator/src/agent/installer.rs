@@ -5,10 +5,12 @@
 use super::{
     folder::{Folder, FolderError, Found},
     ledger::Ledger,
+    report,
+    saved::Saved,
 };
 use crate::{
-    crd::{SeccompNodeSpec, SeccompProfileSpec},
-    resolve::{ResolveError, Resolved, resolve},
+    crd::SeccompNodeSpec,
+    resolve::{ResolveError, Resolved, has_base, resolve},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,8 +18,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The most bytes of names and digests that a `SeccompNode` holds; etcd takes 1.5 MB.
-const MAX_REPORT: usize = 1_000_000;
 /// How many files are prepared at once.
 const BATCH: usize = 64;
 
@@ -32,8 +32,6 @@ enum InstallError {
     Foreign(PathBuf),
     #[error("the ledger: {0}")]
     Ledger(#[from] io::Error),
-    #[error("its specification can't be read: {0}")]
-    Spec(#[from] serde_json::Error),
 }
 
 /// What was done.
@@ -53,8 +51,13 @@ pub struct Installer {
     root: PathBuf,
     folder: Option<Folder>,
     ledger: Ledger,
+    saved: Saved,
+    /// Whether the specifications are all that there are.
+    complete: bool,
+    /// Names whose files may not be as they were saved, as long as they are not.
+    disturbed: BTreeSet<String>,
     /// Specifications as JSON: small in memory.
-    specs: BTreeMap<String, Box<[u8]>>,
+    specs: BTreeMap<String, Box<str>>,
     /// Which of them have a base.
     based: BTreeSet<String>,
     installed: BTreeMap<String, String>,
@@ -69,10 +72,14 @@ impl Installer {
     /// # Errors
     /// Where the ledger can't be read or written.
     pub fn open(root: &Path, state: &Path) -> io::Result<Installer> {
+        let ledger = Ledger::open(state)?;
         let mut installer = Installer {
             root: root.to_owned(),
             folder: None,
-            ledger: Ledger::open(state)?,
+            saved: Saved::open(state)?,
+            complete: false,
+            disturbed: ledger.names().cloned().collect(),
+            ledger,
             specs: BTreeMap::new(),
             based: BTreeSet::new(),
             installed: BTreeMap::new(),
@@ -108,22 +115,17 @@ impl Installer {
         false
     }
 
-    /// A profile is there or has changed.
-    ///
-    /// # Errors
-    /// Where the specification can't be written as JSON.
-    pub fn set(&mut self, name: &str, spec: &SeccompProfileSpec) -> Result<(), serde_json::Error> {
-        let text = serde_json::to_vec(spec)?.into_boxed_slice();
+    /// A profile is there or has changed; its specification as JSON.
+    pub fn set(&mut self, name: &str, text: Box<str>) {
         if self.specs.get(name) != Some(&text) {
-            self.specs.insert(name.to_owned(), text);
-            if spec.base_profile_name.is_some() {
+            if has_base(&text) {
                 self.based.insert(name.to_owned());
             } else {
                 self.based.remove(name);
             }
+            self.specs.insert(name.to_owned(), text);
             self.mark(name);
         }
-        Ok(())
     }
 
     /// A profile is gone.
@@ -135,6 +137,8 @@ impl Installer {
 
     /// These profiles are all that there are: what else is ours goes.
     pub fn keep_only(&mut self, names: &BTreeSet<String>) {
+        self.complete = true;
+        self.disturbed.clear();
         let gone: Vec<String> = self
             .specs
             .keys()
@@ -153,6 +157,9 @@ impl Installer {
             && (self.specs.contains_key(name) || self.ledger.has(name))
         {
             self.dirty.insert(name.to_owned());
+            if !self.complete {
+                self.disturbed.insert(name.to_owned());
+            }
         }
     }
 
@@ -160,11 +167,15 @@ impl Installer {
     pub fn check_all(&mut self) {
         self.dirty.extend(self.specs.keys().cloned());
         self.dirty.extend(self.ledger.names().cloned());
+        if !self.complete {
+            self.disturbed.extend(self.ledger.names().cloned());
+        }
     }
 
-    /// Whether there is something to do.
-    pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+    /// Whether all that is wanted is known. Before that, a file whose profile or base is missing
+    /// may be right: it is kept as it was.
+    pub fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// Marks a profile and all that have a base, which may be this one.
@@ -173,11 +184,23 @@ impl Installer {
         self.dirty.extend(self.based.iter().cloned());
     }
 
-    /// Makes the marked files right.
-    pub fn settle(&mut self) -> Done {
+    /// Makes the marked files right; nothing where there is nothing to do.
+    pub fn settle(&mut self) -> Option<Done> {
+        let idle = if self.complete {
+            self.dirty.is_empty()
+        } else {
+            self.disturbed.is_empty()
+        };
+        if idle {
+            return None;
+        }
         let mut done = Done::default();
         if self.folder.is_none() {
-            return done;
+            return Some(done);
+        }
+        if !self.complete {
+            self.restore(&mut done);
+            return Some(done);
         }
         while !self.dirty.is_empty() {
             let rest = self.dirty.iter().nth(BATCH).cloned();
@@ -190,7 +213,36 @@ impl Installer {
         {
             self.problem = Some(error.to_string());
         }
-        done
+        Some(done)
+    }
+
+    /// Makes files that were disturbed as they were when the agent last knew what they should be.
+    fn restore(&mut self, done: &mut Done) {
+        let Some(folder) = &self.folder else {
+            return;
+        };
+        for name in std::mem::take(&mut self.disturbed) {
+            let Some(text) = self.saved.load(&name).filter(|_| self.ledger.has(&name)) else {
+                continue;
+            };
+            let file = format!("{name}.json");
+            match folder.compare(&file, &text) {
+                Ok(Found::Same) => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(name, "{error}");
+                    continue;
+                }
+            }
+            match folder.put(&file, &text) {
+                Ok(()) => {
+                    done.written += 1;
+                    done.repaired += 1;
+                    tracing::warn!(name, "the file was changed by someone else; restored");
+                }
+                Err(error) => tracing::warn!(name, "not restored: {error}"),
+            }
+        }
     }
 
     fn settle_batch(&mut self, batch: BTreeSet<String>, done: &mut Done) {
@@ -243,6 +295,7 @@ impl Installer {
         unwanted.retain(|name| self.ledger.has(name));
         for name in unwanted {
             self.installed.remove(&name);
+            self.saved.remove(&name);
             match folder.remove(&format!("{name}.json")) {
                 Ok(()) => {
                     done.removed += 1;
@@ -265,6 +318,10 @@ impl Installer {
         done: &mut Done,
     ) -> Result<(), InstallError> {
         let file = format!("{name}.json");
+        // First: what is restored may be newer than the file, never older.
+        if let Err(error) = self.saved.save(name, &resolved.text) {
+            tracing::warn!(name, "not saved: {error}");
+        }
         if folder.compare(&file, &resolved.text)? != Found::Same {
             folder.put(&file, &resolved.text)?;
             done.written += 1;
@@ -280,12 +337,8 @@ impl Installer {
         let Some(text) = self.specs.get(name) else {
             return Ok(None);
         };
-        let spec: SeccompProfileSpec = serde_json::from_slice(text)?;
-        let find = |base: &str| {
-            let text = self.specs.get(base)?;
-            serde_json::from_slice(text).ok()
-        };
-        Ok(resolve(name, &spec, &find)?)
+        let find = |base: &str| self.specs.get(base).map(|text| &**text);
+        Ok(resolve(name, text, &find)?)
     }
 
     fn fail(&mut self, name: &str, error: &InstallError) {
@@ -297,137 +350,19 @@ impl Installer {
 
     /// What the node has, for its `SeccompNode`.
     pub fn report(&self) -> SeccompNodeSpec {
-        let mut report = SeccompNodeSpec {
-            count: self.installed.len() as u64,
-            problem: self.problem.clone(),
-            ..SeccompNodeSpec::default()
-        };
-        let mut size = 0;
-        for (map, values) in [
-            (&mut report.failures, &self.failures),
-            (&mut report.profiles, &self.installed),
-        ] {
-            for (name, value) in values {
-                size += name.len() + value.len() + 6;
-                if size > MAX_REPORT {
-                    report.omitted += 1;
-                } else {
-                    map.insert(name.clone(), value.clone());
-                }
-            }
-        }
-        report
+        report::report(&self.installed, &self.failures, self.problem.as_deref())
+    }
+
+    /// How many profiles are installed, and how many are not.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.installed.len(), self.failures.len())
+    }
+
+    /// Whether the folder can be used.
+    pub fn has_problem(&self) -> bool {
+        self.problem.is_some()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-    use std::{fs, os::unix::fs::symlink};
-
-    struct Node {
-        folder: tempfile::TempDir,
-        installer: Installer,
-    }
-
-    impl Node {
-        fn new() -> Node {
-            let folder = tempfile::tempdir().unwrap();
-            let installer = Node::open(folder.path());
-            Node { folder, installer }
-        }
-
-        fn open(folder: &Path) -> Installer {
-            Installer::open(&folder.join("seccomp"), &folder.join("state")).unwrap()
-        }
-
-        fn file(&self, name: &str) -> PathBuf {
-            self.folder.path().join("seccomp/operator").join(name)
-        }
-
-        fn set(&mut self, name: &str, spec: serde_json::Value) -> Done {
-            let spec = serde_json::from_value(spec).unwrap();
-            self.installer.set(name, &spec).unwrap();
-            self.installer.settle()
-        }
-    }
-
-    #[test]
-    fn a_profile_becomes_a_file_and_a_restart_writes_nothing() {
-        let mut node = Node::new();
-        assert_eq!(node.set("a", json!({"allow": ["mkdir"]})).written, 1);
-        assert!(node.file("a.json").is_file());
-        node.installer = Node::open(node.folder.path());
-        assert_eq!(node.set("a", json!({"allow": ["mkdir"]})), Done::default());
-        assert_eq!(node.installer.report().count, 1);
-        node.installer.keep_only(&BTreeSet::new());
-        assert_eq!(node.installer.settle().removed, 1);
-        assert!(!node.file("a.json").exists());
-    }
-
-    #[test]
-    fn edits_deletions_and_links_are_repaired() {
-        let mut node = Node::new();
-        node.set("a", json!({"allow": ["mkdir"]}));
-        let right = fs::read(node.file("a.json")).unwrap();
-        let changes: [&dyn Fn(&Path); 3] = [
-            &|file| fs::write(file, "{}").unwrap(),
-            &|file| fs::remove_file(file).unwrap(),
-            &|file| {
-                fs::remove_file(file).unwrap();
-                symlink("/etc/passwd", file).unwrap();
-            },
-        ];
-        for change in changes {
-            change(&node.file("a.json"));
-            node.installer.touched("a.json");
-            assert_eq!(node.installer.settle().repaired, 1);
-            assert_eq!(fs::read(node.file("a.json")).unwrap(), right);
-        }
-    }
-
-    #[test]
-    fn a_foreign_file_stays_and_the_profile_fails_until_it_is_gone() {
-        let mut node = Node::new();
-        fs::write(node.file("a.json"), "mine").unwrap();
-        node.set("a", json!({"allow": ["mkdir"]}));
-        assert_eq!(fs::read(node.file("a.json")).unwrap(), b"mine");
-        assert!(node.installer.report().failures["a"].contains("left alone"));
-        fs::remove_file(node.file("a.json")).unwrap();
-        node.installer.touched("a.json");
-        assert_eq!(node.installer.settle().written, 1);
-        assert!(node.installer.report().failures.is_empty());
-    }
-
-    #[test]
-    fn a_linked_folder_is_reported_and_used_once_it_is_mended() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("seccomp")).unwrap();
-        symlink("/tmp", folder.path().join("seccomp/operator")).unwrap();
-        let installer = Node::open(folder.path());
-        let mut node = Node { folder, installer };
-        node.set("a", json!({"allow": ["mkdir"]}));
-        assert!(node.installer.report().problem.unwrap().contains("rm "));
-        fs::remove_file(node.folder.path().join("seccomp/operator")).unwrap();
-        assert!(node.installer.reopen());
-        assert_eq!(node.installer.settle().written, 1);
-    }
-
-    #[test]
-    fn a_base_that_comes_later_completes_those_on_top_of_it() {
-        let mut node = Node::new();
-        node.set(
-            "top",
-            json!({"baseProfileName": "base", "allow": ["mkdir"]}),
-        );
-        assert!(node.installer.report().failures["top"].contains("base"));
-        node.set("base", json!({"allow": ["rmdir"]}));
-        assert_eq!(node.installer.report().count, 2);
-        assert!(
-            fs::read_to_string(node.file("top.json"))
-                .unwrap()
-                .contains("rmdir")
-        );
-    }
-}
+mod tests;

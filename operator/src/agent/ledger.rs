@@ -1,5 +1,6 @@
 //! Which files are ours: a log of names, written before the file is.
 
+use crate::resolve::check_name;
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
@@ -16,7 +17,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Reads the log and writes it anew, without what is over. A last line that was not finished
-    /// counts for nothing: its file was not written.
+    /// counts for nothing: its file was not written. Nor does what can't be a profile's name.
     ///
     /// # Errors
     /// What the system said.
@@ -34,7 +35,7 @@ impl Ledger {
             .filter_map(|line| line.strip_suffix('\n'))
         {
             match line.split_at_checked(1) {
-                Some(("+", name)) => {
+                Some(("+", name)) if check_name(name).is_ok() => {
                     names.insert(name.to_owned());
                 }
                 Some(("-", name)) => {
@@ -112,7 +113,7 @@ mod tests {
         let mut ledger = Ledger::open(folder.path()).unwrap();
         ledger.add(&["a".into(), "b".into()]).unwrap();
         ledger.remove(&["a".into()]).unwrap();
-        ledger.log.write_all(b"+torn").unwrap();
+        ledger.log.write_all(b"+../outside\n+torn").unwrap();
         let again = Ledger::open(folder.path()).unwrap();
         assert_eq!(again.names().collect::<Vec<_>>(), ["b"]);
     }

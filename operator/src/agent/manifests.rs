@@ -1,9 +1,9 @@
 //! Profiles from a folder of manifests, for hosts without a cluster.
 
-use crate::crd::SeccompProfile;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    error::Error,
     fs, io,
     path::Path,
 };
@@ -11,12 +11,12 @@ use std::{
 /// The largest manifest.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Reads every `.yaml`, `.yml` and `.json` in a folder. What can't be read is logged and left out;
-/// it holds up nothing else. Of two manifests of one name the first file's counts.
+/// Reads every `.yaml`, `.yml` and `.json` in a folder: names, and specifications as JSON. What
+/// can't be read is logged and left out; it holds up nothing else. Of two manifests of one name the first file's counts.
 ///
 /// # Errors
 /// Where the folder can't be read.
-pub fn read(folder: &Path) -> io::Result<BTreeMap<String, SeccompProfile>> {
+pub fn read(folder: &Path) -> io::Result<BTreeMap<String, Box<str>>> {
     let mut files: Vec<_> = fs::read_dir(folder)?
         .flatten()
         .map(|entry| entry.path())
@@ -49,7 +49,7 @@ fn text(file: &Path) -> io::Result<String> {
     fs::read_to_string(file)
 }
 
-fn documents(file: &Path, text: &str, profiles: &mut BTreeMap<String, SeccompProfile>) {
+fn documents(file: &Path, text: &str, profiles: &mut BTreeMap<String, Box<str>>) {
     for document in serde_yaml::Deserializer::from_str(text) {
         let value = match serde_yaml::Value::deserialize(document) {
             Ok(serde_yaml::Value::Null) => continue,
@@ -67,19 +67,34 @@ fn documents(file: &Path, text: &str, profiles: &mut BTreeMap<String, SeccompPro
             tracing::debug!("{}: not a SeccompProfile", file.display());
             continue;
         }
-        match serde_yaml::from_value::<SeccompProfile>(value) {
-            Ok(profile) => {
-                let name = profile.metadata.name.clone().unwrap_or_default();
-                match profiles.entry(name) {
-                    Entry::Vacant(entry) => {
-                        entry.insert(profile);
-                    }
-                    Entry::Occupied(entry) => {
-                        tracing::warn!("{}: {} is given twice", file.display(), entry.key());
-                    }
+        match manifest(value) {
+            Ok((name, spec)) => match profiles.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(spec);
                 }
-            }
+                Entry::Occupied(entry) => {
+                    tracing::warn!("{}: {} is given twice", file.display(), entry.key());
+                }
+            },
             Err(error) => tracing::warn!("{}: {error}", file.display()),
         }
     }
+}
+
+/// A manifest's name and specification. What the specification says is looked at later, as for one
+/// from a cluster.
+fn manifest(value: serde_yaml::Value) -> Result<(String, Box<str>), Box<dyn Error>> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        metadata: Metadata,
+        #[serde(default)]
+        spec: serde_json::Value,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        name: String,
+    }
+    let manifest: Manifest = serde_yaml::from_value(value)?;
+    let spec = serde_json::to_string(&manifest.spec)?;
+    Ok((manifest.metadata.name, spec.into_boxed_str()))
 }

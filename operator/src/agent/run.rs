@@ -1,21 +1,19 @@
 //! The agent's loop: changes of profiles and of files come in, batches go out.
 
-use super::{drift::Drift, folder, gate, installer::Installer, manifests};
+use super::{
+    drift::Drift,
+    folder, gate,
+    installer::Installer,
+    reporter::Reporter,
+    source::{self, Change, Changes},
+};
 use crate::{
-    crd::{SeccompNode, SeccompNodeSpec, SeccompProfile},
+    crd::SeccompNodeSpec,
     events::Publisher,
-    health::Health,
+    health::{Health, Metric},
 };
-use futures::{FutureExt, StreamExt, stream::BoxStream};
-use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::apis::meta::v1::OwnerReference};
-use kube::{
-    Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
-};
+use futures::{FutureExt, StreamExt};
+use kube::Client;
 use std::{
     collections::BTreeSet,
     io,
@@ -24,17 +22,39 @@ use std::{
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-/// How long changes are gathered before the `SeccompNode` is written.
+/// How long changes are gathered before the node is reported on, so that a burst is one report.
 const QUIET: Duration = Duration::from_millis(300);
+/// And at most, where there is no end of them.
+const LATE: Duration = Duration::from_millis(2400);
 /// How often every file is looked at, beside what the kernel tells.
 const CHECK: Duration = Duration::from_secs(60);
+/// How often the loop gives a sign of life.
+const BEAT: Duration = Duration::from_secs(10);
 /// How many changes that are there already are taken in at once.
 const BURST: usize = 64;
-/// How many objects a list's page has.
-const PAGE: u32 = 20;
+
+const WRITTEN: Metric = Metric::counter(
+    "portcullis_agent_files_written_total",
+    "Files written, for the first time or anew.",
+);
+const REPAIRED: Metric = Metric::counter(
+    "portcullis_agent_files_repaired_total",
+    "Files that someone else had changed or removed, and that were written anew.",
+);
+const REMOVED: Metric =
+    Metric::counter("portcullis_agent_files_removed_total", "Files taken away.");
+const PROFILES: Metric = Metric::gauge(
+    "portcullis_agent_profiles",
+    "Profiles on this node, by whether their file is as it should be.",
+);
+const PROBLEM: Metric = Metric::gauge(
+    "portcullis_agent_folder_unusable",
+    "Whether the folder of the files can't be used.",
+);
 
 /// Where profiles come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +109,30 @@ fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> AgentError {
 /// # Errors
 /// [`AgentError`] where it can't start.
 pub async fn run(options: Options) -> Result<(), AgentError> {
+    let mut term = signal(SignalKind::terminate()).map_err(io_error("signals"))?;
+    let mut int = signal(SignalKind::interrupt()).map_err(io_error("signals"))?;
+    let client = match &options.source {
+        Source::Cluster { .. } => Some(Client::try_default().await.map_err(Box::new)?),
+        Source::Folder(_) => None,
+    };
+    tokio::select! {
+        result = work(&options, client) => result,
+        _ = term.recv() => ended("SIGTERM"),
+        _ = int.recv() => ended("SIGINT"),
+    }
+}
+
+#[allow(clippy::unnecessary_wraps)]
+fn ended(signal: &str) -> Result<(), AgentError> {
+    tracing::info!("{signal}: the agent ends, the files stay");
+    Ok(())
+}
+
+/// Runs for as long as it is polled, as the one who the client is.
+///
+/// # Errors
+/// [`AgentError`] where it can't start.
+pub async fn work(options: &Options, client: Option<Client>) -> Result<(), AgentError> {
     let mut installer = Installer::open(&options.root, &options.state)
         .map_err(io_error(options.state.display().to_string()))?;
     let health = Health::default();
@@ -98,29 +142,34 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
             .await
             .map_err(io_error(address.to_string()))?;
     }
-    let mut term = signal(SignalKind::terminate()).map_err(io_error("signals"))?;
-    let mut int = signal(SignalKind::interrupt()).map_err(io_error("signals"))?;
+    let (report, reports) = watch::channel(None);
     let mut publisher = None;
-    let work = match &options.source {
-        Source::Cluster { node } => {
-            let client = Client::try_default().await.map_err(Box::new)?;
+    let (changes, reporter) = match (&options.source, client) {
+        (Source::Cluster { node }, Some(client)) => {
             let agent = "portcullis.dev/agent";
             publisher = Some(Publisher::new(client.clone(), agent, node));
-            let config = watcher::Config::default().page_size(PAGE);
-            let stream = watcher(Api::<SeccompProfile>::all(client.clone()), config);
-            let stream = stream.default_backoff().boxed();
-            let reporter = Some(Reporter::new(client, node));
-            follow(&mut installer, &options.root, stream, reporter, &health).left_future()
+            let reporter = Reporter::new(client.clone(), node);
+            (source::cluster(client), Some(reporter))
         }
-        Source::Folder(path) => {
-            folder_loop(&mut installer, &options.root, path, &health).right_future()
+        (Source::Cluster { node }, None) => {
+            let source = io::Error::other("there is no way to the API server");
+            return Err(io_error(node)(source));
+        }
+        (Source::Folder(path), _) => {
+            let changes = source::folder(path).map_err(io_error(path.display().to_string()))?;
+            (changes, None)
         }
     };
+    let reporting = if let Some(reporter) = reporter {
+        reporter.run(reports, &health).left_future()
+    } else {
+        drop(reports);
+        futures::future::pending().right_future()
+    };
     tokio::select! {
-        result = work => result,
+        result = follow(&mut installer, &options.root, changes, report, &health) => result,
+        () = reporting => Ok(()),
         () = gate::listen(&options.gate_socket, publisher, &health) => Ok(()),
-        _ = term.recv() => Ok(()),
-        _ = int.recv() => Ok(()),
     }
 }
 
@@ -145,45 +194,87 @@ fn take_drift(
     Ok(())
 }
 
+/// Makes the files right; true where there was something to look at.
 fn settle(installer: &mut Installer, health: &Health) -> bool {
-    if !installer.is_dirty() {
+    let Some(done) = installer.settle() else {
         return false;
-    }
-    let done = installer.settle();
-    health.add("portcullis_agent_files_written_total", done.written);
-    health.add("portcullis_agent_files_repaired_total", done.repaired);
-    health.add("portcullis_agent_files_removed_total", done.removed);
+    };
+    health.add(WRITTEN, done.written);
+    health.add(REPAIRED, done.repaired);
+    health.add(REMOVED, done.removed);
+    let (there, failed) = installer.counts();
+    health.set_labelled(PROFILES, vec![("state", "installed")], there);
+    health.set_labelled(PROFILES, vec![("state", "failed")], failed);
+    health.set(PROBLEM, installer.has_problem().into());
     true
+}
+
+/// When the node is reported on: soon, and where changes go on and on, less and less often.
+#[derive(Debug)]
+struct Due {
+    at: Option<Instant>,
+    last: Option<Instant>,
+    pause: Duration,
+}
+
+impl Due {
+    const fn new() -> Due {
+        Due {
+            at: None,
+            last: None,
+            pause: QUIET,
+        }
+    }
+
+    /// Something has changed.
+    fn changed(&mut self, now: Instant) {
+        if self.at.is_some() {
+            return;
+        }
+        let pause = match self.last {
+            Some(last) if now < last + LATE => (self.pause * 2).min(LATE),
+            _ => QUIET,
+        };
+        self.pause = pause;
+        self.at = Some(now + pause);
+    }
+
+    /// It is reported on now.
+    fn done(&mut self, now: Instant) {
+        self.at = None;
+        self.last = Some(now);
+    }
 }
 
 async fn follow(
     installer: &mut Installer,
     root: &Path,
-    mut stream: BoxStream<'_, Result<Event<SeccompProfile>, watcher::Error>>,
-    mut reporter: Option<Reporter>,
+    mut changes: Changes,
+    report: watch::Sender<Option<SeccompNodeSpec>>,
     health: &Health,
 ) -> Result<(), AgentError> {
     let mut drift = watch_files(root)?;
     let mut check = interval(CHECK);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut listed = BTreeSet::new();
-    let mut report_at: Option<Instant> = None;
-    let mut complete = false;
+    let mut due = Due::new();
     loop {
-        let due = report_at.unwrap_or_else(|| Instant::now() + CHECK);
+        let report_at = due.at.unwrap_or_else(|| Instant::now() + CHECK);
         tokio::select! {
             biased;
-            event = stream.next() => match event {
-                Some(Ok(event)) => {
-                    complete |= take(installer, event, &mut listed);
+            change = changes.next() => match change {
+                Some(Ok(change)) => {
+                    take(installer, change, &mut listed);
                     for _ in 0..BURST {
-                        let Some(Some(Ok(event))) = stream.next().now_or_never() else {
+                        let Some(Some(Ok(change))) = changes.next().now_or_never() else {
                             break;
                         };
-                        complete |= take(installer, event, &mut listed);
+                        take(installer, change, &mut listed);
                     }
                 }
-                Some(Err(error)) => tracing::warn!("the API server: {error}"),
+                Some(Err(error)) => tracing::warn!("{error}"),
                 None => return Ok(()),
             },
             names = drift.touched() => {
@@ -194,148 +285,66 @@ async fn follow(
                 installer.reopen();
                 installer.check_all();
             }
-            () = sleep_until(due), if report_at.is_some() => {
-                report_at = None;
-                if let Some(reporter) = &mut reporter
-                    && let Err(error) = reporter.write(installer.report()).await
-                {
-                    tracing::warn!("the SeccompNode: {error}");
-                    report_at = Some(Instant::now() + Duration::from_secs(2));
+            _ = beat.tick() => {}
+            () = sleep_until(report_at), if due.at.is_some() => {
+                due.done(Instant::now());
+                if report.receiver_count() > 0 {
+                    report.send_replace(Some(installer.report()));
                 }
             }
         }
-        // Before the list is complete, a file whose profile or base is missing may be right.
-        if complete {
-            if settle(installer, health) || !health.is_ready() {
-                report_at.get_or_insert_with(|| Instant::now() + QUIET);
+        health.beat();
+        let settled = settle(installer, health);
+        if installer.is_complete() {
+            if settled || !health.is_ready() {
+                due.changed(Instant::now());
             }
             health.set_ready();
         }
     }
 }
 
-/// Takes one change in; true where the list is complete.
-fn take(
-    installer: &mut Installer,
-    event: Event<SeccompProfile>,
-    listed: &mut BTreeSet<String>,
-) -> bool {
-    match event {
-        Event::Init => listed.clear(),
-        Event::InitApply(profile) => {
-            listed.insert(profile.name_any());
-            set(installer, &profile);
+/// Takes one change in.
+fn take(installer: &mut Installer, change: Change, listed: &mut BTreeSet<String>) {
+    match change {
+        Change::Begin => listed.clear(),
+        Change::Listed(name, spec) => {
+            installer.set(&name, spec);
+            listed.insert(name);
         }
-        Event::InitDone => {
+        Change::Set(name, spec) => installer.set(&name, spec),
+        Change::Unset(name) => installer.unset(&name),
+        Change::Complete => {
             installer.keep_only(listed);
             listed.clear();
-            return true;
-        }
-        Event::Apply(profile) => set(installer, &profile),
-        Event::Delete(profile) => installer.unset(&profile.name_any()),
-    }
-    false
-}
-
-fn set(installer: &mut Installer, profile: &SeccompProfile) {
-    let name = profile.name_any();
-    if let Err(error) = installer.set(&name, &profile.spec) {
-        tracing::warn!(name, "{error}");
-    }
-}
-
-async fn folder_loop(
-    installer: &mut Installer,
-    root: &Path,
-    path: &Path,
-    health: &Health,
-) -> Result<(), AgentError> {
-    let mut drift = watch_files(root)?;
-    let manifests_watch = Drift::watch(&[path]).map_err(io_error(path.display().to_string()))?;
-    let mut check = interval(CHECK);
-    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut read = true;
-    let mut complete = false;
-    loop {
-        if read {
-            read = false;
-            match manifests::read(path) {
-                Ok(profiles) => {
-                    for profile in profiles.values() {
-                        set(installer, profile);
-                    }
-                    installer.keep_only(&profiles.into_keys().collect());
-                    complete = true;
-                    health.set_ready();
-                }
-                Err(error) => tracing::error!("{}: {error}", path.display()),
-            }
-        }
-        if complete {
-            settle(installer, health);
-        }
-        tokio::select! {
-            names = drift.touched() => {
-                let names = names.map_err(io_error("inotify"))?;
-                take_drift(installer, names, root, &mut drift)?;
-            }
-            names = manifests_watch.touched() => {
-                names.map_err(io_error("inotify"))?;
-                read = true;
-            }
-            _ = check.tick() => {
-                installer.reopen();
-                installer.check_all();
-                read = true;
-            }
         }
     }
 }
 
-/// Writes this node's `SeccompNode`.
-struct Reporter {
-    client: Client,
-    node: String,
-    owner: Option<OwnerReference>,
-    last: Option<SeccompNodeSpec>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Reporter {
-    fn new(client: Client, node: &str) -> Reporter {
-        Reporter {
-            client,
-            node: node.to_owned(),
-            owner: None,
-            last: None,
+    #[test]
+    fn one_change_is_reported_soon_and_an_endless_stream_less_and_less_often() {
+        let start = Instant::now();
+        let mut due = Due::new();
+        due.changed(start);
+        assert_eq!(due.at, Some(start + QUIET));
+        let mut reports = 0;
+        // A change every 10 ms, for 20 seconds.
+        for tick in 0..2000 {
+            let now = start + Duration::from_millis(10) * tick;
+            if due.at.is_some_and(|at| at <= now) {
+                due.done(now);
+                reports += 1;
+            }
+            due.changed(now);
         }
-    }
-
-    async fn write(&mut self, spec: SeccompNodeSpec) -> Result<(), kube::Error> {
-        if self.last.as_ref() == Some(&spec) {
-            return Ok(());
-        }
-        if self.owner.is_none() {
-            let node = Api::<Node>::all(self.client.clone())
-                .get(&self.node)
-                .await?;
-            self.owner = Some(OwnerReference {
-                api_version: "v1".into(),
-                kind: "Node".into(),
-                name: self.node.clone(),
-                uid: node.uid().unwrap_or_default(),
-                ..OwnerReference::default()
-            });
-        }
-        let mut object = SeccompNode::new(&self.node, spec.clone());
-        object.metadata.owner_references = self.owner.clone().map(|owner| vec![owner]);
-        Api::<SeccompNode>::all(self.client.clone())
-            .patch(
-                &self.node,
-                &PatchParams::apply("portcullis-agent").force(),
-                &Patch::Apply(&object),
-            )
-            .await?;
-        self.last = Some(spec);
-        Ok(())
+        assert!((8..=12).contains(&reports), "{reports}");
+        due.done(start + Duration::from_secs(20));
+        let later = start + Duration::from_secs(30);
+        due.changed(later);
+        assert_eq!(due.at, Some(later + QUIET));
     }
 }

@@ -3,6 +3,7 @@
 //! No clock is compared with another's: a lease is free once it was seen unchanged for as long as
 //! it lasts. Its holder stops well before that, whatever the API server says.
 
+use crate::health::Health;
 use k8s_openapi::{
     api::coordination::v1::{Lease as Object, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -57,9 +58,10 @@ impl Lease {
     }
 
     /// Waits until it is held.
-    pub(super) async fn acquire(&mut self) {
+    pub(super) async fn acquire(&mut self, health: &Health) {
         let mut said = String::new();
         loop {
+            health.beat();
             let what = match timeout(self.lasts, self.try_acquire()).await {
                 Ok(Ok(None)) => {
                     tracing::info!("this controller leads, as {}", self.identity);

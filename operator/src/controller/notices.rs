@@ -1,18 +1,22 @@
 //! What is said about profiles as events: what is wrong with one, and what it waits for.
 
+use super::profile::Profile;
 use crate::{
-    crd::{SeccompProfile, SeccompProfileStatus},
+    crd::SeccompProfileStatus,
     events::{History, Notice, Publisher},
-    health::Health,
+    health::{Health, Metric},
     limit::{Limiter, Rate},
 };
-use kube::{Resource, ResourceExt};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
 
+const EVENTS: Metric = Metric::counter(
+    "portcullis_controller_events_total",
+    "What became of events about profiles.",
+);
 /// What may be said of all profiles.
 const ALL: Rate = Rate {
     burst: 50,
@@ -70,13 +74,13 @@ impl Notices {
     /// Says what is new about a profile; `held_by` is a pod that its deletion waits for.
     pub(super) fn tell(
         &mut self,
-        profile: &SeccompProfile,
+        profile: &Profile,
         status: &SeccompProfileStatus,
         held_by: Option<(u64, &str)>,
         now: Instant,
     ) {
-        let name = profile.name_any();
-        let mut before = self.cases.remove(&name).unwrap_or_default();
+        let name = &profile.name;
+        let mut before = self.cases.remove(name).unwrap_or_default();
         let mut cases = BTreeMap::new();
         for (reason, note, patience) in facts(status, held_by) {
             let mut case = match before.remove(reason) {
@@ -89,9 +93,9 @@ impl Notices {
                 },
             };
             let lasted = now.saturating_duration_since(case.since) >= patience;
-            if !case.said && lasted && self.limiter.allows(&name, now) {
+            if !case.said && lasted && self.limiter.allows(name, now) {
                 let notice = Notice {
-                    about: profile.object_ref(&()),
+                    about: profile.reference(),
                     warning: reason != "InUse",
                     reason,
                     action: "Reconcile",
@@ -102,7 +106,7 @@ impl Notices {
             cases.insert(reason, case);
         }
         if !cases.is_empty() {
-            self.cases.insert(name, cases);
+            self.cases.insert(name.clone(), cases);
         }
     }
 }
@@ -117,6 +121,9 @@ fn facts(
         let message = || condition.message.clone();
         match (condition.type_.as_str(), condition.reason.as_str()) {
             ("Valid", "Invalid") => facts.push(("Invalid", message(), Duration::ZERO)),
+            ("Ready", "NodeReportFull") => {
+                facts.push(("NodeReportFull", message(), Duration::ZERO));
+            }
             ("Ready", "NodeFailed") => facts.push(("NotReady", message(), Duration::ZERO)),
             ("Ready", "NodesMissing") => facts.push(("NotReady", message(), PATIENCE)),
             _ => {}
@@ -154,19 +161,18 @@ pub(super) async fn publish(
             }
         };
         let labels = vec![("result", result)];
-        health.add_labelled("portcullis_controller_events_total", labels, 1);
+        health.add_labelled(EVENTS, labels, 1);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::SeccompProfileSpec;
     use serde_json::json;
 
-    fn profile() -> SeccompProfile {
-        let spec: SeccompProfileSpec = serde_json::from_value(json!({"allow": ["mkdir"]})).unwrap();
-        SeccompProfile::new("a", spec)
+    fn profile() -> Profile {
+        let stored = r#"{"metadata": {"name": "a"}, "spec": {"allow": ["mkdir"]}}"#;
+        Profile::new(serde_json::from_str(stored).unwrap())
     }
 
     fn status(kind: &str, reason: &str, message: &str) -> SeccompProfileStatus {
