@@ -4,10 +4,14 @@
 //! The library is the one that this program is linked with; a distribution's crun and runc use
 //! the same.
 
+mod child;
+
 use crate::{
     Action, Arch, ArgCondition, Filter, Operator,
+    difference::first_names,
     normal::{Treatment, has_repeated_index},
 };
+use child::{Ended, in_child};
 use libseccomp::{
     ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
     error::SeccompError,
@@ -18,6 +22,9 @@ use std::{
     fs::File,
     io::{Read, Seek},
 };
+
+/// How long libseccomp may take for one filter, in milliseconds; the largest take some ten.
+const PATIENCE_MS: u16 = 2_000;
 
 /// Why libseccomp can't build a filter.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +46,55 @@ pub enum CompileError {
     /// The program can't be taken out of the library.
     #[error("reading the compiled program: {0}")]
     Io(#[from] std::io::Error),
+    /// The library does not come to an end with these rules (2.5.4, conditional rules of one call
+    /// that overlap); the runtimes would hang.
+    #[error(
+        "it comes to no end with the rules for {0}: simplify their conditions, or let more \
+         specific ones come first"
+    )]
+    Endless(String),
 }
 
 /// Compiles a filter into classic BPF (`struct sock_filter`, 8 bytes each), as both runtimes do
 /// before runc puts its ENOSYS stub before it.
 ///
 /// # Errors
-/// libseccomp refuses the filter; the runtimes would too.
+/// libseccomp refuses the filter, or comes to no end with it; the runtimes would too.
 pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
+    let memory = memfd_create("filter", MFdFlags::MFD_CLOEXEC).map_err(std::io::Error::from)?;
+    let mut memory = File::from(memory);
+    match in_child(PATIENCE_MS, || export(filter, &memory).is_ok())? {
+        Ended::Well => {}
+        // A child can't say why; here it fails the same way.
+        Ended::Badly => export(filter, &memory)?,
+        Ended::Late => return Err(CompileError::Endless(conditional_names(filter))),
+    }
+    let mut program = Vec::new();
+    memory.rewind()?;
+    memory.read_to_end(&mut program)?;
+    Ok(program)
+}
+
+/// The names that have more than one rule, one of them with conditions.
+fn conditional_names(filter: &Filter) -> String {
+    let mut rules: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
+    for rule in &filter.syscalls {
+        for name in &rule.names {
+            let (count, conditional) = rules.entry(name).or_default();
+            *count += 1;
+            *conditional |= !rule.args.is_empty();
+        }
+    }
+    let names: Vec<String> = rules
+        .into_iter()
+        .filter(|(_, (count, conditional))| *count > 1 && *conditional)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    first_names(&names)
+}
+
+/// Builds a filter and writes its program to a file.
+fn export(filter: &Filter, memory: &File) -> Result<(), CompileError> {
     let default = Treatment::default_of(filter);
     let mut context = ScmpFilterContext::new(action(default))?;
     let architectures: BTreeSet<Arch> = filter.architectures.iter().copied().collect();
@@ -69,13 +117,8 @@ pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
             }
         }
     }
-    let memory = memfd_create("filter", MFdFlags::MFD_CLOEXEC).map_err(std::io::Error::from)?;
-    let mut memory = File::from(memory);
-    context.export_bpf(&memory)?;
-    let mut program = Vec::new();
-    memory.rewind()?;
-    memory.read_to_end(&mut program)?;
-    Ok(program)
+    context.export_bpf(memory)?;
+    Ok(())
 }
 
 /// One rule, or, where an argument has two conditions, one rule for each condition.
@@ -231,6 +274,35 @@ mod tests {
             unknown_to_runtime(&filter(Action::Allow, "mkdir", Action::Errno)),
             Unknown::default()
         );
+    }
+
+    #[test]
+    fn rules_with_which_the_library_comes_to_no_end_are_an_error_that_names_the_call() {
+        let at = |index, op, value| ArgCondition {
+            index,
+            value,
+            value_two: 0,
+            op,
+        };
+        let (a, b, c) = (
+            at(0, Operator::Lt, 9),
+            at(2, Operator::Ge, 3),
+            at(1, Operator::Eq, 1),
+        );
+        let rule = |errno, args: &[ArgCondition]| Rule {
+            names: vec!["mkdir".into()],
+            action: Action::Errno,
+            errno_ret: Some(errno),
+            args: args.to_vec(),
+        };
+        let endless = Filter {
+            syscalls: vec![rule(61, &[a, b, c]), rule(61, &[a, b])],
+            ..Filter::new(Action::Errno)
+        };
+        match compile(&endless) {
+            Err(CompileError::Endless(names)) => assert_eq!(names, "mkdir"),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

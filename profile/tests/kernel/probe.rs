@@ -18,8 +18,6 @@ const KILLED: i32 = -1;
 const NUMBERS: u32 = 600;
 /// What each argument is tried with where a filter has conditions.
 const VALUES: [u32; 6] = [0, 1, 2, 3, 9, 16];
-/// How long libseccomp may take for one filter; a millisecond is usual.
-const PATIENCE_SECONDS: u32 = 5;
 /// Room for the outcomes.
 const MAX_PROBES: usize = 32 * 1024;
 
@@ -194,26 +192,6 @@ fn takes_32_bit_calls() -> bool {
         status == 0
     });
     *TAKES
-}
-
-/// Whether libseccomp makes a program of a filter, and in time: of some conditional rules on one
-/// call it never does (2.5.4), under which no runtime would start anything either.
-pub(crate) fn compiles(filter: &Filter) -> bool {
-    // SAFETY: the child only compiles and ends, if need be by the alarm.
-    unsafe {
-        let child = libc::fork();
-        assert!(child >= 0);
-        if child == 0 {
-            libc::alarm(PATIENCE_SECONDS);
-            libc::_exit(c_int::from(compile(filter).is_err()));
-        }
-        let mut status: c_int = 1;
-        assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
-        if libc::WIFSIGNALED(status) {
-            eprintln!("libseccomp does not come to an end: {:?}", filter.syscalls);
-        }
-        status == 0
-    }
 }
 
 /// The child: loads both filters, then probes until it is done or killed.
