@@ -113,9 +113,10 @@ start_agent() {
     run_agent "$@"
     started+=("$agent")
 }
-# run_controller — $controller is its process.
+# run_controller — $controller is its process; its lease lasts $lease seconds, and who kills it waits as long.
+lease=3
 run_controller() {
-    KUBECONFIG=$work/controller.conf "$operator" controller --lease-seconds 3 2>>"$work/controller.log" &
+    KUBECONFIG=$work/controller.conf "$operator" controller --lease-seconds "$lease" 2>>"$work/controller.log" &
     controller=$!
     started+=("$controller")
 }

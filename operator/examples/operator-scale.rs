@@ -58,8 +58,10 @@ enum Command {
         count: usize,
         calls: usize,
     },
-    /// Deletes all profiles and waits until they are gone
+    /// Deletes all pods and profiles and waits until the profiles are gone
     Clear,
+    /// Deletes the Node objects node-FROM … node-TO and what they said
+    Gone { from: usize, to: usize },
     /// Makes pods that use the profile `PREFIX-…` of their number by annotation, of COUNT profiles
     Pods {
         count: usize,
@@ -191,9 +193,15 @@ async fn profiles(client: Client, prefix: &str, count: usize, calls: usize) -> A
 }
 
 async fn clear(client: Client) -> Anything<()> {
+    let parameters = (
+        DeleteParams::default().grace_period(0),
+        ListParams::default(),
+    );
+    let pods = Api::<Pod>::default_namespaced(client.clone());
+    pods.delete_collection(&parameters.0, &parameters.1).await?;
     let api = Api::<SeccompProfile>::all(client);
-    let parameters = (DeleteParams::default(), ListParams::default());
-    api.delete_collection(&parameters.0, &parameters.1).await?;
+    api.delete_collection(&DeleteParams::default(), &parameters.1)
+        .await?;
     let end = Instant::now() + Duration::from_secs(120);
     while !api
         .list_metadata(&ListParams::default())
@@ -205,6 +213,17 @@ async fn clear(client: Client) -> Anything<()> {
             return Err("not within two minutes".into());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
+async fn gone(client: Client, from: usize, to: usize) -> Anything<()> {
+    let nodes = Api::<Node>::all(client.clone());
+    let reports = Api::<SeccompNode>::all(client);
+    for index in from..=to {
+        let name = node_name(index);
+        nodes.delete(&name, &DeleteParams::default()).await?;
+        reports.delete(&name, &DeleteParams::default()).await?;
     }
     Ok(())
 }
@@ -324,6 +343,7 @@ async fn run(command: Command) -> Anything<()> {
             calls,
         } => profiles(client, &prefix, count, calls).await?,
         Command::Clear => clear(client).await?,
+        Command::Gone { from, to } => gone(client, from, to).await?,
         Command::Pods {
             count,
             prefix,

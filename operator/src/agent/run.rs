@@ -174,7 +174,9 @@ pub async fn work(options: &Options, client: Option<Client>) -> Result<(), Agent
 }
 
 fn watch_files(root: &Path) -> Result<Drift, AgentError> {
-    Drift::watch(&[root, &root.join(folder::NAME)]).map_err(io_error(root.display().to_string()))
+    // The root itself may be a link: what it leads to is watched.
+    Drift::watch(&[&root.join("."), &root.join(folder::NAME)])
+        .map_err(io_error(root.display().to_string()))
 }
 
 /// Takes in what happened to files; a folder that is another one now is opened and watched anew.
