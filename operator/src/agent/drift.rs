@@ -50,7 +50,8 @@ impl Watched {
     /// then a mount, a container's for example, hides what is in its place now. Mounts are made
     /// anew with the container, so it helps to end.
     fn require_in_place(&self, moved: bool) -> io::Result<()> {
-        match fs::metadata(&self.path) {
+        // A link in its place that leads to it is another matter: it is not followed.
+        match fs::symlink_metadata(&self.path) {
             Ok(there)
                 if (moved || there.nlink() == 0) && (there.dev(), there.ino()) == self.identity =>
             {
@@ -91,7 +92,7 @@ impl Drift {
         for folder in folders {
             let path = folder.to_path_buf();
             let entry = inotify.add_watch(*folder, flags).map_err(io::Error::from);
-            match entry.and_then(|watch| Ok((watch, fs::metadata(folder)?))) {
+            match entry.and_then(|watch| Ok((watch, fs::symlink_metadata(folder)?))) {
                 Ok((watch, there)) => watched.push(Watched {
                     path,
                     watch,
@@ -161,6 +162,8 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         assert_eq!(drift.touched().await.unwrap(), Some(Vec::new()));
         fs::remove_dir(&folder).unwrap();
+        assert!(drift.folders[0].require_in_place(true).is_ok());
+        std::os::unix::fs::symlink(parent.path().join("b"), &folder).unwrap();
         assert!(drift.folders[0].require_in_place(true).is_ok());
     }
 
