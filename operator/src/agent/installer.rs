@@ -282,13 +282,21 @@ impl Installer {
             }
             wanted.retain(|(name, _)| !new.contains(name));
         }
+        let mut texts = Vec::new();
         for (name, resolved) in wanted {
             match self.install(&folder, &name, &resolved, done) {
                 Ok(()) => {
                     self.failures.remove(&name);
-                    self.installed.insert(name, resolved.digest);
+                    self.installed.insert(name.clone(), resolved.digest);
+                    texts.push((name, resolved.text));
                 }
                 Err(error) => self.fail(&name, &error),
+            }
+        }
+        // Afterwards: no file waits for a copy.
+        for (name, text) in texts {
+            if let Err(error) = self.saved.save(&name, &text) {
+                tracing::warn!(name, "not saved: {error}");
             }
         }
         let mut gone = Vec::new();
@@ -318,11 +326,9 @@ impl Installer {
         done: &mut Done,
     ) -> Result<(), InstallError> {
         let file = format!("{name}.json");
-        // First: what is restored may be newer than the file, never older.
-        if let Err(error) = self.saved.save(name, &resolved.text) {
-            tracing::warn!(name, "not saved: {error}");
-        }
         if folder.compare(&file, &resolved.text)? != Found::Same {
+            // What is restored must never be older than the file.
+            self.saved.remove_other(name, &resolved.text);
             folder.put(&file, &resolved.text)?;
             done.written += 1;
             if self.installed.get(name) == Some(&resolved.digest) {

@@ -54,6 +54,13 @@ impl Saved {
         let _ = fs::remove_file(self.folder.join(name));
     }
 
+    /// Forgets a text that is not this one.
+    pub(super) fn remove_other(&self, name: &str, text: &[u8]) {
+        if self.load(name).is_some_and(|kept| kept != text) {
+            self.remove(name);
+        }
+    }
+
     /// The text that was kept.
     pub(super) fn load(&self, name: &str) -> Option<Vec<u8>> {
         let file = OpenOptions::new()
@@ -86,6 +93,7 @@ mod tests {
         assert_eq!(saved.load("a"), None);
         saved.save("a", b"one\n").unwrap();
         saved.save("a", b"two\n").unwrap();
+        saved.remove_other("a", b"two\n");
         assert_eq!(saved.load("a").as_deref(), Some(&b"two\n"[..]));
         let copy = folder.path().join("files/a");
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o7777, 0o600);
@@ -94,7 +102,9 @@ mod tests {
             fs::write(&copy, wrong).unwrap();
             assert_eq!(saved.load("a"), None);
         }
-        saved.remove("a");
+        fs::write(&copy, &whole).unwrap();
+        saved.remove_other("a", b"three\n");
+        assert!(!copy.exists());
         fs::write(folder.path().join("outside"), whole).unwrap();
         symlink(folder.path().join("outside"), &copy).unwrap();
         assert_eq!(saved.load("a"), None, "a link is not followed");
