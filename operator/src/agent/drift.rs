@@ -57,7 +57,7 @@ impl Watched {
             {
                 Err(io::Error::other(format!(
                     "{} was replaced on the node, behind the mount that leads to the old one",
-                    self.path.display()
+                    self.path.components().as_path().display() // without the last dot
                 )))
             }
             _ => Ok(()),
