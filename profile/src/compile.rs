@@ -66,7 +66,11 @@ pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
     match in_child(PATIENCE_MS, || export(filter, &memory).is_ok())? {
         Ended::Well => {}
         // A child can't say why; here it fails the same way.
-        Ended::Badly => export(filter, &memory)?,
+        Ended::Badly => {
+            memory.set_len(0)?;
+            memory.rewind()?;
+            export(filter, &memory)?;
+        }
         Ended::Late => return Err(CompileError::Endless(conditional_names(filter))),
     }
     let mut program = Vec::new();

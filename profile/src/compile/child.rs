@@ -29,7 +29,7 @@ pub(super) enum Ended {
 /// memory is lost; what it writes to open files is not.
 ///
 /// # Errors
-/// The system has no room for a process.
+/// The system has no room for a process, or something else ended it.
 pub(super) fn in_child(limit_ms: u16, work: impl FnOnce() -> bool) -> io::Result<Ended> {
     let (ended, held) = pipe2(OFlag::O_CLOEXEC)?;
     // SAFETY: the child only allocates, computes and writes to files before it ends, by `_exit`;
@@ -51,14 +51,16 @@ pub(super) fn in_child(limit_ms: u16, work: impl FnOnce() -> bool) -> io::Result
             other => break other,
         }
     };
-    if !seen.is_ok_and(|ready| ready > 0) {
+    let late = !seen.is_ok_and(|ready| ready > 0);
+    if late {
         let _ = kill(child, Signal::SIGKILL);
     }
-    Ok(match waitpid(child, None)? {
-        WaitStatus::Exited(_, 0) => Ended::Well,
-        WaitStatus::Exited(..) => Ended::Badly,
-        _ => Ended::Late,
-    })
+    match waitpid(child, None)? {
+        WaitStatus::Exited(_, 0) => Ok(Ended::Well),
+        WaitStatus::Exited(..) => Ok(Ended::Badly),
+        _ if late => Ok(Ended::Late),
+        other => Err(io::Error::other(format!("its process ended by {other:?}"))),
+    }
 }
 
 #[cfg(test)]
@@ -76,5 +78,9 @@ mod tests {
             }
         };
         assert_eq!(ends(endless), Ended::Late);
+        let killed = in_child(5_000, || {
+            kill(nix::unistd::getpid(), Signal::SIGKILL).is_err()
+        });
+        assert!(killed.unwrap_err().to_string().contains("SIGKILL"));
     }
 }
