@@ -15,12 +15,11 @@ use kube::{
     config::AuthInfo,
 };
 use portcullis_operator::{
-    agent::{
-        report,
-        run::{Options, Source, work},
-    },
+    agent::{self, Options, Source, node_report},
     crd::{SeccompNode, SeccompNodeSpec, SeccompProfile, SeccompProfileSpec},
+    kube::{health::Health, metrics::AgentMetrics},
 };
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use std::{
     error::Error,
@@ -153,13 +152,13 @@ async fn agents(from: usize, to: usize, folder: &Path, user: u32) -> Anything<()
         let folder = folder.join(&node);
         agents.spawn_local(async move {
             let options = Options {
-                source: Source::Cluster { node },
+                source: Source::Cluster { node, client },
                 root: folder.join("seccomp"),
                 state: folder.join("state"),
                 gate_socket: folder.join("gate.sock"),
-                listen: None,
             };
-            let result = work(&options, Some(client)).await;
+            let metrics = AgentMetrics::register(&mut Registry::default());
+            let result = agent::run(&options, &Health::default(), &metrics).await;
             eprintln!("{}: {result:?}", options.root.display());
         });
     }
@@ -360,7 +359,7 @@ async fn run(command: Command) -> Anything<()> {
         Command::Writes => println!("{}", writes(&client).await?),
         Command::Objects => println!("{}", objects(client).await?),
         Command::Report { node } => {
-            let count = report::capacity(20);
+            let count = node_report::capacity(20);
             let profiles = (0..count).map(|index| {
                 let digest = format!("{:016x}", index * 0x9e37_79b9);
                 (profile_name("p", index), digest)

@@ -1,13 +1,97 @@
-//! The agent of one node: profiles become files, and stay right.
+//! The agent of one node. Each of its jobs has a module of its own: keeping the profiles as
+//! [`files`], passing on the gate's [`decisions`], and the [`node_report`].
 
-pub mod drift;
-pub mod folder;
-pub mod gate;
-pub mod installer;
-pub mod ledger;
-pub mod manifests;
-pub mod report;
-mod reporter;
-pub mod run;
-mod saved;
+pub mod decisions;
+pub mod files;
+pub mod node_report;
 mod source;
+
+use crate::{
+    crd::SeccompNodeSpec,
+    kube::{events::Publisher, health::Health, metrics::AgentMetrics},
+};
+use files::Keeper;
+use kube::Client;
+use node_report::Writer;
+use std::{io, path::PathBuf};
+use tokio::sync::watch;
+
+/// The name under which the agent publishes events.
+const COMPONENT: &str = "portcullis.dev/agent";
+
+/// Where profiles come from.
+#[derive(Clone)]
+pub enum Source {
+    /// A cluster.
+    Cluster {
+        /// This node's name in it.
+        node: String,
+        /// The way to its API server.
+        client: Client,
+    },
+    /// A folder of manifests.
+    Folder(PathBuf),
+}
+
+/// The agent's settings.
+#[derive(Clone)]
+pub struct Options {
+    /// Where profiles come from.
+    pub source: Source,
+    /// The seccomp root, whose folder [`files::folder::NAME`] the agent keeps.
+    pub root: PathBuf,
+    /// The folder in which the agent remembers which files are its own.
+    pub state: PathBuf,
+    /// The socket at which the gate's decisions arrive.
+    pub gate_socket: PathBuf,
+}
+
+/// Why the agent ends, or can't start.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
+pub struct AgentError {
+    what: String,
+    source: io::Error,
+}
+
+impl AgentError {
+    /// Adds to an error what it is about.
+    fn about(what: impl Into<String>) -> impl FnOnce(io::Error) -> AgentError {
+        let what = what.into();
+        |source| AgentError { what, source }
+    }
+}
+
+/// Works for as long as it is polled. The files stay when it ends.
+///
+/// # Errors
+/// [`AgentError`], if it can't start, or if the kernel does not tell of changes of files any more.
+pub async fn run(
+    options: &Options,
+    health: &Health,
+    metrics: &AgentMetrics,
+) -> Result<(), AgentError> {
+    let (report, reports) = watch::channel::<Option<SeccompNodeSpec>>(None);
+    let mut keeper = Keeper::open(&options.root, &options.state, report, metrics)?;
+    match &options.source {
+        Source::Cluster { node, client } => {
+            let changes = source::cluster(client.clone());
+            let publisher = Publisher::new(client.clone(), COMPONENT, node);
+            let writer = Writer::new(client.clone(), node, metrics);
+            tokio::select! {
+                result = keeper.run(changes, health) => result,
+                () = writer.run(reports) => Ok(()),
+                () = decisions::listen(&options.gate_socket, Some(publisher), metrics) => Ok(()),
+            }
+        }
+        Source::Folder(path) => {
+            drop(reports);
+            let error = AgentError::about(path.display().to_string());
+            let changes = source::folder(path).map_err(error)?;
+            tokio::select! {
+                result = keeper.run(changes, health) => result,
+                () = decisions::listen(&options.gate_socket, None, metrics) => Ok(()),
+            }
+        }
+    }
+}

@@ -1,15 +1,12 @@
 //! The operator: `SeccompProfile` resources become files on every node, and stay right.
 //!
-//! `controller` and `agent` share the types in [`crd`] and how they are [`stored`], the resolution
-//! in [`resolve`], the endpoints in [`health`] and the [`events`] with their [`limit`], and nothing
-//! else.
+//! `controller` and `agent` share types and what is in [`crd`], [`kube`] and [`resolve`], but never
+//! use each other; only the program wires them.
 #![deny(unsafe_code)]
 
 pub mod agent;
 pub mod controller;
 pub mod crd;
-pub mod events;
-pub mod health;
-pub mod limit;
+pub mod kube;
 pub mod resolve;
-pub mod stored;
+mod words;

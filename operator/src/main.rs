@@ -1,18 +1,30 @@
-//! The program: reads its arguments and runs one of the parts.
+//! The program: reads its arguments, and wires and runs one of the parts.
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+use kube::Client;
 use portcullis_operator::{
-    agent::run::{Options, Source},
+    agent,
     controller::{self, ControllerError},
+    kube::{
+        endpoints,
+        health::Health,
+        lease,
+        metrics::{AgentMetrics, ControllerMetrics, ServerMetrics},
+        namespace,
+        server::{Limits, Plain, Server},
+    },
 };
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use prometheus_client::registry::Registry;
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Keeps `SeccompProfile` resources as files on the nodes of a cluster.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// What is logged: error, warn, info, debug or trace, also by module: warn,kube=debug
+    /// What to log: error, warn, info, debug or trace, also by module, for example warn,kube=debug
     #[arg(long, env = "RUST_LOG", default_value = "info", global = true)]
     log_level: Targets,
     #[command(subcommand)]
@@ -21,20 +33,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Keeps the profiles as files on this node
+    /// Keep the profiles as files on this node
     Agent(AgentArguments),
-    /// Keeps the profiles' status, and those that are in use from going
+    /// Keep the status of profiles, and keep those in use from being deleted
     Controller(ControllerArguments),
-    /// Prints the custom resource definitions
+    /// Print the custom resource definitions
     Crds,
-    /// Prints a completion script
+    /// Print a completion script
     Completions {
-        /// For which shell
+        /// The shell that it is for
         shell: clap_complete::Shell,
     },
 }
 
-/// The controller's exit code where it has lost its lease.
+/// The exit code of a controller that has lost its lease.
 const LEASE_LOST: u8 = 3;
 
 #[derive(Debug, clap::Args)]
@@ -42,97 +54,157 @@ const LEASE_LOST: u8 = 3;
     after_help = "Exit codes:\n  1   it can't start\n  2   wrong command line\n  3   the lease is lost"
 )]
 struct ControllerArguments {
-    /// Where /healthz, /readyz and /metrics answer
+    /// The address on which /healthz, /readyz and /metrics answer [default: none]
     #[arg(long)]
     listen: Option<SocketAddr>,
-    /// Whether only the one that holds the lease `portcullis/portcullis-controller` works
+    /// Whether only the controller that holds the lease `portcullis-controller` works
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     leader_elect: bool,
-    /// How long the lease lasts without being renewed
+    /// How many seconds the lease lasts without being renewed
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
     lease_seconds: u64,
+    /// The namespace of the lease [default: the pod's own; outside of a pod, portcullis]
+    #[arg(long, env = "POD_NAMESPACE")]
+    namespace: Option<String>,
 }
 
 impl ControllerArguments {
-    fn options(&self) -> controller::Options {
-        controller::Options {
-            listen: self.listen,
-            lease: self
-                .leader_elect
-                .then(|| Duration::from_secs(self.lease_seconds)),
-        }
+    fn lease(self) -> Option<lease::Settings> {
+        self.leader_elect.then(|| lease::Settings {
+            namespace: namespace::own(self.namespace),
+            duration: Duration::from_secs(self.lease_seconds),
+        })
     }
 }
 
 #[derive(Debug, clap::Args)]
 struct AgentArguments {
-    /// Where profiles come from: `cluster`, or `dir:/path` of a folder of manifests
+    /// Where profiles come from: `cluster`, or `dir:/path` for a folder of manifests
     #[arg(long, default_value = "cluster")]
     source: String,
     /// This node's name in the cluster
     #[arg(long, env = "NODE_NAME")]
     node_name: Option<String>,
-    /// The seccomp root
+    /// The seccomp root of the node
     #[arg(long, default_value = "/var/lib/kubelet/seccomp")]
     seccomp_root: PathBuf,
-    /// Where the agent remembers which files are its own
+    /// The folder in which the agent remembers which files are its own
     #[arg(long, default_value = "/var/lib/portcullis/agent")]
     state: PathBuf,
-    /// Where the gate's decisions come in
+    /// The socket at which the gate's decisions arrive
     #[arg(long, default_value = "/run/portcullis/gate.sock")]
     gate_socket: PathBuf,
-    /// Where /healthz, /readyz and /metrics answer
+    /// The address on which /healthz, /readyz and /metrics answer [default: none]
     #[arg(long)]
     listen: Option<SocketAddr>,
 }
 
 impl AgentArguments {
-    fn options(self) -> anyhow::Result<Options> {
+    async fn options(self) -> anyhow::Result<agent::Options> {
         let source = match (self.source.as_str(), self.node_name) {
-            ("cluster", Some(node)) => Source::Cluster { node },
+            ("cluster", Some(node)) => {
+                let client = client().await?;
+                agent::Source::Cluster { node, client }
+            }
             ("cluster", None) => anyhow::bail!("--node-name (or NODE_NAME) is needed"),
             (other, _) => match other.strip_prefix("dir:/") {
-                Some(path) => Source::Folder(PathBuf::from("/").join(path)),
+                Some(path) => agent::Source::Folder(PathBuf::from("/").join(path)),
                 None => anyhow::bail!("--source is `cluster` or `dir:/path`, not {other:?}"),
             },
         };
-        Ok(Options {
+        Ok(agent::Options {
             source,
             root: self.seccomp_root,
             state: self.state,
             gate_socket: self.gate_socket,
-            listen: self.listen,
         })
     }
 }
 
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+async fn client() -> anyhow::Result<Client> {
+    Client::try_default().await.context("the API server")
+}
+
+/// Starts the endpoints, if there is an address for them.
+async fn serve(
+    listen: Option<SocketAddr>,
+    health: &Health,
+    mut registry: Registry,
+) -> anyhow::Result<Option<Server>> {
+    let Some(address) = listen else {
+        return Ok(None);
+    };
+    let metrics = ServerMetrics::register(&mut registry);
+    let routes = endpoints::routes(health.clone(), Arc::new(registry));
+    let server = Server::start(address, Plain, routes, Limits::default(), metrics)
+        .await
+        .with_context(|| address.to_string())?;
+    Ok(Some(server))
+}
+
+/// Waits for SIGTERM or SIGINT.
+fn ended(what: &'static str) -> io::Result<impl Future<Output = ()>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        let signal = tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = int.recv() => "SIGINT",
+        };
+        tracing::info!("{signal}: {what}");
+    })
+}
+
+async fn run_agent(arguments: AgentArguments) -> anyhow::Result<()> {
+    let ended = ended("the agent ends, the files stay")?;
+    let (health, mut registry) = (Health::default(), Registry::default());
+    let metrics = AgentMetrics::register(&mut registry);
+    let listen = arguments.listen;
+    let options = arguments.options().await?;
+    let server = serve(listen, &health, registry).await?;
+    let result = tokio::select! {
+        result = agent::run(&options, &health, &metrics) => result,
+        () = ended => Ok(()),
+    };
+    if let Some(server) = server {
+        server.shutdown().await;
+    }
+    Ok(result?)
+}
+
+async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
+    let ended = ended("the controller ends")?;
+    let (health, mut registry) = (Health::default(), Registry::default());
+    let metrics = ControllerMetrics::register(&mut registry);
+    let server = serve(arguments.listen, &health, registry).await?;
+    let client = client().await?;
+    let result = controller::run(client, arguments.lease(), &health, &metrics, ended).await;
+    if let Some(server) = server {
+        server.shutdown().await;
+    }
+    Ok(result?)
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+    };
     match arguments.command {
-        Command::Agent(arguments) => {
-            let options = arguments.options()?;
-            runtime()?.block_on(portcullis_operator::agent::run::run(options))?;
+        Command::Agent(arguments) => runtime()?.block_on(run_agent(arguments)),
+        Command::Controller(arguments) => runtime()?.block_on(run_controller(arguments)),
+        Command::Crds => {
+            print!("{}", portcullis_operator::crd::yaml()?);
+            Ok(())
         }
-        Command::Controller(arguments) => {
-            runtime()?.block_on(controller::run(arguments.options()))?;
-        }
-        Command::Crds => print!("{}", portcullis_operator::crd::yaml()?),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
-            clap_complete::generate(
-                shell,
-                &mut command,
-                "portcullis-operator",
-                &mut io::stdout(),
-            );
+            let name = "portcullis-operator";
+            clap_complete::generate(shell, &mut command, name, &mut io::stdout());
+            Ok(())
         }
     }
-    Ok(())
 }
 
 fn main() -> ExitCode {
@@ -148,7 +220,7 @@ fn main() -> ExitCode {
             eprintln!("portcullis-operator: {error:#}");
             match error.downcast_ref() {
                 Some(ControllerError::LeaseLost(_)) => ExitCode::from(LEASE_LOST),
-                _ => ExitCode::FAILURE,
+                None => ExitCode::FAILURE,
             }
         }
     }

@@ -1,11 +1,14 @@
 //! From a profile's specification to the file on a node: bases, validation, stacking.
 //!
-//! Pure: who calls says where bases come from. What is valid is decided by `portcullis-profile`
-//! alone, which reads the specification as the document that it will become.
+//! It is pure: the caller says where bases come from. What is valid is decided by
+//! `portcullis-profile` alone, which reads the specification as the document that it will become.
 
 use crate::{
-    crd::{RuntimeBase, SeccompProfileSpec, State, Syscall},
-    stored::{self, Unreadable},
+    crd::{
+        SeccompProfileSpec,
+        profile::{RuntimeBase, State, Syscall},
+    },
+    kube::stored::{self, Unreadable},
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use portcullis_profile::{
@@ -18,9 +21,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
-/// How many bases may lie below a profile.
+/// How many bases a profile may have below it.
 pub const MAX_DEPTH: usize = 16;
-/// The longest name of a profile.
+/// The longest name of a profile, in bytes.
 pub const MAX_NAME: usize = 250;
 
 /// The file that a profile becomes.
@@ -28,22 +31,22 @@ pub const MAX_NAME: usize = 250;
 pub struct Resolved {
     /// Its text.
     pub text: Vec<u8>,
-    /// What tells it from other texts.
+    /// Its [`digest`].
     pub digest: String,
-    /// What the runtime won't know, though it does not hinder.
+    /// Names of system calls that the runtime does not know, where that allows nothing more.
     pub warnings: Vec<String>,
 }
 
 /// Why a profile has no file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// The name can't be a file's.
+    /// The name can't be the name of a file.
     #[error("metadata.name: {0:?} can't be a file's name (at most {MAX_NAME} characters, no '/')")]
     Name(String),
-    /// It is stored in a way that is not understood.
+    /// The specification, as it is stored, can't be understood.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    /// So is a base.
+    /// The same of a base.
     #[error("base {base}: {error}")]
     UnreadableBase {
         /// The base.
@@ -51,7 +54,7 @@ pub enum ResolveError {
         /// Why.
         error: Unreadable,
     },
-    /// The document would be wrong.
+    /// The document that it would become is not valid.
     #[error("{of}: {error}")]
     Document {
         /// `spec`, or the base that is meant.
@@ -59,36 +62,36 @@ pub enum ResolveError {
         /// What is wrong.
         error: DocumentError,
     },
-    /// An errno's name is not known.
+    /// A name that is not an errno's.
     #[error("{field}: unknown errno {value:?}")]
     Errno {
-        /// Where.
+        /// The field.
         field: String,
         /// What was written.
         value: String,
     },
-    /// Names that the runtime would pass over although they protect.
+    /// Rules that the runtime would skip because it does not know the name, although they deny.
     #[error("spec: system calls that libseccomp does not know would stay allowed: {}", .0.join(", "))]
     Unprotected(Vec<String>),
-    /// A base is not there.
+    /// A base that does not exist.
     #[error("spec.baseProfileName: there is no SeccompProfile {0:?}")]
     MissingBase(String),
-    /// A base that is not supported.
+    /// A base of a form that is not supported.
     #[error("spec.baseProfileName: {0:?} is in an image registry, which is not supported yet")]
     RegistryBase(String),
-    /// Bases lead back to themselves.
+    /// Bases that lead back to themselves.
     #[error("spec.baseProfileName: the bases are a cycle: {}", .0.join(" → "))]
     Cycle(Vec<String>),
-    /// Too many bases.
+    /// More bases than [`MAX_DEPTH`].
     #[error("spec.baseProfileName: more than {MAX_DEPTH} bases lie below it")]
     TooDeep,
-    /// It can't be written.
+    /// The document can't be serialized.
     #[error("spec: {0}")]
     Json(String),
 }
 
-/// Whether a name can be a file's: what the API server's rules already say, said again for
-/// manifests that come from elsewhere.
+/// Checks that a name can be the name of a file. The API server does so too, but manifests also come
+/// from elsewhere.
 ///
 /// # Errors
 /// [`ResolveError::Name`].
@@ -110,11 +113,11 @@ pub fn check_name(name: &str) -> Result<(), ResolveError> {
     }
 }
 
-/// The file of a profile, given its specification as JSON and how those of others are found; `None`
-/// where it is disabled.
+/// The file of a profile with this specification, as JSON; `None` if it is disabled. `find` gives
+/// the specifications of other profiles, by name.
 ///
 /// # Errors
-/// [`ResolveError`], with the field at fault.
+/// [`ResolveError`], which names the field.
 pub fn resolve<'a>(
     name: &str,
     text: &str,
@@ -170,7 +173,7 @@ pub fn resolve<'a>(
     }))
 }
 
-/// Whether a specification names a base, so that others' changes reach it.
+/// Whether a specification names a base, so that changes of other profiles may change its file.
 pub fn has_base(text: &str) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -180,7 +183,7 @@ pub fn has_base(text: &str) -> bool {
     serde_json::from_str(text).is_ok_and(|peek: Peek| peek.base_profile_name.is_some())
 }
 
-/// What tells a file's text from others: the first 16 digits of its SHA-256.
+/// The digest of a file: the first 16 hexadecimal digits of the SHA-256 of its text.
 pub fn digest(text: &[u8]) -> String {
     let sum = Sha256::digest(text);
     let mut digest = String::with_capacity(16);
@@ -190,7 +193,7 @@ pub fn digest(text: &[u8]) -> String {
     digest
 }
 
-/// One specification as a filter, without its bases.
+/// A specification as a filter, without its bases.
 fn filter(of: &str, spec: &SeccompProfileSpec) -> Result<Filter, ResolveError> {
     let wrong = |error| ResolveError::Document {
         of: of.to_owned(),
@@ -211,7 +214,7 @@ fn filter(of: &str, spec: &SeccompProfileSpec) -> Result<Filter, ResolveError> {
     document.resolve(&context).map_err(wrong)
 }
 
-/// The specification as a document of the OCI form.
+/// A specification as a document in the OCI form.
 fn document(of: &str, spec: &SeccompProfileSpec) -> Result<Value, ResolveError> {
     let mut document = Map::new();
     document.insert("defaultAction".into(), json!(spec.default_action));
@@ -253,7 +256,7 @@ fn rule(of: &str, index: usize, entry: &Syscall) -> Result<Value, ResolveError> 
     Ok(rule)
 }
 
-/// A number as it is (its range is the document's business), a name as its number.
+/// A number as it is, whose range the document checks; a name as its number.
 fn errno_number(field: &str, value: &IntOrString) -> Result<Value, ResolveError> {
     match value {
         IntOrString::Int(number) => Ok(json!(number)),
@@ -343,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_and_not_understood_has_no_file() {
+    fn a_stored_specification_that_can_not_be_understood_has_no_file() {
         for value in [
             json!(null),
             json!("text"),

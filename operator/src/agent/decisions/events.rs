@@ -1,0 +1,122 @@
+//! Events about the gate's decisions: in the log and, in a cluster, on the pod.
+
+use super::count_event;
+use crate::kube::{
+    events::{EventReason, History, Notice, Publisher},
+    metrics::{AgentMetrics, EventResult},
+    rate_limit::{Limiter, Rate},
+};
+use k8s_openapi::api::core::v1::ObjectReference;
+use portcullis_profile::gate::decision::{Decision, Outcome};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// How many events there may be about all pods.
+const ALL: Rate = Rate {
+    burst: 50,
+    every: Duration::from_secs(1),
+};
+/// How many about one pod.
+const POD: Rate = Rate {
+    burst: 5,
+    every: Duration::from_secs(30),
+};
+
+/// Tells about decisions, within limits.
+pub(super) struct DecisionEvents<'a> {
+    publisher: Option<Publisher>,
+    metrics: &'a AgentMetrics,
+    limiter: Limiter,
+    history: History,
+}
+
+impl DecisionEvents<'_> {
+    pub(super) fn new(publisher: Option<Publisher>, metrics: &AgentMetrics) -> DecisionEvents<'_> {
+        DecisionEvents {
+            publisher,
+            metrics,
+            limiter: Limiter::new(ALL, POD, Instant::now()),
+            history: History::default(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut decisions: mpsc::Receiver<Decision>) {
+        while let Some(decision) = decisions.recv().await {
+            self.publish(&decision).await;
+        }
+    }
+
+    async fn publish(&mut self, decision: &Decision) {
+        let notice = notice(decision);
+        let pod = format!(
+            "{}/{}",
+            decision.namespace.as_deref().unwrap_or("-"),
+            decision.pod.as_deref().unwrap_or("-")
+        );
+        if !self.limiter.allows(&pod, Instant::now()) {
+            if let Some(notice) = notice {
+                self.history.count_only(&notice);
+            }
+            count_event(EventResult::RateLimited, self.metrics);
+            return;
+        }
+        tracing::warn!("the gate: pod {pod}, {}", words(decision));
+        let (Some(publisher), Some(notice)) = (&self.publisher, notice) else {
+            return;
+        };
+        let result = match publisher.publish(&notice, &mut self.history).await {
+            Ok(()) => EventResult::Published,
+            Err(error) => {
+                tracing::warn!("{error}");
+                EventResult::Failed
+            }
+        };
+        count_event(result, self.metrics);
+    }
+}
+
+/// The event on the pod, or `None` if the decision names no pod.
+pub(super) fn notice(decision: &Decision) -> Option<Notice> {
+    let namespace = decision.namespace.clone().filter(|name| is_name(name))?;
+    let pod = decision.pod.clone().filter(|name| is_name(name))?;
+    Some(Notice {
+        about: ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            namespace: Some(namespace),
+            name: Some(pod),
+            uid: decision.uid.clone(),
+            ..ObjectReference::default()
+        },
+        reason: match decision.outcome {
+            Outcome::Warned => EventReason::SeccompWarning,
+            _ => EventReason::SeccompRefused,
+        },
+        note: words(decision),
+    })
+}
+
+fn words(decision: &Decision) -> String {
+    let part = |value: &'_ Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let what = match decision.outcome {
+        Outcome::Warned => "starts all the same",
+        _ => "does not start",
+    };
+    format!(
+        "container {} {what}: {} (annotation {}, reference {})",
+        part(&decision.container),
+        decision.message,
+        part(&decision.annotation),
+        part(&decision.reference),
+    )
+}
+
+/// Whether a value can be an object's name, and so a part of a path.
+fn is_name(value: &str) -> bool {
+    !value.is_empty()
+        && value.len() <= 253
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
+        && !value.starts_with('.')
+}

@@ -1,0 +1,194 @@
+//! Keeps the profiles as files on the node: takes in what changes in the cluster and on the node,
+//! and makes the files right.
+
+mod file_backup;
+pub mod file_watcher;
+pub mod folder;
+pub mod installer;
+pub mod ledger;
+
+use super::{
+    AgentError,
+    node_report::Debounce,
+    source::{Change, Changes},
+};
+use crate::{
+    crd::SeccompNodeSpec,
+    kube::{
+        health::{HEARTBEAT, Health},
+        metrics::{AgentMetrics, FileLabels, FileState},
+    },
+};
+use file_watcher::FileWatcher;
+use futures::{FutureExt, StreamExt};
+use installer::Installer;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+/// How often every file is looked at, in case the kernel did not tell of a change.
+const CHECK: Duration = Duration::from_secs(60);
+/// How many changes that have arrived already are taken in at once.
+const BATCH: usize = 64;
+
+/// Keeps the files.
+pub(super) struct Keeper<'a> {
+    root: PathBuf,
+    installer: Installer,
+    watcher: FileWatcher,
+    /// The names that a list has named so far.
+    listed: BTreeSet<String>,
+    report: watch::Sender<Option<SeccompNodeSpec>>,
+    debounce: Debounce,
+    metrics: &'a AgentMetrics,
+}
+
+impl Keeper<'_> {
+    /// Opens the ledger and the folder, and begins to watch the files.
+    ///
+    /// # Errors
+    /// If the ledger can't be read or written, or the folder can't be watched.
+    pub(super) fn open<'a>(
+        root: &Path,
+        state: &Path,
+        report: watch::Sender<Option<SeccompNodeSpec>>,
+        metrics: &'a AgentMetrics,
+    ) -> Result<Keeper<'a>, AgentError> {
+        let error = AgentError::about(state.display().to_string());
+        let installer = Installer::open(root, state).map_err(error)?;
+        Ok(Keeper {
+            root: root.to_owned(),
+            installer,
+            watcher: watch_files(root)?,
+            listed: BTreeSet::new(),
+            report,
+            debounce: Debounce::new(),
+            metrics,
+        })
+    }
+
+    /// Takes in changes and makes the files right, until there are no more changes.
+    ///
+    /// # Errors
+    /// If the kernel does not tell of changes of files any more, or the folder was replaced behind
+    /// a mount.
+    pub(super) async fn run(
+        &mut self,
+        mut changes: Changes,
+        health: &Health,
+    ) -> Result<(), AgentError> {
+        let heartbeat = health.heartbeat("files");
+        let mut check = interval(CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut idle = interval(HEARTBEAT);
+        idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let report_at = self.debounce.due();
+            tokio::select! {
+                biased;
+                change = changes.next() => match change {
+                    Some(Ok(change)) => {
+                        self.take(change);
+                        for _ in 0..BATCH {
+                            let Some(Some(Ok(change))) = changes.next().now_or_never() else {
+                                break;
+                            };
+                            self.take(change);
+                        }
+                    }
+                    Some(Err(error)) => tracing::warn!("{error}"),
+                    None => return Ok(()),
+                },
+                names = self.watcher.touched() => {
+                    let names = names.map_err(AgentError::about("inotify"))?;
+                    self.look_at(names)?;
+                }
+                _ = check.tick() => self.look_at(None)?,
+                _ = idle.tick() => {}
+                () = sleep_until(report_at.unwrap_or_else(Instant::now)), if report_at.is_some() => {
+                    self.debounce.done(Instant::now());
+                    if self.report.receiver_count() > 0 {
+                        self.report.send_replace(Some(self.installer.report()));
+                    }
+                }
+            }
+            heartbeat.beat();
+            let settled = self.settle();
+            if self.installer.is_complete() {
+                if settled || !health.is_ready() {
+                    self.debounce.changed(Instant::now());
+                }
+                health.set_ready();
+            }
+        }
+    }
+
+    /// Takes in a change of what is wanted.
+    fn take(&mut self, change: Change) {
+        match change {
+            Change::Begin => self.listed.clear(),
+            Change::Listed(name, spec) => {
+                self.installer.set(&name, spec);
+                self.listed.insert(name);
+            }
+            Change::Set(name, spec) => self.installer.set(&name, spec),
+            Change::Unset(name) => self.installer.unset(&name),
+            Change::Complete => {
+                self.installer.keep_only(&self.listed);
+                self.listed.clear();
+            }
+        }
+    }
+
+    /// Marks these files to be looked at, or all of them. If another folder is in the place of the
+    /// one that was open, that is opened and watched instead.
+    fn look_at(&mut self, names: Option<Vec<String>>) -> Result<(), AgentError> {
+        match names {
+            Some(names) => names.iter().for_each(|name| self.installer.touched(name)),
+            None => self.installer.check_all(),
+        }
+        if self.installer.reopen() {
+            self.watcher = watch_files(&self.root)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the files right. Returns whether there was anything to look at.
+    fn settle(&mut self) -> bool {
+        let written = |duration| self.metrics.file_write.observe(duration);
+        let Some(done) = self.installer.settle(&written) else {
+            return false;
+        };
+        let metrics = self.metrics;
+        metrics.files_written.inc_by(done.written);
+        metrics.files_repaired.inc_by(done.repaired);
+        metrics.files_removed.inc_by(done.removed);
+        let (installed, failed) = self.installer.counts();
+        for (state, count) in [
+            (FileState::Installed, installed),
+            (FileState::Failed, failed),
+        ] {
+            let labels = FileLabels { state };
+            metrics.profiles.get_or_create(&labels).set(count as u64);
+        }
+        metrics
+            .folder_unusable
+            .set(self.installer.has_problem().into());
+        true
+    }
+}
+
+fn watch_files(root: &Path) -> Result<FileWatcher, AgentError> {
+    // The root itself may be a link; then what it leads to is watched.
+    FileWatcher::watch(&[&root.join("."), &root.join(folder::NAME)])
+        .map_err(AgentError::about(root.display().to_string()))
+}
+
+#[cfg(test)]
+mod tests;

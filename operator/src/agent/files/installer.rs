@@ -1,0 +1,412 @@
+//! Makes the files of a node as the profiles say.
+//!
+//! Changes only mark names; [`Installer::settle`] does the work, so that a burst is one batch.
+
+use super::{
+    file_backup::FileBackup,
+    folder::{Folder, FolderError, Found},
+    ledger::Ledger,
+};
+use crate::{
+    agent::node_report,
+    crd::SeccompNodeSpec,
+    resolve::{ResolveError, Resolved, has_base, resolve},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// How many files are prepared before any of them is written.
+const BATCH: usize = 64;
+
+/// Why a profile has no file on this node.
+#[derive(Debug, thiserror::Error)]
+enum InstallError {
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error("{} is there already and is not the operator's; it is left alone", .0.display())]
+    Foreign(PathBuf),
+    #[error("the ledger: {0}")]
+    Ledger(#[from] io::Error),
+}
+
+/// How many files were written and removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Files written for the first time or anew.
+    pub written: u64,
+    /// Those of them that someone else had changed or removed.
+    pub repaired: u64,
+    /// Files removed.
+    pub removed: u64,
+}
+
+/// The node's files, and what they should be.
+#[derive(Debug)]
+pub struct Installer {
+    root: PathBuf,
+    folder: Option<Folder>,
+    ledger: Ledger,
+    backup: FileBackup,
+    /// Whether every profile is known.
+    complete: bool,
+    /// While not every profile is known: names whose files may differ from their copies.
+    disturbed: BTreeSet<String>,
+    /// Specifications as JSON, which takes little memory.
+    specs: BTreeMap<String, Box<str>>,
+    /// The names of those that have a base.
+    based: BTreeSet<String>,
+    /// The digests of files that are as they should be.
+    installed: BTreeMap<String, String>,
+    /// Why profiles have no file.
+    failures: BTreeMap<String, String>,
+    /// What is wrong with the folder or the ledger.
+    problem: Option<String>,
+    /// Names whose files have to be looked at, and since when.
+    dirty: BTreeMap<String, Instant>,
+}
+
+impl Installer {
+    /// Opens the ledger and the folder.
+    ///
+    /// # Errors
+    /// If the ledger can't be read or written. A folder that can't be opened is reported instead.
+    pub fn open(root: &Path, state: &Path) -> io::Result<Installer> {
+        let ledger = Ledger::open(state)?;
+        let mut installer = Installer {
+            root: root.to_owned(),
+            folder: None,
+            backup: FileBackup::open(state)?,
+            complete: false,
+            disturbed: ledger.names().cloned().collect(),
+            ledger,
+            specs: BTreeMap::new(),
+            based: BTreeSet::new(),
+            installed: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            problem: None,
+            dirty: BTreeMap::new(),
+        };
+        installer.reopen();
+        Ok(installer)
+    }
+
+    /// Opens the folder again if it is no longer the one at its path. Returns whether that made a
+    /// difference.
+    pub fn reopen(&mut self) -> bool {
+        if let Some(folder) = &self.folder
+            && folder.is_current(&self.root)
+        {
+            return false;
+        }
+        let before = self.problem.take();
+        match Folder::open(&self.root) {
+            Ok(folder) => self.folder = Some(folder),
+            Err(error) => {
+                self.folder = None;
+                self.installed.clear();
+                self.problem = Some(error.to_string());
+            }
+        }
+        if self.folder.is_some() || before != self.problem {
+            self.check_all();
+            return true;
+        }
+        false
+    }
+
+    /// A profile is new or has changed; its specification as JSON.
+    pub fn set(&mut self, name: &str, text: Box<str>) {
+        if self.specs.get(name) != Some(&text) {
+            if has_base(&text) {
+                self.based.insert(name.to_owned());
+            } else {
+                self.based.remove(name);
+            }
+            self.specs.insert(name.to_owned(), text);
+            self.mark(name);
+        }
+    }
+
+    /// A profile is gone.
+    pub fn unset(&mut self, name: &str) {
+        self.specs.remove(name);
+        self.based.remove(name);
+        self.mark(name);
+    }
+
+    /// These are all profiles: every other file that is ours goes.
+    pub fn keep_only(&mut self, names: &BTreeSet<String>) {
+        self.complete = true;
+        self.disturbed.clear();
+        let gone: Vec<String> = self
+            .specs
+            .keys()
+            .chain(self.ledger.names())
+            .filter(|name| !names.contains(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            self.unset(&name);
+        }
+    }
+
+    /// A file of the folder was touched.
+    pub fn touched(&mut self, file: &str) {
+        if let Some(name) = file.strip_suffix(".json")
+            && (self.specs.contains_key(name) || self.ledger.has(name))
+        {
+            self.look_at(name);
+            if !self.complete {
+                self.disturbed.insert(name.to_owned());
+            }
+        }
+    }
+
+    /// Every file has to be looked at again.
+    pub fn check_all(&mut self) {
+        let now = Instant::now();
+        for name in self.specs.keys().chain(self.ledger.names()) {
+            self.dirty.entry(name.clone()).or_insert(now);
+        }
+        if !self.complete {
+            self.disturbed.extend(self.ledger.names().cloned());
+        }
+    }
+
+    /// Whether every profile is known. Until then a file whose profile or base is missing may be
+    /// right, so it is kept as it was.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    fn look_at(&mut self, name: &str) {
+        let now = Instant::now();
+        self.dirty.entry(name.to_owned()).or_insert(now);
+    }
+
+    /// Marks a profile, and every one that has a base, which may be this one.
+    fn mark(&mut self, name: &str) {
+        self.look_at(name);
+        let now = Instant::now();
+        for name in &self.based {
+            self.dirty.entry(name.clone()).or_insert(now);
+        }
+    }
+
+    /// Makes the marked files right. Returns `None` if there is nothing to do. `written` is told of
+    /// each written file how long after it was marked that was.
+    pub fn settle(&mut self, written: &dyn Fn(Duration)) -> Option<Done> {
+        let idle = if self.complete {
+            self.dirty.is_empty()
+        } else {
+            self.disturbed.is_empty()
+        };
+        if idle {
+            return None;
+        }
+        let mut done = Done::default();
+        if self.folder.is_none() {
+            return Some(done);
+        }
+        if !self.complete {
+            self.restore(&mut done);
+            return Some(done);
+        }
+        while !self.dirty.is_empty() {
+            let rest = self.dirty.keys().nth(BATCH).cloned();
+            let later = rest.map_or_else(BTreeMap::new, |name| self.dirty.split_off(&name));
+            let batch = std::mem::replace(&mut self.dirty, later);
+            self.settle_batch(batch, &mut done, written);
+        }
+        if done != Done::default()
+            && let Some(Err(error)) = self.folder.as_ref().map(Folder::sync)
+        {
+            self.problem = Some(error.to_string());
+        }
+        Some(done)
+    }
+
+    /// Makes disturbed files as they were when the agent last knew what they should be.
+    fn restore(&mut self, done: &mut Done) {
+        let Some(folder) = &self.folder else {
+            return;
+        };
+        for name in std::mem::take(&mut self.disturbed) {
+            let Some(text) = self.backup.load(&name).filter(|_| self.ledger.has(&name)) else {
+                continue;
+            };
+            match put_if_other(folder, &name, &text, || {}) {
+                Ok(false) => {}
+                Ok(true) => {
+                    done.written += 1;
+                    done.repaired += 1;
+                    tracing::warn!(name, "the file was changed by someone else; restored");
+                }
+                Err(error) => tracing::warn!(name, "not restored: {error}"),
+            }
+        }
+    }
+
+    fn settle_batch(
+        &mut self,
+        batch: BTreeMap<String, Instant>,
+        done: &mut Done,
+        written: &dyn Fn(Duration),
+    ) {
+        let Some(folder) = self.folder.take() else {
+            return;
+        };
+        let mut wanted = Vec::new();
+        let mut unwanted = Vec::new();
+        let mut new = Vec::new();
+        for (name, since) in batch {
+            match self.wanted(&name) {
+                Ok(Some(resolved)) => {
+                    let file = file_name(&name);
+                    if !self.ledger.has(&name) {
+                        if folder.has(&file) {
+                            self.fail(&name, &InstallError::Foreign(folder.path().join(file)));
+                            continue;
+                        }
+                        new.push(name.clone());
+                    }
+                    wanted.push((name, resolved, since));
+                }
+                Ok(None) => {
+                    self.failures.remove(&name);
+                    unwanted.push(name);
+                }
+                Err(error) => {
+                    self.fail(&name, &error);
+                    unwanted.push(name);
+                }
+            }
+        }
+        if let Err(error) = self.ledger.add(&new) {
+            let error = InstallError::Ledger(error);
+            for name in &new {
+                self.fail(name, &error);
+            }
+            wanted.retain(|(name, ..)| !new.contains(name));
+        }
+        let mut texts = Vec::new();
+        for (name, resolved, since) in wanted {
+            match self.install(&folder, &name, &resolved, done) {
+                Ok(changed) => {
+                    if changed {
+                        written(since.elapsed());
+                    }
+                    self.failures.remove(&name);
+                    self.installed.insert(name.clone(), resolved.digest);
+                    texts.push((name, resolved.text));
+                }
+                Err(error) => self.fail(&name, &error),
+            }
+        }
+        // Only now, so that no file waits for a copy.
+        for (name, text) in texts {
+            if let Err(error) = self.backup.save(&name, &text) {
+                tracing::warn!(name, "no copy is kept: {error}");
+            }
+        }
+        let mut gone = Vec::new();
+        unwanted.retain(|name| self.ledger.has(name));
+        for name in unwanted {
+            self.installed.remove(&name);
+            self.backup.remove(&name);
+            match folder.remove(&file_name(&name)) {
+                Ok(()) => {
+                    done.removed += 1;
+                    gone.push(name);
+                }
+                Err(error) => self.fail(&name, &error.into()),
+            }
+        }
+        if let Err(error) = self.ledger.remove(&gone) {
+            self.problem = Some(format!("the ledger: {error}"));
+        }
+        self.folder = Some(folder);
+    }
+
+    /// Makes one file right. Returns whether it was written.
+    fn install(
+        &self,
+        folder: &Folder,
+        name: &str,
+        resolved: &Resolved,
+        done: &mut Done,
+    ) -> Result<bool, InstallError> {
+        // What is restored must never be older than the file.
+        let forget_copy = || self.backup.remove_other(name, &resolved.text);
+        if !put_if_other(folder, name, &resolved.text, forget_copy)? {
+            return Ok(false);
+        }
+        done.written += 1;
+        if self.installed.get(name) == Some(&resolved.digest) {
+            done.repaired += 1;
+            tracing::warn!(name, "the file was changed by someone else; repaired");
+        }
+        Ok(true)
+    }
+
+    fn wanted(&self, name: &str) -> Result<Option<Resolved>, InstallError> {
+        let Some(text) = self.specs.get(name) else {
+            return Ok(None);
+        };
+        let find = |base: &str| self.specs.get(base).map(|text| &**text);
+        Ok(resolve(name, text, &find)?)
+    }
+
+    fn fail(&mut self, name: &str, error: &InstallError) {
+        let message = portcullis_profile::gate::decision::plain(&error.to_string());
+        tracing::warn!(name, "no file: {message}");
+        self.installed.remove(name);
+        self.failures.insert(name.to_owned(), message);
+    }
+
+    /// What the node has, for its `SeccompNode`.
+    pub fn report(&self) -> SeccompNodeSpec {
+        node_report::report(&self.installed, &self.failures, self.problem.as_deref())
+    }
+
+    /// How many profiles are installed, and how many have failed.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.installed.len(), self.failures.len())
+    }
+
+    /// Whether something is wrong with the folder or the ledger.
+    pub fn has_problem(&self) -> bool {
+        self.problem.is_some()
+    }
+}
+
+/// The name of a profile's file.
+fn file_name(name: &str) -> String {
+    format!("{name}.json")
+}
+
+/// Writes the file of a profile if it is not as it should be. Returns whether it was written;
+/// `before` is called first.
+fn put_if_other(
+    folder: &Folder,
+    name: &str,
+    text: &[u8],
+    before: impl FnOnce(),
+) -> Result<bool, FolderError> {
+    let file = file_name(name);
+    if folder.compare(&file, text)? == Found::Same {
+        return Ok(false);
+    }
+    before();
+    folder.put(&file, text)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests;

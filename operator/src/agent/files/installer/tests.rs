@@ -1,0 +1,203 @@
+//! The files of a node in real folders.
+
+use super::*;
+use serde_json::json;
+use std::{fs, os::unix::fs::symlink};
+
+struct Node {
+    folder: tempfile::TempDir,
+    installer: Installer,
+}
+
+impl Node {
+    fn new() -> Node {
+        let folder = tempfile::tempdir().unwrap();
+        let installer = Node::open(folder.path());
+        Node { folder, installer }
+    }
+
+    /// One that knows nothing yet.
+    fn start(folder: &Path) -> Installer {
+        Installer::open(&folder.join("seccomp"), &folder.join("state")).unwrap()
+    }
+
+    /// One that knows all profiles: that there is none.
+    fn open(folder: &Path) -> Installer {
+        let mut installer = Node::start(folder);
+        installer.keep_only(&BTreeSet::new());
+        installer
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("seccomp/operator").join(name)
+    }
+
+    fn set(&mut self, name: &str, spec: &serde_json::Value) -> Done {
+        self.installer.set(name, spec.to_string().into());
+        self.settle()
+    }
+
+    fn settle(&mut self) -> Done {
+        self.installer.settle(&|_| {}).unwrap()
+    }
+}
+
+#[test]
+fn a_profile_becomes_a_file_and_a_restart_writes_nothing() {
+    let mut node = Node::new();
+    assert_eq!(node.set("a", &json!({"allow": ["mkdir"]})).written, 1);
+    assert!(node.file("a.json").is_file());
+    node.installer = Node::open(node.folder.path());
+    assert_eq!(node.set("a", &json!({"allow": ["mkdir"]})), Done::default());
+    assert_eq!(node.installer.report().count, 1);
+    node.installer.keep_only(&BTreeSet::new());
+    assert_eq!(node.settle().removed, 1);
+    assert!(!node.file("a.json").exists());
+}
+
+#[test]
+fn edits_deletions_and_links_are_repaired() {
+    let mut node = Node::new();
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    let right = fs::read(node.file("a.json")).unwrap();
+    let changes: [&dyn Fn(&Path); 3] = [
+        &|file| fs::write(file, "{}").unwrap(),
+        &|file| fs::remove_file(file).unwrap(),
+        &|file| {
+            fs::remove_file(file).unwrap();
+            symlink("/etc/passwd", file).unwrap();
+        },
+    ];
+    for change in changes {
+        change(&node.file("a.json"));
+        node.installer.touched("a.json");
+        assert_eq!(node.settle().repaired, 1);
+        assert_eq!(fs::read(node.file("a.json")).unwrap(), right);
+    }
+}
+
+#[test]
+fn a_foreign_file_stays_and_the_profile_fails_until_it_is_gone() {
+    let mut node = Node::new();
+    fs::write(node.file("a.json"), "mine").unwrap();
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    assert_eq!(fs::read(node.file("a.json")).unwrap(), b"mine");
+    assert!(node.installer.report().failures["a"].contains("left alone"));
+    fs::remove_file(node.file("a.json")).unwrap();
+    node.installer.touched("a.json");
+    assert_eq!(node.settle().written, 1);
+    assert!(node.installer.report().failures.is_empty());
+}
+
+#[test]
+fn a_linked_folder_is_reported_and_used_once_it_is_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("seccomp")).unwrap();
+    symlink("/tmp", folder.path().join("seccomp/operator")).unwrap();
+    let installer = Node::open(folder.path());
+    let mut node = Node { folder, installer };
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    assert!(node.installer.report().problem.unwrap().contains("rm "));
+    fs::remove_file(node.folder.path().join("seccomp/operator")).unwrap();
+    assert!(node.installer.reopen());
+    assert_eq!(node.settle().written, 1);
+}
+
+#[test]
+fn a_base_that_comes_later_completes_those_on_top_of_it() {
+    let mut node = Node::new();
+    node.set(
+        "top",
+        &json!({"baseProfileName": "base", "allow": ["mkdir"]}),
+    );
+    assert!(node.installer.report().failures["top"].contains("base"));
+    node.set("base", &json!({"allow": ["rmdir"]}));
+    assert_eq!(node.installer.report().count, 2);
+    assert!(
+        fs::read_to_string(node.file("top.json"))
+            .unwrap()
+            .contains("rmdir")
+    );
+}
+
+#[test]
+fn a_specification_that_can_not_be_understood_has_no_file_and_holds_up_no_other() {
+    let mut node = Node::new();
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    node.installer.set("b", r#"{"allow": ["rmdir"]}"#.into());
+    assert_eq!(node.set("a", &json!({"allow": "text"})).removed, 1);
+    assert!(!node.file("a.json").exists());
+    let report = node.installer.report();
+    assert!(report.failures["a"].contains("can't be read"), "{report:?}");
+    assert!(report.profiles.contains_key("b"));
+    assert_eq!(node.set("a", &json!({"allow": ["mkdir"]})).written, 1);
+}
+
+#[test]
+fn before_every_profile_is_known_files_are_restored_from_their_copies() {
+    let mut node = Node::new();
+    for name in ["a", "b", "c"] {
+        node.set(name, &json!({"allow": ["mkdir"]}));
+    }
+    let right = fs::read(node.file("a.json")).unwrap();
+    fs::write(node.file("a.json"), "{}").unwrap();
+    let copy = node.folder.path().join("state/files/b");
+    fs::write(copy, "torn").unwrap();
+    fs::remove_file(node.file("b.json")).unwrap();
+    node.installer = Node::start(node.folder.path());
+    let done = node.settle();
+    assert_eq!((done.repaired, done.removed), (1, 0));
+    assert_eq!(fs::read(node.file("a.json")).unwrap(), right);
+    assert!(!node.file("b.json").exists(), "its copy is torn");
+    assert_eq!(node.installer.settle(&|_| {}), None);
+
+    fs::remove_file(node.file("c.json")).unwrap();
+    node.installer.touched("c.json");
+    node.installer.touched("stranger.json");
+    assert_eq!(node.settle().repaired, 1);
+
+    // Half of the list is there; then all of it, in which c is not.
+    let spec = json!({"allow": ["mkdir"]}).to_string();
+    node.installer.set("a", spec.clone().into());
+    node.installer.set("b", spec.into());
+    assert_eq!(node.installer.settle(&|_| {}), None);
+    node.installer
+        .keep_only(&["a", "b"].map(str::to_owned).into());
+    let done = node.settle();
+    assert_eq!((done.written, done.repaired, done.removed), (1, 0, 1));
+    assert!(node.file("b.json").exists() && !node.file("c.json").exists());
+    let copies = fs::read_dir(node.folder.path().join("state/files")).unwrap();
+    assert_eq!(copies.count(), 2);
+}
+
+#[test]
+fn a_ledger_that_can_not_be_written_adds_no_file() {
+    let mut node = Node::new();
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    // The log is replaced by one that takes no byte.
+    node.installer.ledger = Ledger::full();
+    node.set("b", &json!({"allow": ["mkdir"]}));
+    assert!(!node.file("b.json").exists());
+    let report = node.installer.report();
+    assert!(
+        report.failures["b"].starts_with("the ledger: "),
+        "{report:?}"
+    );
+    node.installer.unset("a");
+    node.settle();
+    assert!(node.installer.has_problem());
+}
+
+#[test]
+fn only_a_written_file_tells_how_long_it_took() {
+    let mut node = Node::new();
+    let told = std::cell::Cell::new(0);
+    let count = |_: Duration| told.set(told.get() + 1);
+    let spec: Box<str> = json!({"allow": ["mkdir"]}).to_string().into();
+    node.installer.set("a", spec.clone());
+    node.installer.settle(&count).unwrap();
+    assert_eq!(told.get(), 1);
+    node.installer.check_all();
+    node.installer.settle(&count).unwrap();
+    assert_eq!(told.get(), 1);
+}

@@ -1,0 +1,140 @@
+//! Which files are ours: a log of names, each written before its file.
+
+use crate::resolve::check_name;
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::Path,
+};
+
+/// The names that are ours, and the log that outlives the agent.
+#[derive(Debug)]
+pub struct Ledger {
+    names: BTreeSet<String>,
+    log: File,
+}
+
+impl Ledger {
+    /// Reads the log, and writes it anew without the names that are gone. An unfinished last line is
+    /// ignored: its file was not written. So is what can't be a profile's name.
+    ///
+    /// # Errors
+    /// If the log can't be read or written.
+    pub fn open(folder: &Path) -> io::Result<Ledger> {
+        fs::create_dir_all(folder)?;
+        let path = folder.join("ledger");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let mut names = BTreeSet::new();
+        for line in text
+            .split_inclusive('\n')
+            .filter_map(|line| line.strip_suffix('\n'))
+        {
+            match line.split_at_checked(1) {
+                Some(("+", name)) if check_name(name).is_ok() => {
+                    names.insert(name.to_owned());
+                }
+                Some(("-", name)) => {
+                    names.remove(name);
+                }
+                _ => {}
+            }
+        }
+        let new = folder.join("ledger.new");
+        let mut file = File::create(&new)?;
+        for name in &names {
+            writeln!(file, "+{name}")?;
+        }
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        File::open(folder)?.sync_all()?;
+        let log = OpenOptions::new().append(true).open(&path)?;
+        Ok(Ledger { names, log })
+    }
+
+    /// Whether a name is ours.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Every name that is ours.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.names.iter()
+    }
+
+    /// Adds names. It comes before their files are written.
+    ///
+    /// # Errors
+    /// If the log can't be written; then none is added.
+    pub fn add(&mut self, names: &[String]) -> io::Result<()> {
+        self.write('+', names)?;
+        self.names.extend(names.iter().cloned());
+        Ok(())
+    }
+
+    /// Removes names. It comes after their files are gone.
+    ///
+    /// # Errors
+    /// If the log can't be written; then they stay.
+    pub fn remove(&mut self, names: &[String]) -> io::Result<()> {
+        self.write('-', names)?;
+        for name in names {
+            self.names.remove(name);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, sign: char, names: &[String]) -> io::Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut lines = String::new();
+        for name in names {
+            lines.push(sign);
+            lines.push_str(name);
+            lines.push('\n');
+        }
+        self.log.write_all(lines.as_bytes())?;
+        self.log.sync_data()
+    }
+}
+
+#[cfg(test)]
+impl Ledger {
+    /// A ledger of `a` whose log takes no byte, as on a full disk.
+    pub(super) fn full() -> Ledger {
+        Ledger {
+            names: ["a".to_owned()].into(),
+            log: OpenOptions::new().append(true).open("/dev/full").unwrap(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_outlive_the_ledger_and_an_unfinished_line_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path()).unwrap();
+        ledger.add(&["a".into(), "b".into()]).unwrap();
+        ledger.remove(&["a".into()]).unwrap();
+        ledger.log.write_all(b"+../outside\n+torn").unwrap();
+        let again = Ledger::open(folder.path()).unwrap();
+        assert_eq!(again.names().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn a_name_that_could_not_be_logged_is_not_ours() {
+        let mut ledger = Ledger::full();
+        ledger.add(&["b".into()]).unwrap_err();
+        assert!(!ledger.has("b"));
+        ledger.remove(&["a".into()]).unwrap_err();
+        assert!(ledger.has("a"));
+    }
+}

@@ -1,0 +1,246 @@
+//! Events about profiles: what is wrong with one, and what its deletion waits for.
+
+use crate::{
+    crd::{
+        SeccompProfileStatus,
+        condition::{Reason, find},
+        profile::{ReadyReason, ValidReason},
+    },
+    kube::{
+        events::{EventReason, History, Notice, Publisher},
+        metrics::{ControllerMetrics, EventLabels, EventResult},
+        rate_limit::{Limiter, Rate},
+        stores::{pod_usage::Users, profile::Profile},
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+
+/// How many events there may be about all profiles.
+const ALL: Rate = Rate {
+    burst: 50,
+    every: Duration::from_secs(1),
+};
+/// How many about one profile.
+const PROFILE: Rate = Rate {
+    burst: 6,
+    every: Duration::from_secs(60),
+};
+/// How many events may wait to be published.
+const QUEUE: usize = 64;
+/// How long a node may take to install a profile before there is an event about it.
+pub(super) const NODE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Something that is the case with a profile, and whether it was published.
+#[derive(Debug)]
+struct Case {
+    note: String,
+    since: Instant,
+    published: bool,
+}
+
+/// Decides which events there are. It never waits for the API server: [`publish`] does.
+#[derive(Debug)]
+pub(super) struct ProfileEvents {
+    cases: BTreeMap<String, BTreeMap<EventReason, Case>>,
+    limiter: Limiter,
+    queue: mpsc::Sender<Notice>,
+}
+
+impl ProfileEvents {
+    /// And the queue that [`publish`] reads.
+    pub(super) fn new() -> (ProfileEvents, mpsc::Receiver<Notice>) {
+        let (queue, notices) = mpsc::channel(QUEUE);
+        let events = ProfileEvents {
+            cases: BTreeMap::new(),
+            limiter: Limiter::new(ALL, PROFILE, Instant::now()),
+            queue,
+        };
+        (events, notices)
+    }
+
+    /// Whether there is something that has not been published yet.
+    pub(super) fn are_waiting(&self) -> bool {
+        let mut cases = self.cases.values().flat_map(BTreeMap::values);
+        cases.any(|case| !case.published)
+    }
+
+    /// Forgets the profiles that are gone.
+    pub(super) fn keep_only(&mut self, names: &BTreeSet<&str>) {
+        self.cases.retain(|name, _| names.contains(name.as_str()));
+    }
+
+    /// Queues what is new about a profile; `waits_for` are the pods that its deletion waits for.
+    pub(super) fn observe(
+        &mut self,
+        profile: &Profile,
+        status: &SeccompProfileStatus,
+        waits_for: Option<&Users>,
+        now: Instant,
+    ) {
+        let name = &profile.name;
+        let mut before = self.cases.remove(name).unwrap_or_default();
+        let mut cases = BTreeMap::new();
+        for (reason, note, patience) in facts(status, waits_for) {
+            let mut case = match before.remove(&reason) {
+                Some(case) if case.note == note => case,
+                other => Case {
+                    note,
+                    // A case that only changes its words has lasted.
+                    since: other.map_or(now, |case| case.since),
+                    published: false,
+                },
+            };
+            let has_lasted = now.saturating_duration_since(case.since) >= patience;
+            if !case.published && has_lasted && self.limiter.allows(name, now) {
+                let notice = Notice {
+                    about: profile.reference(),
+                    reason,
+                    note: case.note.clone(),
+                };
+                case.published = self.queue.try_send(notice).is_ok();
+            }
+            cases.insert(reason, case);
+        }
+        if !cases.is_empty() {
+            self.cases.insert(name.clone(), cases);
+        }
+    }
+}
+
+/// What is worth an event, and how long it has to last for that.
+fn facts(
+    status: &SeccompProfileStatus,
+    waits_for: Option<&Users>,
+) -> Vec<(EventReason, String, Duration)> {
+    let conditions = &status.conditions;
+    let message = |kind| find(conditions, kind).map_or_else(String::new, |it| it.message.clone());
+    let mut facts = Vec::new();
+    if ValidReason::of(conditions) == Some(ValidReason::Invalid) {
+        facts.push((
+            EventReason::Invalid,
+            message(ValidReason::TYPE),
+            Duration::ZERO,
+        ));
+    }
+    let ready = match ReadyReason::of(conditions) {
+        Some(ReadyReason::NodeReportFull) => Some((EventReason::NodeReportFull, Duration::ZERO)),
+        Some(ReadyReason::NodeFailed) => Some((EventReason::NotReady, Duration::ZERO)),
+        Some(ReadyReason::NodesMissing) => Some((EventReason::NotReady, NODE_PATIENCE)),
+        Some(ReadyReason::Ready | ReadyReason::Disabled | ReadyReason::Invalid) | None => None,
+    };
+    if let Some((reason, patience)) = ready {
+        facts.push((reason, message(ReadyReason::TYPE), patience));
+    }
+    if let Some(Users {
+        count,
+        pod: Some(pod),
+    }) = waits_for
+    {
+        let note = match count {
+            1 => format!("its deletion waits for the pod {pod}"),
+            _ => format!("its deletion waits for {count} pods, among them {pod}"),
+        };
+        facts.push((EventReason::InUse, note, Duration::ZERO));
+    }
+    facts
+}
+
+/// Publishes the queue for as long as it is polled.
+pub(super) async fn publish(
+    publisher: Publisher,
+    mut queue: mpsc::Receiver<Notice>,
+    metrics: &ControllerMetrics,
+) {
+    let mut history = History::default();
+    while let Some(notice) = queue.recv().await {
+        let result = match publisher.publish(&notice, &mut history).await {
+            Ok(()) => EventResult::Published,
+            Err(error) => {
+                tracing::warn!("{error}");
+                EventResult::Failed
+            }
+        };
+        let labels = EventLabels { result };
+        metrics.profile_events.get_or_create(&labels).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::condition::condition;
+    use serde_json::json;
+
+    fn profile() -> Profile {
+        Profile::of("a", &json!({"allow": ["mkdir"]}))
+    }
+
+    fn status(reason: impl Reason, message: &str) -> SeccompProfileStatus {
+        SeccompProfileStatus {
+            conditions: vec![condition(reason, message.to_owned(), None, &[])],
+            ..SeccompProfileStatus::default()
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_published_once_and_again_when_it_changes() {
+        let (mut events, mut queue) = ProfileEvents::new();
+        let now = Instant::now();
+        for message in ["x", "x", "y", "y"] {
+            let status = status(ValidReason::Invalid, message);
+            events.observe(&profile(), &status, None, now);
+        }
+        assert_eq!(queue.try_recv().unwrap().note, "x");
+        let second = queue.try_recv().unwrap();
+        assert_eq!(second.reason, EventReason::Invalid);
+        assert_eq!(second.note, "y");
+        assert_eq!(second.about.kind.as_deref(), Some("SeccompProfile"));
+        assert!(queue.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_node_that_is_late_has_time_and_one_that_fails_has_none() {
+        let (mut events, mut queue) = ProfileEvents::new();
+        let now = Instant::now();
+        let late = status(ReadyReason::NodesMissing, "node n: not there yet");
+        events.observe(&profile(), &late, None, now);
+        assert!(queue.try_recv().is_err() && events.are_waiting());
+        events.observe(&profile(), &late, None, now + NODE_PATIENCE);
+        assert_eq!(queue.try_recv().unwrap().note, "node n: not there yet");
+        assert!(!events.are_waiting());
+        let failed = status(ReadyReason::NodeFailed, "node n: a foreign file");
+        events.observe(&profile(), &failed, None, now + NODE_PATIENCE);
+        assert_eq!(queue.try_recv().unwrap().note, "node n: a foreign file");
+    }
+
+    #[test]
+    fn a_deletion_that_waits_names_a_pod_and_profiles_that_are_gone_are_forgotten() {
+        let (mut events, mut queue) = ProfileEvents::new();
+        let ready = status(ReadyReason::Ready, "");
+        let users = Users {
+            count: 2,
+            pod: Some("shop/till".to_owned()),
+        };
+        events.observe(&profile(), &ready, Some(&users), Instant::now());
+        let notice = queue.try_recv().unwrap();
+        assert_eq!(notice.reason.event_type(), "Normal");
+        assert!(notice.note.contains("shop/till"));
+        events.keep_only(&BTreeSet::new());
+        assert!(events.cases.is_empty());
+    }
+
+    #[test]
+    fn one_profile_does_not_get_events_without_end() {
+        let (mut events, mut queue) = ProfileEvents::new();
+        let now = Instant::now();
+        for index in 0..100 {
+            let status = status(ValidReason::Invalid, &index.to_string());
+            events.observe(&profile(), &status, None, now);
+        }
+        assert_eq!(std::iter::from_fn(|| queue.try_recv().ok()).count(), 6);
+    }
+}

@@ -1,0 +1,207 @@
+//! The status that follows from a profile, its resolution, the nodes and its users.
+
+use super::resolutions::Resolution;
+use crate::{
+    crd::{
+        SeccompProfileStatus,
+        condition::condition,
+        localhost_profile,
+        profile::{InUseReason, ReadyReason, ValidReason},
+    },
+    kube::stores::{
+        Stores,
+        node_report::{NodeReport, Reported},
+        pod_usage::Users,
+        profile::Profile,
+    },
+};
+use std::sync::Arc;
+
+/// The nodes of the cluster, each with its report, if it has reported.
+#[derive(Debug, Default)]
+pub(super) struct Nodes(Vec<(String, Option<Arc<NodeReport>>)>);
+
+impl Nodes {
+    /// The nodes at this moment. Reports of nodes that are gone don't count.
+    pub(super) fn of(stores: &Stores) -> Nodes {
+        let reports = stores.node_reports.snapshot();
+        let nodes = stores.nodes.snapshot();
+        let report = |node: &String| reports.get(node).map(Arc::clone);
+        Nodes(
+            nodes
+                .keys()
+                .map(|node| (node.clone(), report(node)))
+                .collect(),
+        )
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The status of a profile; `None` if it has not been resolved yet.
+pub(super) fn status(
+    profile: &Profile,
+    resolution: &Resolution,
+    nodes: &Nodes,
+    users: &Users,
+) -> SeccompProfileStatus {
+    let (valid, why) = match resolution {
+        Ok(_) => (ValidReason::Valid, String::new()),
+        Err(error) => (ValidReason::Invalid, error.clone()),
+    };
+    let (installed, ready, missing) = match resolution {
+        Ok(Some(digest)) => ready(&profile.name, *digest, nodes),
+        Ok(None) => {
+            let message = "spec.state is Disabled".to_owned();
+            (0, ReadyReason::Disabled, message)
+        }
+        Err(_) => (0, ReadyReason::Invalid, "it has no file".to_owned()),
+    };
+    let (in_use, by) = match users.count {
+        0 => (InUseReason::NotInUse, String::new()),
+        count => {
+            let pod = users.pod.as_deref().unwrap_or("?");
+            (
+                InUseReason::InUse,
+                format!("{count} pods, among them {pod}"),
+            )
+        }
+    };
+    let before = profile.status.as_ref();
+    let before = before.map_or(&[][..], |status| &status.conditions);
+    SeccompProfileStatus {
+        conditions: vec![
+            condition(in_use, by, profile.generation, before),
+            condition(ready, missing, profile.generation, before),
+            condition(valid, why, profile.generation, before),
+        ],
+        nodes: format!("{installed}/{}", nodes.len()),
+        pods: users.count,
+        localhost_profile: localhost_profile(&profile.name),
+    }
+}
+
+/// On how many nodes a profile is, and what that means.
+fn ready(name: &str, digest: u64, nodes: &Nodes) -> (usize, ReadyReason, String) {
+    let mut count = 0;
+    let (mut failed, mut missing, mut full) = (None, None, None);
+    for (node, report) in &nodes.0 {
+        let reported = report
+            .as_ref()
+            .map(|report| report.of_profile(name, digest));
+        match reported.unwrap_or(Reported::Nothing) {
+            Reported::Installed => count += 1,
+            Reported::Failed(reason) => {
+                failed.get_or_insert_with(|| format!("node {node}: {reason}"));
+            }
+            Reported::Omitted(omitted) => {
+                full.get_or_insert_with(|| {
+                    format!(
+                        "node {node}: its SeccompNode is full and leaves out {omitted} profiles"
+                    )
+                });
+            }
+            Reported::Nothing => {
+                missing.get_or_insert_with(|| format!("node {node}: not there yet"));
+            }
+        }
+    }
+    let (reason, message) = match (failed, missing, full) {
+        (Some(failed), ..) => (ReadyReason::NodeFailed, failed),
+        (_, Some(missing), _) => (ReadyReason::NodesMissing, missing),
+        (_, _, Some(full)) => (ReadyReason::NodeReportFull, full),
+        _ => (ReadyReason::Ready, String::new()),
+    };
+    (count, reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::condition::{Reason, find};
+    use serde_json::{Value, json};
+
+    const DIGEST: u64 = 0xff;
+
+    fn nodes(reports: &[(&str, Option<Value>)]) -> Nodes {
+        let stores = Stores::default();
+        let names = reports.iter().map(|(node, _)| ((*node).to_owned(), ()));
+        stores.nodes.fill(names);
+        let reports = reports.iter().filter_map(|(node, spec)| {
+            let report = NodeReport::reading(spec.as_ref()?);
+            Some(((*node).to_owned(), Arc::new(report)))
+        });
+        let gone = json!({"failures": {"a": "it does not count"}});
+        let gone = ("gone".to_owned(), Arc::new(NodeReport::reading(&gone)));
+        stores.node_reports.fill(reports.chain([gone]));
+        Nodes::of(&stores)
+    }
+
+    fn says(resolution: &Resolution, nodes: &Nodes) -> (Option<ReadyReason>, String, String) {
+        let profile = Profile::of("a", &json!({"allow": ["mkdir"]}));
+        let status = status(&profile, resolution, nodes, &Users::default());
+        let message = find(&status.conditions, ReadyReason::TYPE)
+            .unwrap()
+            .message
+            .clone();
+        (ReadyReason::of(&status.conditions), message, status.nodes)
+    }
+
+    #[test]
+    fn a_node_that_fails_comes_before_one_that_is_missing_and_that_before_a_full_report() {
+        let installed = || Some(json!({"profiles": {"a": "00000000000000ff"}}));
+        let failed = || Some(json!({"failures": {"a": "a foreign file"}}));
+        let full = || Some(json!({"profiles": {"z": "00000000000000ff"}, "omitted": 3}));
+        let of = |reports: &[(&str, Option<Value>)]| says(&Ok(Some(DIGEST)), &nodes(reports));
+        let (reason, message, count) = of(&[("n1", installed()), ("n2", installed())]);
+        assert_eq!(reason, Some(ReadyReason::Ready));
+        assert_eq!((message.as_str(), count.as_str()), ("", "2/2"));
+        let (reason, message, count) = of(&[("n1", installed()), ("n2", full())]);
+        assert_eq!(reason, Some(ReadyReason::NodeReportFull));
+        assert_eq!(
+            message,
+            "node n2: its SeccompNode is full and leaves out 3 profiles"
+        );
+        assert_eq!(count, "1/2");
+        let (reason, message, _) = of(&[("n2", full()), ("n3", None)]);
+        assert_eq!(reason, Some(ReadyReason::NodesMissing));
+        assert_eq!(message, "node n3: not there yet");
+        let (reason, message, _) = of(&[("n2", full()), ("n3", None), ("n4", failed())]);
+        assert_eq!(reason, Some(ReadyReason::NodeFailed));
+        assert_eq!(message, "node n4: a foreign file");
+    }
+
+    #[test]
+    fn a_profile_that_is_disabled_or_not_valid_is_on_no_node() {
+        let nodes = nodes(&[("n1", Some(json!({"profiles": {"a": "00000000000000ff"}})))]);
+        assert_eq!(says(&Ok(None), &nodes).0, Some(ReadyReason::Disabled));
+        let invalid = Err("spec: no such call".to_owned());
+        let (reason, _, count) = says(&invalid, &nodes);
+        assert_eq!(
+            (reason, count.as_str()),
+            (Some(ReadyReason::Invalid), "0/1")
+        );
+    }
+
+    #[test]
+    fn use_is_counted_and_a_pod_named() {
+        let profile = Profile::of("a", &json!({"allow": ["mkdir"]}));
+        let users = Users {
+            count: 2,
+            pod: Some("shop/till".to_owned()),
+        };
+        let status = status(&profile, &Ok(Some(DIGEST)), &Nodes::default(), &users);
+        assert_eq!(status.pods, 2);
+        assert_eq!(status.localhost_profile, "operator/a.json");
+        assert_eq!(
+            InUseReason::of(&status.conditions),
+            Some(InUseReason::InUse)
+        );
+        let condition = find(&status.conditions, InUseReason::TYPE).unwrap();
+        assert!(condition.message.contains("shop/till"));
+        assert_eq!(condition.observed_generation, Some(1));
+    }
+}

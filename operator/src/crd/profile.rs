@@ -1,0 +1,245 @@
+//! `SeccompProfile`: its specification, its status, and the conditions in it.
+
+use super::{condition::reasons, schema};
+use crate::words::words;
+use k8s_openapi::apimachinery::pkg::{apis::meta::v1::Condition, util::intstr::IntOrString};
+use kube::{CustomResource, KubeSchema};
+use portcullis_profile::Action;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The path of a profile's file as a pod's `localhostProfile` names it: relative to the seccomp
+/// root.
+pub fn localhost_profile(name: &str) -> String {
+    format!("operator/{name}.json")
+}
+
+/// What the profile allows and denies. The shortest useful specification is a list of allowed
+/// names, for example `allow: [read, write]`; every other call then fails with EPERM.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "portcullis.dev",
+    version = "v1alpha1",
+    kind = "SeccompProfile",
+    plural = "seccompprofiles",
+    shortname = "scp",
+    category = "portcullis",
+    status = "SeccompProfileStatus",
+    derive = "PartialEq",
+    doc = "A seccomp profile, which every node keeps as the file `operator/<name>.json` in its seccomp root. A pod selects it with `localhostProfile: operator/<name>.json`, or with the annotation `seccomp.security.alpha.kubernetes.io/pod: localhost/operator/<name>.json` where the gate is on the nodes.",
+    validation = Rule::new("size(self.metadata.name) <= 250").message("a name has at most 250 characters: the file is <name>.json, and a file name holds 255 bytes"),
+    printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
+    printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes"),
+    printcolumn(name = "In use", type_ = "integer", json_path = ".status.pods"),
+    printcolumn(name = "Valid", type_ = "string", json_path = ".status.conditions[?(@.type=='Valid')].status", priority = 1),
+    printcolumn(name = "Localhost profile", type_ = "string", json_path = ".status.localhostProfile", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SeccompProfileSpec {
+    /// The name of another `SeccompProfile` to build on. Its rules are added for the system calls
+    /// that this profile does not mention; where both mention a call, this profile's rules apply.
+    /// By default there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!self.startsWith('oci://')").message("bases from an image registry (oci://) are not supported yet: name a SeccompProfile"))]
+    pub base_profile_name: Option<String>,
+    /// What happens to a system call that no rule matches. The default, `SCMP_ACT_ERRNO`, makes the
+    /// call fail with `defaultErrnoRet`.
+    #[serde(default = "default_action")]
+    #[schemars(schema_with = "schema::action")]
+    pub default_action: String,
+    /// The errno that `defaultAction` returns, as a number or a name, for example `38` or `ENOSYS`.
+    /// The default is EPERM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::errno")]
+    pub default_errno_ret: Option<IntOrString>,
+    /// The architectures whose calls the rules are about, beside the node's own; for example
+    /// `[SCMP_ARCH_X86]` for 32-bit programs on x86-64. Calls of an architecture that is not listed
+    /// are denied. By default none are listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::architectures")]
+    pub architectures: Vec<String>,
+    /// The names of system calls to allow, for example `[read, write]`. It is short for an entry of
+    /// `syscalls` with these names and the action `SCMP_ACT_ALLOW`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::names")]
+    pub allow: Vec<String>,
+    /// The rules of the profile that `allow` can't express: other actions, and conditions on
+    /// arguments. For example `[{names: [mkdir], action: SCMP_ACT_ERRNO, errnoRet: ENODATA}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub syscalls: Vec<Syscall>,
+    /// The path of the Unix socket at which a supervisor decides on calls with the action
+    /// `SCMP_ACT_NOTIFY`, for example `/run/notify.sock`. By default there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub listener_path: Option<String>,
+    /// Opaque data that the runtime passes to the supervisor at `listenerPath`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub listener_metadata: Option<String>,
+    /// The flags of seccomp(2) that the filter is loaded with, for example
+    /// `[SECCOMP_FILTER_FLAG_LOG]`. If absent, the runtime chooses them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::flags")]
+    pub flags: Option<Vec<String>>,
+    /// Whether the nodes have the profile's file: `Enabled`, the default, or `Disabled`, which
+    /// removes the file from every node but keeps the object.
+    #[serde(default)]
+    pub state: State,
+    /// Whether the system calls that container runtimes themselves make under the filter are
+    /// allowed in addition: `Include`, the default, or `Omit`. It has an effect only where
+    /// `defaultAction` denies.
+    #[serde(default)]
+    pub runtime_base: RuntimeBase,
+}
+
+/// A rule: what happens to some system calls.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Syscall {
+    /// The names of the system calls that the rule is about, for example `[mkdir, mkdirat]`.
+    #[schemars(schema_with = "schema::names")]
+    pub names: Vec<String>,
+    /// What happens to these calls, for example `SCMP_ACT_ALLOW` or `SCMP_ACT_ERRNO`.
+    #[schemars(schema_with = "schema::action")]
+    pub action: String,
+    /// The errno that the action returns, as a number or a name, for example `61` or `ENODATA`.
+    /// The default is EPERM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::errno")]
+    pub errno_ret: Option<IntOrString>,
+    /// Conditions on the arguments of the call, all of which must hold for the rule to match. By
+    /// default the rule matches whatever the arguments are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub args: Vec<Arg>,
+}
+
+/// A condition on one argument of a system call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Arg {
+    /// The position of the argument, from 0 to 5.
+    #[schemars(schema_with = "schema::index")]
+    pub index: u8,
+    /// The value that the argument is compared with; for `SCMP_CMP_MASKED_EQ`, the mask. The
+    /// default is 0.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count")]
+    pub value: u64,
+    /// For `SCMP_CMP_MASKED_EQ`, the value that the masked argument is compared with; other
+    /// comparisons ignore it. The default is 0.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count")]
+    pub value_two: u64,
+    /// How the argument is compared with `value`, for example `SCMP_CMP_EQ` or `SCMP_CMP_GE`.
+    #[schemars(schema_with = "schema::operator")]
+    pub op: String,
+}
+
+/// Whether the nodes have the profile's file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum State {
+    /// They have it.
+    #[default]
+    Enabled,
+    /// They don't.
+    Disabled,
+}
+
+/// Whether the calls that runtimes make are allowed in addition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RuntimeBase {
+    /// They are, where `defaultAction` denies.
+    #[default]
+    Include,
+    /// The profile names them itself.
+    Omit,
+}
+
+/// Where the profile is installed and who uses it, as the controller sees it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SeccompProfileStatus {
+    /// The conditions `Valid` (a file can be made of the specification), `Ready` (every node has
+    /// that file) and `InUse` (an unfinished pod selects the profile).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// How many nodes have the profile's file, of how many nodes there are, for example `2/3`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub nodes: String,
+    /// How many unfinished pods select the profile, by field or by annotation.
+    #[schemars(schema_with = "schema::count")]
+    pub pods: u64,
+    /// What to write as `localhostProfile` in a pod that selects the profile, for example
+    /// `operator/web.json`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub localhost_profile: String,
+}
+
+words! {
+    /// The types of a profile's conditions.
+    pub enum ProfileCondition {
+        /// Whether a file can be made of the specification.
+        Valid = "Valid",
+        /// Whether every node has the file.
+        Ready = "Ready",
+        /// Whether an unfinished pod selects the profile.
+        InUse = "InUse",
+    }
+}
+
+words! {
+    /// Why a profile is, or is not, `Valid`.
+    pub enum ValidReason {
+        /// It is valid.
+        Valid = "Valid",
+        /// The message says which field is wrong.
+        Invalid = "Invalid",
+    }
+}
+
+reasons! { ValidReason of ProfileCondition::Valid, { True: Valid, False: Invalid, } }
+
+words! {
+    /// Why a profile is, or is not, `Ready`.
+    pub enum ReadyReason {
+        /// Every node has the file.
+        Ready = "Ready",
+        /// A node has not reported the file yet; the message names it.
+        NodesMissing = "NodesMissing",
+        /// A node can't install the file; the message names it.
+        NodeFailed = "NodeFailed",
+        /// A node's report is full and does not name the profile.
+        NodeReportFull = "NodeReportFull",
+        /// `spec.state` is `Disabled`.
+        Disabled = "Disabled",
+        /// The profile is not valid, so there is no file.
+        Invalid = "Invalid",
+    }
+}
+
+reasons! { ReadyReason of ProfileCondition::Ready, {
+    True: Ready,
+    False: NodesMissing | NodeFailed | Disabled | Invalid,
+    Unknown: NodeReportFull,
+} }
+
+words! {
+    /// Why a profile is, or is not, `InUse`.
+    pub enum InUseReason {
+        /// The message names a pod that uses it.
+        InUse = "InUse",
+        /// No unfinished pod does.
+        NotInUse = "NotInUse",
+    }
+}
+
+reasons! { InUseReason of ProfileCondition::InUse, { True: InUse, False: NotInUse, } }
+
+fn default_action() -> String {
+    Action::Errno.to_string()
+}

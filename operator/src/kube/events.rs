@@ -1,0 +1,235 @@
+//! Kubernetes events: a new one is created, the same one again is counted up.
+
+use super::request::{RequestError, request};
+use crate::words::words;
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+/// How long after an event the same one again still counts it up.
+const SERIES: Duration = Duration::from_secs(360);
+/// The longest note that the API server takes, in bytes.
+const MAX_NOTE: usize = 1024;
+/// The longest part of an event's name that comes from its object's, in bytes. A name has 253, of
+/// which a dot and 16 digits are needed.
+const MAX_NAME: usize = 230;
+
+words! {
+    /// Why there is an event, as `kubectl describe` shows it.
+    pub enum EventReason {
+        /// On a pod: the gate refused one of its containers.
+        SeccompRefused = "SeccompRefused",
+        /// On a pod: a container started although the gate would refuse it (`mode = "warn"`).
+        SeccompWarning = "SeccompWarning",
+        /// On a profile: its specification is not valid.
+        Invalid = "Invalid",
+        /// On a profile: a node does not have its file.
+        NotReady = "NotReady",
+        /// On a profile: a node's report is full and leaves it out.
+        NodeReportFull = "NodeReportFull",
+        /// On a profile: its deletion waits for pods.
+        InUse = "InUse",
+    }
+}
+
+impl EventReason {
+    /// The type of its events.
+    pub const fn event_type(self) -> &'static str {
+        match self {
+            EventReason::InUse => "Normal",
+            _ => "Warning",
+        }
+    }
+
+    /// What was being done.
+    const fn action(self) -> &'static str {
+        match self {
+            EventReason::SeccompRefused | EventReason::SeccompWarning => "StartContainer",
+            EventReason::Invalid
+            | EventReason::NotReady
+            | EventReason::NodeReportFull
+            | EventReason::InUse => "Reconcile",
+        }
+    }
+}
+
+/// What an event says.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// The object that it is about. Events about objects without a namespace are in `default`.
+    pub about: ObjectReference,
+    /// The reason.
+    pub reason: EventReason,
+    /// The message.
+    pub note: String,
+}
+
+/// An event that could not be published.
+#[derive(Debug, thiserror::Error)]
+#[error("an event about {name}: {source}")]
+pub struct EventError {
+    name: String,
+    source: RequestError,
+}
+
+type Key = (ObjectKey, EventReason, String);
+/// Namespace, name and UID.
+type ObjectKey = (Option<String>, Option<String>, Option<String>);
+
+/// An event that was published.
+#[derive(Debug)]
+struct Published {
+    event: String,
+    count: i32,
+    last: Instant,
+}
+
+/// Publishes events in the name of one component.
+#[derive(Clone)]
+pub struct Publisher {
+    client: Client,
+    component: &'static str,
+    instance: String,
+}
+
+/// What was published, so that the same can be counted up. Whoever publishes events limits their
+/// rate, which bounds the history's memory too.
+#[derive(Debug, Default)]
+pub struct History(HashMap<Key, Published>);
+
+impl History {
+    fn key(notice: &Notice) -> Key {
+        let about = &notice.about;
+        (
+            (
+                about.namespace.clone(),
+                about.name.clone(),
+                about.uid.clone(),
+            ),
+            notice.reason,
+            notice.note.clone(),
+        )
+    }
+
+    /// Counts a notice that is not published, so that it is in the count of the next one that is.
+    pub fn count_only(&mut self, notice: &Notice) {
+        if let Some(published) = self.0.get_mut(&History::key(notice)) {
+            published.count = published.count.saturating_add(1);
+        }
+    }
+}
+
+impl Publisher {
+    /// A publisher for a component, for example `portcullis.dev/agent`; the instance is the node or
+    /// the pod that it runs on.
+    pub fn new(client: Client, component: &'static str, instance: &str) -> Publisher {
+        Publisher {
+            client,
+            component,
+            instance: cut(instance, 128).to_owned(),
+        }
+    }
+
+    /// Creates an event, or counts up the one that says the same.
+    ///
+    /// # Errors
+    /// [`EventError`], if the API server does not take it.
+    pub async fn publish(&self, notice: &Notice, history: &mut History) -> Result<(), EventError> {
+        self.create_or_count(notice, history)
+            .await
+            .map_err(|source| EventError {
+                name: notice.about.name.clone().unwrap_or_default(),
+                source,
+            })
+    }
+
+    async fn create_or_count(
+        &self,
+        notice: &Notice,
+        history: &mut History,
+    ) -> Result<(), RequestError> {
+        let now = Instant::now();
+        history
+            .0
+            .retain(|_, published| now.saturating_duration_since(published.last) < SERIES);
+        let namespace = notice.about.namespace.as_deref().unwrap_or("default");
+        let api = Api::<Event>::namespaced(self.client.clone(), namespace);
+        let key = History::key(notice);
+        if let Some(published) = history.0.get_mut(&key) {
+            published.count = published.count.saturating_add(1);
+            published.last = now;
+            let series = json!({"series": {"count": published.count,
+                "lastObservedTime": MicroTime(Timestamp::now())}});
+            let parameters = PatchParams::default();
+            let patch = Patch::Merge(&series);
+            match request(api.patch(&published.event, &parameters, &patch)).await {
+                // Events expire; then this is a new one.
+                Err(error) if error.code() == Some(404) => {}
+                other => return other.map(|_| ()),
+            }
+        }
+        let event = self.event(notice, namespace, Timestamp::now());
+        request(api.create(&PostParams::default(), &event)).await?;
+        let published = Published {
+            event: event.metadata.name.unwrap_or_default(),
+            count: 1,
+            last: now,
+        };
+        history.0.insert(key, published);
+        Ok(())
+    }
+
+    fn event(&self, notice: &Notice, namespace: &str, now: Timestamp) -> Event {
+        let name = notice.about.name.as_deref().unwrap_or("unknown");
+        let name = cut(name, MAX_NAME).trim_end_matches(['-', '.']);
+        let name = format!("{name}.{:x}", now.as_nanosecond());
+        Event {
+            metadata: ObjectMeta {
+                name: Some(name),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(now)),
+            regarding: Some(notice.about.clone()),
+            type_: Some(notice.reason.event_type().to_owned()),
+            reason: Some(notice.reason.to_string()),
+            action: Some(notice.reason.action().to_owned()),
+            note: Some(cut(&notice.note, MAX_NOTE).to_owned()),
+            reporting_controller: Some(self.component.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            ..Event::default()
+        }
+    }
+}
+
+/// The beginning of a text: at most so many bytes, and whole characters.
+fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(cut("aéb", 2), "a");
+        assert_eq!(cut("aéb", 3), "aé");
+        assert_eq!(cut("ab", 9), "ab");
+    }
+}

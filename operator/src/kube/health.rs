@@ -1,0 +1,113 @@
+//! Whether the program is alive and ready.
+//!
+//! Each long-running task has a heartbeat of its own, so that one that hangs shows although the
+//! others go on.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How often a task that has nothing to do beats.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long a task may go without a beat before the program counts as dead.
+const MAX_SILENCE: Duration = Duration::from_secs(90);
+
+/// The program's health. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: bool,
+    beats: BTreeMap<&'static str, Instant>,
+}
+
+/// A task that has not beaten for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silent {
+    /// The task.
+    pub task: &'static str,
+    /// Since its last beat.
+    pub silence: Duration,
+}
+
+impl Health {
+    fn with<T>(&self, use_state: impl FnOnce(&mut State) -> T) -> T {
+        use_state(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The program is ready from now on.
+    pub fn set_ready(&self) {
+        self.with(|state| state.ready = true);
+    }
+
+    /// Whether the program is ready.
+    pub fn is_ready(&self) -> bool {
+        self.with(|state| state.ready)
+    }
+
+    /// Begins to expect beats of a task, until the heartbeat is dropped.
+    pub fn heartbeat(&self, task: &'static str) -> Heartbeat {
+        let heartbeat = Heartbeat {
+            health: self.clone(),
+            task,
+        };
+        heartbeat.beat();
+        heartbeat
+    }
+
+    /// The task that has been silent for longest, if that is too long.
+    pub fn silent(&self, now: Instant) -> Option<Silent> {
+        let beats = self.with(|state| state.beats.clone());
+        let (task, beat) = beats.into_iter().min_by_key(|(_, beat)| *beat)?;
+        let silence = now.saturating_duration_since(beat);
+        (silence > MAX_SILENCE).then_some(Silent { task, silence })
+    }
+}
+
+/// The signs of life of one task.
+#[derive(Debug)]
+pub struct Heartbeat {
+    health: Health,
+    task: &'static str,
+}
+
+impl Heartbeat {
+    /// A sign of life.
+    pub fn beat(&self) {
+        let now = Instant::now();
+        self.health.with(|state| state.beats.insert(self.task, now));
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.health.with(|state| state.beats.remove(self.task));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_hangs_shows_although_another_beats() {
+        let health = Health::default();
+        let later = Instant::now() + MAX_SILENCE * 2;
+        assert_eq!(health.silent(later), None, "nothing is expected to beat");
+        let hanging = health.heartbeat("files");
+        let _other = health.heartbeat("profiles");
+        assert_eq!(health.silent(Instant::now()), None);
+        health.with(|state| state.beats.insert("profiles", later));
+        assert_eq!(
+            health.silent(later).map(|silent| silent.task),
+            Some("files")
+        );
+        drop(hanging);
+        assert_eq!(health.silent(later), None, "it has ended");
+    }
+}

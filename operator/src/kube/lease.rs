@@ -1,0 +1,267 @@
+//! Leader election: the controller that holds the lease works, the others wait.
+//!
+//! Clocks of different machines are never compared. A lease is free once it has been seen unchanged
+//! for as long as it lasts; its holder stops well before that, whatever the API server says.
+
+use super::{
+    health::Health,
+    metrics::ControllerMetrics,
+    request::{RequestError, request},
+};
+use k8s_openapi::{
+    api::coordination::v1::{Lease as Object, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use kube::{Api, Client, api::PostParams};
+use std::{fs, process, time::Duration};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// The lease's name. The manifests create it, so that nobody needs the right to create leases.
+const NAME: &str = "portcullis-controller";
+/// How long the API server may take to release the lease when the program ends.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Which lease it is, and how long it lasts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its namespace.
+    pub namespace: String,
+    /// How long it lasts after it was renewed.
+    pub duration: Duration,
+}
+
+/// Why a controller does not lead any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// Somebody else does.
+    #[error("{0} holds it")]
+    Taken(String),
+    /// It was not renewed in time.
+    #[error("it was not renewed for {0:?}: {1}")]
+    Late(Duration, String),
+}
+
+/// A lease of somebody else, as it was last seen.
+#[derive(Debug)]
+struct Observed {
+    holder: String,
+    renewed: Option<MicroTime>,
+    since: Instant,
+}
+
+/// The lease.
+pub struct Lease {
+    api: Api<Object>,
+    name: String,
+    identity: String,
+    duration: Duration,
+    observed: Option<Observed>,
+    held: Option<Object>,
+}
+
+impl Lease {
+    /// A lease that is not held yet, for a controller of this [`identity`].
+    pub fn new(client: Client, settings: &Settings, identity: &str) -> Lease {
+        Lease {
+            api: Api::namespaced(client, &settings.namespace),
+            name: format!("{}/{NAME}", settings.namespace),
+            identity: identity.to_owned(),
+            duration: settings.duration,
+            observed: None,
+            held: None,
+        }
+    }
+
+    /// Waits until it is held.
+    pub async fn acquire(&mut self, health: &Health) {
+        let heartbeat = health.heartbeat("lease");
+        let mut logged = String::new();
+        loop {
+            heartbeat.beat();
+            let line = match timeout(self.duration, self.try_acquire()).await {
+                Ok(Ok(None)) => {
+                    tracing::info!("this controller leads, as {}", self.identity);
+                    return;
+                }
+                Ok(Ok(Some(holder))) => format!("{holder} leads; this controller waits"),
+                Ok(Err(error)) => format!("the lease {}: {error}", self.name),
+                Err(_) => format!("the lease {}: no answer", self.name),
+            };
+            if line != logged {
+                tracing::info!("{line}");
+                logged = line;
+            }
+            sleep(self.duration / 5).await;
+        }
+    }
+
+    /// Takes it if it is free. Returns who holds it otherwise.
+    async fn try_acquire(&mut self) -> Result<Option<String>, RequestError> {
+        let object = request(self.api.get(NAME)).await?;
+        let spec = object.spec.clone().unwrap_or_default();
+        if let Some(holder) = holder(&mut self.observed, &spec, self.duration, Instant::now()) {
+            return Ok(Some(holder));
+        }
+        match self.write(object, true).await {
+            Ok(()) => Ok(None),
+            Err(error) if error.code() == Some(409) => Ok(Some("another controller".to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write(&mut self, mut object: Object, acquired: bool) -> Result<(), RequestError> {
+        let spec = object.spec.get_or_insert_default();
+        let now = MicroTime(Timestamp::now());
+        if acquired {
+            spec.acquire_time = Some(now.clone());
+            spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0).saturating_add(1));
+        }
+        spec.holder_identity = Some(self.identity.clone());
+        spec.lease_duration_seconds = i32::try_from(self.duration.as_secs()).ok();
+        spec.renew_time = Some(now);
+        let parameters = PostParams::default();
+        let written = request(self.api.replace(NAME, &parameters, &object)).await?;
+        self.held = Some(written);
+        Ok(())
+    }
+
+    /// Renews it until it is lost.
+    pub async fn keep(&mut self, metrics: &ControllerMetrics) -> Lost {
+        let patience = self.duration * 2 / 3;
+        let mut renewed = Instant::now();
+        loop {
+            sleep(self.duration / 5).await;
+            let start = Instant::now();
+            let why = match timeout_at(renewed + patience, self.renew()).await {
+                Ok(Ok(None)) => {
+                    metrics.lease_renewal.observe(start.elapsed());
+                    renewed = start;
+                    continue;
+                }
+                Ok(Ok(Some(holder))) => {
+                    self.held = None;
+                    return Lost::Taken(holder);
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            // If it was changed meanwhile, the next attempt reads it anew.
+            self.held = None;
+            tracing::warn!("the lease {}: {why}", self.name);
+            if renewed.elapsed() >= patience {
+                return Lost::Late(patience, why);
+            }
+        }
+    }
+
+    /// Renews it. Returns who else holds it now.
+    async fn renew(&mut self) -> Result<Option<String>, RequestError> {
+        let object = match self.held.clone() {
+            Some(object) => object,
+            None => request(self.api.get(NAME)).await?,
+        };
+        let spec = object.spec.as_ref();
+        match spec.and_then(|spec| spec.holder_identity.as_deref()) {
+            Some(holder) if holder == self.identity => {}
+            other => return Ok(Some(other.unwrap_or("nobody").to_owned())),
+        }
+        self.write(object, false).await.map(|()| None)
+    }
+
+    /// Gives it up, so that nobody has to wait until it expires.
+    pub async fn release(mut self) {
+        let Some(mut object) = self.held.take() else {
+            return;
+        };
+        if let Some(spec) = &mut object.spec {
+            spec.holder_identity = None;
+        }
+        let parameters = PostParams::default();
+        let request = self.api.replace(NAME, &parameters, &object);
+        if let Ok(Err(error)) = timeout(RELEASE_TIMEOUT, request).await {
+            tracing::info!("the lease is not released and has to expire: {error}");
+        }
+    }
+}
+
+/// The holder of a lease, or `None` if unset or expired.
+fn holder(
+    observed: &mut Option<Observed>,
+    spec: &LeaseSpec,
+    own_duration: Duration,
+    now: Instant,
+) -> Option<String> {
+    let holder = spec.holder_identity.clone().unwrap_or_default();
+    if holder.is_empty() {
+        return None;
+    }
+    let its_own = spec.lease_duration_seconds.unwrap_or(0);
+    let duration = own_duration.max(Duration::from_secs(u64::try_from(its_own).unwrap_or(0)));
+    match observed {
+        Some(observed) if observed.holder == holder && observed.renewed == spec.renew_time => {
+            (now.saturating_duration_since(observed.since) < duration).then_some(holder)
+        }
+        _ => {
+            *observed = Some(Observed {
+                holder: holder.clone(),
+                renewed: spec.renew_time.clone(),
+                since: now,
+            });
+            Some(holder)
+        }
+    }
+}
+
+/// The name of the host (of the pod, in one) and something that no other process has.
+pub fn identity() -> String {
+    let line = |path| fs::read_to_string(path).map(|text: String| text.trim().to_owned());
+    let host = line("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".to_owned());
+    let unique = line("/proc/sys/kernel/random/uuid").unwrap_or_else(|_| process::id().to_string());
+    format!("{host}_{unique}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(holder: &str, renewed: i64, duration: i32) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            renew_time: Timestamp::from_second(renewed).ok().map(MicroTime),
+            lease_duration_seconds: Some(duration),
+            ..LeaseSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_lease_is_free_once_it_was_seen_unchanged_for_as_long_as_it_lasts() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let ten = Duration::from_secs(10);
+        let mut observed = None;
+        assert_eq!(
+            holder(&mut observed, &LeaseSpec::default(), ten, start),
+            None
+        );
+        assert_eq!(holder(&mut observed, &spec("", 1, 10), ten, start), None);
+        let mut held = |renewed, now| holder(&mut observed, &spec("a", renewed, 10), ten, at(now));
+        assert!(held(1, 0).is_some(), "however old it is, it was just seen");
+        assert!(held(1, 9).is_some());
+        assert!(held(2, 10).is_some(), "renewed");
+        assert!(held(2, 19).is_some());
+        assert!(held(2, 20).is_none());
+    }
+
+    #[test]
+    fn a_holder_that_asks_for_a_longer_lease_has_a_longer_one() {
+        let start = Instant::now();
+        let mut observed = None;
+        let ten = Duration::from_secs(10);
+        let mut held = |now| {
+            let now = start + Duration::from_secs(now);
+            holder(&mut observed, &spec("a", 1, 60), ten, now)
+        };
+        assert!(held(0).is_some() && held(59).is_some() && held(60).is_none());
+    }
+}

@@ -1,0 +1,171 @@
+//! The HTTP server of the operator's endpoints.
+//!
+//! It is made so that strangers can't keep a probe from its answer: a request has to arrive within
+//! [`Limits::header_timeout`], a connection ends after [`Limits::connection_timeout`] whatever
+//! happens on it, and once there are [`Limits::connections`] of them a new one takes the place of
+//! the oldest that has not sent a request.
+
+mod connections;
+mod routes;
+
+use super::metrics::ServerMetrics;
+use connections::Connections;
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use nix::sys::resource::{Resource, getrlimit};
+pub use routes::Routes;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+    time::sleep,
+};
+
+/// How long a request's line and headers may take, the TLS handshake too.
+const HEADER_TIMEOUT: Duration = Duration::from_millis(800);
+/// How long a connection may last in all.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many connections there are at most, however many descriptors the process may have.
+const MAX_CONNECTIONS: usize = 256;
+/// How many there may be at least, however few.
+const MIN_CONNECTIONS: usize = 16;
+/// How long to wait after no connection could be accepted.
+const RETRY_DELAY: Duration = Duration::from_millis(20);
+/// How long requests that are being answered may take when the server ends.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An answer, with its whole body.
+pub type Response = http::Response<Full<Bytes>>;
+
+/// An answer in plain text.
+pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// What becomes of an accepted TCP connection before HTTP is spoken on it: nothing ([`Plain`]), or a
+/// TLS handshake. It counts into [`Limits::header_timeout`].
+pub trait Acceptor: Send + Sync + 'static {
+    /// The stream on which HTTP is spoken.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Makes a stream of a connection.
+    fn accept(
+        &self,
+        connection: TcpStream,
+    ) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// HTTP without TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
+
+impl Acceptor for Plain {
+    type Stream = TcpStream;
+
+    async fn accept(&self, connection: TcpStream) -> io::Result<TcpStream> {
+        Ok(connection)
+    }
+}
+
+/// What a server grants its callers.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many connections may be open at once.
+    pub connections: usize,
+    /// How long the handshake, and then the request's line and headers, may take.
+    pub header_timeout: Duration,
+    /// How long a connection may last in all.
+    pub connection_timeout: Duration,
+}
+
+impl Default for Limits {
+    /// Limits that leave three quarters of the process's descriptors to its other work.
+    fn default() -> Limits {
+        let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+        let connections = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
+        Limits {
+            connections: connections.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS),
+            header_timeout: HEADER_TIMEOUT,
+            connection_timeout: CONNECTION_TIMEOUT,
+        }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens on an address and answers in the background, until [`Server::shutdown`].
+    ///
+    /// # Errors
+    /// If the address can't be listened on.
+    pub async fn start(
+        address: SocketAddr,
+        acceptor: impl Acceptor,
+        routes: Routes,
+        limits: Limits,
+        metrics: ServerMetrics,
+    ) -> io::Result<Server> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let connections = Connections::new(Arc::new(acceptor), routes, limits, metrics);
+        let task = tokio::spawn(serve(listener, connections, stopped));
+        Ok(Server {
+            address,
+            stop,
+            task,
+        })
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops listening, and waits until the requests that have arrived are answered, but not long.
+    pub async fn shutdown(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+async fn serve<A: Acceptor>(
+    listener: TcpListener,
+    mut connections: Connections<A>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut stopped => break,
+            () = connections.ended() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((connection, _)) => connections.begin(connection).await,
+                Err(error) => {
+                    // Most likely no descriptor is left; closing a connection gives one back.
+                    tracing::debug!("no connection could be accepted: {error}");
+                    connections.displace().await;
+                    sleep(RETRY_DELAY).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    connections.finish(SHUTDOWN_TIMEOUT).await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! Which profiles a pod uses, by field and by both legacy annotations.
+//!
+//! Only what says so is read of a pod: a cluster has many pods, and they are large.
+
+use super::UsedProfiles;
+use crate::kube::{
+    request::{RequestError, request},
+    store::Items,
+    stored::metadata,
+};
+use k8s_openapi::{api::core::v1::Pod as Object, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
+use portcullis_profile::select::selection::{
+    CONTAINER_ANNOTATION_PREFIX as CONTAINER, POD_ANNOTATION as POD,
+};
+use serde::{Deserialize, Deserializer};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// How many pods a page of a list has.
+const PAGE: u32 = 200;
+
+/// A pod and the profiles that it uses. A pod that has ended uses none.
+#[derive(Clone, Debug)]
+pub struct PodUsage {
+    metadata: ObjectMeta,
+    used: BTreeSet<String>,
+}
+
+impl PodUsage {
+    /// The pod as `namespace/name`, and the names of the profiles that it uses; `None` if it uses
+    /// none.
+    pub fn used(self) -> Option<(String, BTreeSet<String>)> {
+        let key = self.key();
+        (!self.used.is_empty()).then_some((key, self.used))
+    }
+
+    fn key(&self) -> String {
+        format!(
+            "{}/{}",
+            self.namespace().unwrap_or_default(),
+            self.name_any()
+        )
+    }
+}
+
+impl<'de> Deserialize<'de> for PodUsage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut wire = Wire::deserialize(deserializer)?;
+        let used = wire.profiles();
+        wire.metadata.annotations = None;
+        Ok(PodUsage {
+            metadata: wire.metadata,
+            used,
+        })
+    }
+}
+
+impl Resource for PodUsage {
+    type DynamicType = ();
+    type Scope = <Object as Resource>::Scope;
+
+    fn kind(dt: &()) -> Cow<'_, str> {
+        Object::kind(dt)
+    }
+
+    fn group(dt: &()) -> Cow<'_, str> {
+        Object::group(dt)
+    }
+
+    fn version(dt: &()) -> Cow<'_, str> {
+        Object::version(dt)
+    }
+
+    fn plural(dt: &()) -> Cow<'_, str> {
+        Object::plural(dt)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Option<Spec>,
+    #[serde(default)]
+    status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    security_context: Option<Context>,
+    containers: Option<Vec<Container>>,
+    init_containers: Option<Vec<Container>>,
+    ephemeral_containers: Option<Vec<Container>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Container {
+    security_context: Option<Context>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Context {
+    seccomp_profile: Option<Field>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Field {
+    localhost_profile: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    phase: Option<String>,
+}
+
+impl Wire {
+    fn profiles(&self) -> BTreeSet<String> {
+        let phase = self
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        if matches!(phase, Some("Succeeded" | "Failed")) {
+            return BTreeSet::new();
+        }
+        let by_annotation = self.metadata.annotations.iter().flatten();
+        let by_annotation = by_annotation
+            .filter(|(key, _)| *key == POD || key.starts_with(CONTAINER))
+            .filter_map(|(_, value)| value.strip_prefix("localhost/"));
+        let spec = self.spec.iter();
+        let contexts = spec.flat_map(|spec| {
+            let containers = [
+                &spec.containers,
+                &spec.init_containers,
+                &spec.ephemeral_containers,
+            ];
+            let containers = containers.into_iter().flatten().flatten();
+            containers
+                .map(|container| &container.security_context)
+                .chain([&spec.security_context])
+        });
+        let by_field = contexts.flatten().filter_map(|context| {
+            context
+                .seccomp_profile
+                .as_ref()?
+                .localhost_profile
+                .as_deref()
+        });
+        by_annotation
+            .chain(by_field)
+            .filter_map(|path| path.strip_prefix("operator/")?.strip_suffix(".json"))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// The pods that use one profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// How many there are.
+    pub count: u64,
+    /// One of them, as `namespace/name`.
+    pub pod: Option<String>,
+}
+
+impl Users {
+    fn add(&mut self, pod: &str) {
+        self.count += 1;
+        self.pod.get_or_insert_with(|| pod.to_owned());
+    }
+}
+
+/// The users of each profile among the pods of a store.
+pub fn watched_users(pods: &Items<UsedProfiles>) -> BTreeMap<Arc<str>, Users> {
+    let mut users: BTreeMap<Arc<str>, Users> = BTreeMap::new();
+    for (pod, used) in pods {
+        for name in used {
+            users.entry(Arc::clone(name)).or_default().add(pod);
+        }
+    }
+    users
+}
+
+/// The users of some profiles at this moment, listed from the API server: what a watch has told may
+/// be older than a deletion that was seen. `each_page` is called before each request.
+///
+/// # Errors
+/// [`RequestError`], if a page of the list can't be had.
+pub async fn list_users(
+    pods: &Api<PodUsage>,
+    names: &BTreeSet<String>,
+    each_page: impl Fn(),
+) -> Result<BTreeMap<String, Users>, RequestError> {
+    let mut users: BTreeMap<String, Users> = BTreeMap::new();
+    let mut parameters = ListParams::default().limit(PAGE);
+    loop {
+        each_page();
+        let page = request(pods.list(&parameters)).await?;
+        for (pod, used) in page.items.into_iter().filter_map(PodUsage::used) {
+            for name in used.into_iter().filter(|name| names.contains(name)) {
+                users.entry(name).or_default().add(&pod);
+            }
+        }
+        match page.metadata.continue_ {
+            Some(more) if !more.is_empty() => parameters = parameters.continue_token(&more),
+            _ => return Ok(users),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn uses(pod: serde_json::Value) -> Vec<String> {
+        let pod: PodUsage = serde_json::from_value(pod).unwrap();
+        pod.used()
+            .map_or_else(Vec::new, |(_, used)| used.into_iter().collect())
+    }
+
+    #[test]
+    fn fields_and_annotations_count_and_finished_pods_do_not() {
+        let by = |name: &str| {
+            json!({"name": name, "securityContext": {"seccompProfile":
+                {"type": "Localhost", "localhostProfile": format!("operator/{name}.json")}}})
+        };
+        let mut pod = json!({
+            "metadata": {"annotations": {POD: "localhost/operator/a.json",
+                format!("{CONTAINER}x"): "localhost/operator/b.json", "other": "localhost/operator/no.json"}},
+            "spec": {"containers": [by("c")], "initContainers": [by("d")],
+                "ephemeralContainers": [by("e")], "securityContext": {"seccompProfile":
+                {"type": "Localhost", "localhostProfile": "operator/f.json"}}}});
+        assert_eq!(uses(pod.clone()), ["a", "b", "c", "d", "e", "f"]);
+        pod["status"] = json!({"phase": "Succeeded"});
+        assert!(uses(pod).is_empty());
+    }
+
+    #[test]
+    fn a_pod_that_says_little_uses_nothing() {
+        for pod in [
+            json!({"metadata": {}}),
+            json!({"metadata": {"annotations": null}, "spec": {"containers": null,
+                "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}, "status": {}}),
+        ] {
+            assert!(uses(pod).is_empty());
+        }
+    }
+
+    #[test]
+    fn the_users_of_a_profile_are_counted_and_one_is_named() {
+        let used = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+        let pods = Items::from([
+            ("shop/till".to_owned(), used(&["a", "b"])),
+            ("shop/web".to_owned(), used(&["a"])),
+        ]);
+        let users = watched_users(&pods);
+        assert_eq!(users["a"].count, 2);
+        assert_eq!(users["a"].pod.as_deref(), Some("shop/till"));
+        assert_eq!((users["b"].count, users.len()), (1, 2));
+    }
+}
