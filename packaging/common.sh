@@ -67,6 +67,16 @@ reach() {
 
 crds=$packaging/crds/portcullis.yaml
 rights=$packaging/manifests/rbac.yaml
+policy=$packaging/manifests/network.yaml
+# The network policy, with the ports on which this cluster's API server listens in the place of 6443.
+network() {
+	local port ports=''
+	while read -r port; do
+		ports="$ports, {port: $port, protocol: TCP}"
+	done < <(k -n default get endpointslices -l kubernetes.io/service-name=kubernetes \
+		-o 'jsonpath={range .items[*].ports[*]}{.port}{"\n"}{end}' 2>/dev/null | grep -x '[0-9]*' | sort -u)
+	sed -e "s/, {port: 6443, protocol: TCP}/${ports:-&}/" "$policy"
+}
 # The workloads with another image or another seccomp root.
 workloads() { # [IMAGE [SECCOMP-ROOT]]
 	sed -e "s|image: localhost/portcullis-operator:.*|image: ${1:-none}|" \
