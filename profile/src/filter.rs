@@ -8,6 +8,7 @@
 mod arch;
 pub mod errno;
 pub(crate) mod nearest;
+pub mod reader;
 pub mod syscalls;
 
 use serde::Serialize;
