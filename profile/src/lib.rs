@@ -11,6 +11,7 @@ pub mod filter;
 #[cfg(test)]
 mod fixtures;
 pub mod gate;
+pub mod gather;
 pub mod program;
 pub mod root;
 pub mod select;

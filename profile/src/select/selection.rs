@@ -4,22 +4,12 @@
 //! is, a container annotation beats the pod's, the sandbox is left alone, and what makes the
 //! runtime ignore its filter is refused where a filter is asked for.
 
+use super::annotations::{CONTAINER_PREFIX, POD, RUNTIME_FILTER_PREFIXES, RUNTIME_HANDLER};
 use crate::{
-    Engine,
     select::identity::{Annotations, Identity},
     select::reference::{Reference, ReferenceError},
     settings::{Require, Settings},
 };
-
-/// The annotation that selects for every container of a pod.
-pub const POD_ANNOTATION: &str = "seccomp.security.alpha.kubernetes.io/pod";
-/// What comes before a container's name in the annotation that selects for it alone.
-pub const CONTAINER_ANNOTATION_PREFIX: &str = "container.seccomp.security.alpha.kubernetes.io/";
-
-/// Annotations with which crun takes its filter from somewhere else than `linux.seccomp`, or
-/// changes what it does with it.
-const RUNTIME_ANNOTATION: &str = "run.oci.handler";
-const RUNTIME_ANNOTATION_PREFIXES: [&str; 2] = ["run.oci.seccomp_bpf_data", "run.oci.seccomp."];
 
 /// What a container selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +86,6 @@ impl SelectionError {
 /// # Errors
 /// The container must not start: see [`SelectionError`].
 pub fn select(
-    engine: Engine,
     identity: &Identity,
     annotations: &Annotations,
     settings: &Settings,
@@ -104,10 +93,7 @@ pub fn select(
     if identity.sandbox {
         return Ok(Selection::Sandbox);
     }
-    let namespace = identity
-        .namespace
-        .as_ref()
-        .filter(|_| engine != Engine::Podman);
+    let namespace = identity.namespace.as_ref();
     if namespace.is_some_and(|namespace| settings.exempt_namespaces.contains(namespace)) {
         return Ok(Selection::Exempt);
     }
@@ -129,11 +115,11 @@ pub fn select(
 
 /// The container's annotation, else the pod's.
 fn selected(identity: &Identity, annotations: &Annotations) -> Result<Selection, SelectionError> {
-    let of_a_container = |key: &&String| key.starts_with(CONTAINER_ANNOTATION_PREFIX);
+    let of_a_container = |key: &&String| key.starts_with(CONTAINER_PREFIX);
     let own = identity
         .container
         .as_ref()
-        .map(|name| format!("{CONTAINER_ANNOTATION_PREFIX}{name}"));
+        .map(|name| format!("{CONTAINER_PREFIX}{name}"));
     if own.is_none()
         && let Some(annotation) = annotations.keys().find(of_a_container)
     {
@@ -143,7 +129,7 @@ fn selected(identity: &Identity, annotations: &Annotations) -> Result<Selection,
     }
     let annotation = own
         .filter(|key| annotations.contains_key(key))
-        .unwrap_or_else(|| POD_ANNOTATION.to_owned());
+        .unwrap_or_else(|| POD.to_owned());
     match annotations.get(&annotation) {
         None => Ok(Selection::Nothing),
         Some(value) => match value.parse() {
@@ -166,8 +152,8 @@ fn runtime_annotation(annotations: &Annotations, settings: &Settings) -> Option<
     annotations
         .keys()
         .find(|key| {
-            (key.as_str() == RUNTIME_ANNOTATION
-                || RUNTIME_ANNOTATION_PREFIXES
+            (key.as_str() == RUNTIME_HANDLER
+                || RUNTIME_FILTER_PREFIXES
                     .iter()
                     .any(|prefix| key.starts_with(prefix)))
                 && !settings.allow_runtime_annotations.contains(*key)
@@ -178,6 +164,7 @@ fn runtime_annotation(annotations: &Annotations, settings: &Settings) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Engine;
 
     fn annotations(pairs: &[(&str, &str)]) -> Annotations {
         pairs
@@ -211,12 +198,7 @@ mod tests {
         settings: &Settings,
     ) -> Result<Selection, SelectionError> {
         let annotations = annotations(&[of_engine(engine), pairs].concat());
-        select(
-            engine,
-            &Identity::of(engine, &annotations),
-            &annotations,
-            settings,
-        )
+        select(&Identity::of(engine, &annotations), &annotations, settings)
     }
 
     fn selects(engine: Engine, pairs: &[(&str, &str)], reference: &str) {
@@ -236,21 +218,21 @@ mod tests {
     #[test]
     fn a_container_annotation_beats_the_pods_under_every_engine() {
         for engine in Engine::ALL {
-            selects(engine, &[(POD_ANNOTATION, "localhost/p")], "localhost/p");
+            selects(engine, &[(POD, "localhost/p")], "localhost/p");
             selects(engine, &[(APP, "localhost/c")], "localhost/c");
             selects(
                 engine,
-                &[(POD_ANNOTATION, "localhost/p"), (APP, "localhost/c")],
+                &[(POD, "localhost/p"), (APP, "localhost/c")],
                 "localhost/c",
             );
             selects(
                 engine,
-                &[(POD_ANNOTATION, "localhost/p"), (APP, "unconfined")],
+                &[(POD, "localhost/p"), (APP, "unconfined")],
                 "unconfined",
             );
             selects(
                 engine,
-                &[(POD_ANNOTATION, "localhost/p"), (SIBLING, "localhost/s")],
+                &[(POD, "localhost/p"), (SIBLING, "localhost/s")],
                 "localhost/p",
             );
             let alone = run(engine, &[(SIBLING, "localhost/s")], &Settings::default());
@@ -288,10 +270,10 @@ mod tests {
 
     #[test]
     fn without_a_container_name_container_annotations_are_refused() {
-        let annotations = annotations(&[(SIBLING, "localhost/s"), (POD_ANNOTATION, "localhost/p")]);
+        let annotations = annotations(&[(SIBLING, "localhost/s"), (POD, "localhost/p")]);
         for engine in Engine::ALL {
             let identity = Identity::of(engine, &annotations);
-            let result = select(engine, &identity, &annotations, &Settings::default());
+            let result = select(&identity, &annotations, &Settings::default());
             assert!(
                 matches!(result, Err(SelectionError::Ambiguous { .. })),
                 "{engine}"
@@ -306,7 +288,7 @@ mod tests {
             (Engine::Containerd, "io.kubernetes.cri.container-type"),
         ];
         for (engine, key) in sandbox {
-            let pairs = [(key, "sandbox"), (POD_ANNOTATION, "localhost/p")];
+            let pairs = [(key, "sandbox"), (POD, "localhost/p")];
             assert_eq!(
                 run(engine, &pairs, &Settings::default()),
                 Ok(Selection::Sandbox)
@@ -317,7 +299,7 @@ mod tests {
             (Engine::Containerd, "io.kubernetes.cri.sandbox-namespace"),
         ];
         for (engine, key) in exempt {
-            let pairs = [(key, "kube-system"), (POD_ANNOTATION, "localhost/p")];
+            let pairs = [(key, "kube-system"), (POD, "localhost/p")];
             assert_eq!(
                 run(engine, &pairs, &Settings::default()),
                 Ok(Selection::Exempt)
