@@ -95,9 +95,6 @@ pub enum Problem {
     /// Nobody would decide the calls.
     #[error("SCMP_ACT_NOTIFY needs a `listenerPath`")]
     NoListener,
-    /// The runtime specification forbids metadata that nobody is sent.
-    #[error("`listenerMetadata` needs a `listenerPath`")]
-    MetadataWithoutListener,
     /// A key that the engine does not read, so that the filter would not be what the document
     /// says.
     #[error("{engine} does not read `{key}`, the filter would be another one")]
@@ -202,6 +199,9 @@ pub enum Remark {
          Podman): the runtime then chooses, and runc sets SECCOMP_FILTER_FLAG_SPEC_ALLOW"
     )]
     EmptyFlags,
+    /// Metadata that nobody is sent: the runtimes pass over it.
+    #[error("`listenerMetadata` is ignored without a `listenerPath`")]
+    MetadataWithoutListener,
     /// A kernel version that is none.
     #[error("{0} is not a kernel version such as \"5.10\"; CRI-O and Podman ignore `minKernel`")]
     KernelVersion(String),

@@ -106,7 +106,7 @@ impl Reader {
                 });
             }
             if listener_metadata.is_some() {
-                self.problem(Problem::MetadataWithoutListener);
+                self.warning_with(|| Remark::MetadataWithoutListener);
             }
         }
         Some(Document {

@@ -32,6 +32,10 @@ fn what_is_ignored_or_never_matches_is_a_warning() {
         ],
     );
     warns(
+        &json!({"defaultAction": "SCMP_ACT_LOG", "listenerMetadata": "m"}),
+        &["`listenerMetadata` is ignored without a `listenerPath`"],
+    );
+    warns(
         &entry(&json!({"errNumber": 5, "includes": {"cap": ["CAP_CHOWN"]}})),
         &[
             "syscalls[0]: unknown key \"errNumber\" is ignored",
