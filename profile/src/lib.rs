@@ -18,6 +18,8 @@ pub mod select;
 pub mod settings;
 
 pub use compare::{Difference, equal};
-pub use document::{Context, Document, DocumentError, Warning, parse_filter};
+pub use document::{
+    Context, Document, DocumentError, Warning, parse_filter, parse_filter_with_warnings,
+};
 pub use filter::{Action, Arch, ArgCondition, Filter, Flag, Operator, Rule};
 pub use select::Engine;
