@@ -16,6 +16,7 @@ pub mod program;
 pub mod root;
 pub mod select;
 pub mod settings;
+pub mod stamp;
 
 pub use compare::{Difference, equal};
 pub use document::{
