@@ -5,11 +5,7 @@
 
 pub mod denials;
 
-use crate::{
-    exit::Code,
-    oci::config::OciConfig,
-    recorder::request::{MARK, is_marked},
-};
+use crate::{exit::Code, oci::config::OciConfig, recorder::request::is_marked};
 use denials::Denials;
 use portcullis_profile::{
     Arch, Context, Difference, Document, DocumentError, Engine, Filter,
@@ -21,6 +17,7 @@ use portcullis_profile::{
     parse_filter,
     program::compile::{CompileError, unknown_to_runtime},
     root::{ReadError, SeccompRoot, read_named},
+    select::annotations::DENIALS_LOGGED_ANNOTATION,
     select::identity::{Annotations, Identity, says_runtime_default},
     select::reference::{ProfilePath, Reference},
     select::selection::{Selection, SelectionError, select},
@@ -138,7 +135,9 @@ impl Refusal {
     pub const fn code(&self) -> Code {
         match self {
             Refusal::Settings(_) => Code::Settings,
-            Refusal::Selection(SelectionError::RuntimeAnnotation { .. }) => Code::RuntimeAnnotation,
+            Refusal::Selection(
+                SelectionError::RuntimeAnnotation { .. } | SelectionError::HookOutput { .. },
+            ) => Code::RuntimeAnnotation,
             Refusal::Selection(_) => Code::Annotation,
             Refusal::Read(ReadError::Missing { .. }) => Code::ProfileMissing,
             Refusal::Read(_) | Refusal::Document(_) | Refusal::Compile(_) => Code::ProfileUnusable,
@@ -153,9 +152,13 @@ impl Refusal {
     }
 
     /// Whether it holds where settings only warn too: that a filter of ours is looser than it should
-    /// be is our doing, not what the node's owner let pass.
+    /// be is our doing, and a file written as root is no filter; neither is what the node's owner
+    /// let pass.
     pub const fn is_absolute(&self) -> bool {
-        matches!(self, Refusal::Unrecorded(_))
+        matches!(
+            self,
+            Refusal::Unrecorded(_) | Refusal::Selection(SelectionError::HookOutput { .. })
+        )
     }
 }
 
@@ -229,7 +232,7 @@ pub fn decide(
             return Ruling {
                 engine,
                 identity,
-                annotation: Some(MARK.to_owned()),
+                annotation: Some(DENIALS_LOGGED_ANNOTATION.to_owned()),
                 reference: None,
                 result: Err(refusal),
                 kept: None,

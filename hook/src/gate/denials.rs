@@ -8,7 +8,7 @@ use super::{Passed, Refusal, Running};
 use crate::{
     oci::config::{OciConfig, OciError},
     recorder::{
-        request::{MARK, is_marked, request},
+        request::{is_marked, request},
         session::{hindrance, recorded},
     },
 };
@@ -16,6 +16,7 @@ use portcullis_profile::{
     Engine, Filter,
     compose::relax::{allowing_all, relax},
     parse_filter,
+    select::annotations::DENIALS_LOGGED_ANNOTATION,
     select::identity::{Annotations, Identity},
     settings::Settings,
 };
@@ -115,7 +116,7 @@ pub fn applied(passed: &Passed, config: &OciConfig<'_>) -> Result<Option<String>
         Passed::Relaxed(filter) => {
             let text = config.with_filter(filter)?;
             OciConfig::parse(&text)?
-                .with_annotation(MARK, "true")
+                .with_annotation(DENIALS_LOGGED_ANNOTATION, "true")
                 .map(Some)
         }
         _ => Ok(None),
@@ -160,7 +161,7 @@ mod tests {
         });
         let mut annotations = Annotations::new();
         if marked {
-            annotations.insert(MARK.to_owned(), "x".to_owned());
+            annotations.insert(DENIALS_LOGGED_ANNOTATION.to_owned(), "x".to_owned());
         }
         let reference = "localhost/p.json".parse().unwrap();
         Container {
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_mark_without_a_recording_is_refused_whatever_settings_say() {
-        let marked = Annotations::from([(MARK.to_owned(), String::new())]);
+        let marked = Annotations::from([(DENIALS_LOGGED_ANNOTATION.to_owned(), String::new())]);
         let mut settings = Settings::default();
         settings.record.folders = vec!["/nonexistent/recordings".into()];
         for log_denials in [false, true] {

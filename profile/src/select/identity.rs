@@ -3,6 +3,7 @@
 //! Pod authors can set any annotation, also ones that look like another engine's own; only the
 //! keys that the configured engine writes over theirs are read.
 
+use super::annotations::{containerd, crio, podman};
 use crate::Engine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,29 +35,28 @@ struct Keys {
     kind: Option<&'static str>,
 }
 
-/// CRI-O: `internal/annotations`; containerd: `internal/cri/annotations`; Podman writes none by
-/// itself, so its user's `--annotation` names the container.
+/// Podman writes none by itself, so its user's `--annotation` names the container.
 const fn keys(engine: Engine) -> Keys {
     match engine {
         Engine::CriO => Keys {
-            namespace: Some("io.kubernetes.pod.namespace"),
-            pod: Some("io.kubernetes.pod.name"),
-            uid: Some("io.kubernetes.pod.uid"),
-            container: "io.kubernetes.container.name",
-            kind: Some("io.kubernetes.cri-o.ContainerType"),
+            namespace: Some(crio::NAMESPACE),
+            pod: Some(crio::POD),
+            uid: Some(crio::UID),
+            container: crio::CONTAINER,
+            kind: Some(crio::CONTAINER_TYPE),
         },
         Engine::Containerd => Keys {
-            namespace: Some("io.kubernetes.cri.sandbox-namespace"),
-            pod: Some("io.kubernetes.cri.sandbox-name"),
-            uid: Some("io.kubernetes.cri.sandbox-uid"),
-            container: "io.kubernetes.cri.container-name",
-            kind: Some("io.kubernetes.cri.container-type"),
+            namespace: Some(containerd::NAMESPACE),
+            pod: Some(containerd::POD),
+            uid: Some(containerd::UID),
+            container: containerd::CONTAINER,
+            kind: Some(containerd::CONTAINER_TYPE),
         },
         Engine::Podman => Keys {
             namespace: None,
             pod: None,
             uid: None,
-            container: "io.kubernetes.container.name",
+            container: podman::CONTAINER,
             kind: None,
         },
     }
@@ -86,7 +86,7 @@ impl Identity {
 pub fn says_runtime_default(engine: Engine, annotations: &Annotations) -> bool {
     engine == Engine::CriO
         && annotations
-            .get("io.kubernetes.cri-o.SeccompProfilePath")
+            .get(crio::SECCOMP_PROFILE_PATH)
             .map(String::as_str)
             == Some("RuntimeDefault")
 }
