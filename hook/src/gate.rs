@@ -10,7 +10,7 @@ use portcullis_profile::{
     filter::reader::Runtime,
     gate::{Evaluation, Input, PresentFilter, Stage, Verdict},
     gather::{decide, files::Files},
-    select::{annotations::DENIALS_LOGGED, identity::Identity},
+    select::{annotations::DENIALS_LOGGED_ANNOTATION, identity::Identity},
     settings::{Settings, SettingsError},
 };
 
@@ -100,6 +100,6 @@ pub fn changed(
         return Ok(Some(text));
     }
     OciConfig::parse(&text)?
-        .with_annotation(DENIALS_LOGGED, "true")
+        .with_annotation(DENIALS_LOGGED_ANNOTATION, "true")
         .map(Some)
 }

@@ -5,7 +5,7 @@
 //! commutative, associative and idempotent.
 
 use crate::{
-    Action, ArgCondition, Filter, Rule,
+    ArgCondition, Filter, Rule,
     compare::normal::{Branch, Normal, Treatment, is_multiplexed},
 };
 use std::collections::BTreeSet;
@@ -246,6 +246,7 @@ fn rule(name: &str, treatment: Treatment, args: Vec<ArgCondition>) -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Action;
     use crate::{
         Arch,
         fixtures::{filter, is},

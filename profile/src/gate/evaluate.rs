@@ -14,7 +14,8 @@ use crate::{
     compare::subset::Excess,
     compose::relax::{allowing_all, relax},
     select::{
-        Selection, SelectionError, annotations::DENIALS_LOGGED, reference::Reference, select,
+        Selection, SelectionError, annotations::DENIALS_LOGGED_ANNOTATION, reference::Reference,
+        select,
     },
     settings::{Require, Settings},
 };
@@ -83,7 +84,7 @@ struct Container<'a, 's> {
 impl<'a> Container<'a, '_> {
     fn verdict(&self, evaluation: &mut Evaluation) -> Result<Verdict, Stop<'a>> {
         if let Recording::Unrecorded(why) = &self.input.recording {
-            evaluation.annotation = Some(DENIALS_LOGGED.to_owned());
+            evaluation.annotation = Some(DENIALS_LOGGED_ANNOTATION.to_owned());
             return Err(Reason::Unrecorded(why.clone()).into());
         }
         let selection = match select(self.input.identity, self.input.annotations, self.settings) {
@@ -229,7 +230,10 @@ impl<'a> Container<'a, '_> {
         }
         // Whoever applied it before us marked the container, so that it is recorded or refused.
         if self.input.recording == Recording::Logged
-            && self.input.annotations.contains_key(DENIALS_LOGGED)
+            && self
+                .input
+                .annotations
+                .contains_key(DENIALS_LOGGED_ANNOTATION)
             && let Some(relaxed) = relax(selected)
             && *known(self.gathered.equals_relaxed.as_ref(), || {
                 Need::EqualsRelaxed(there, Box::new(relaxed))
@@ -405,6 +409,9 @@ impl<'a> Container<'a, '_> {
 fn refused_selection(error: SelectionError) -> Reason {
     match error {
         SelectionError::RuntimeAnnotation { .. } => Reason::RuntimeAnnotation(error),
-        _ => Reason::Selection(error),
+        SelectionError::HookOutput { .. } => Reason::HookOutput(error),
+        SelectionError::Ambiguous { .. } | SelectionError::Reference { .. } => {
+            Reason::Selection(error)
+        }
     }
 }

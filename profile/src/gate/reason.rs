@@ -132,9 +132,13 @@ reasons! {
     [Annotation] "{0}"
     Selection(SelectionError);
 
-    /// An annotation makes the runtime ignore its filter, or write files.
+    /// An annotation makes the runtime ignore its filter.
     [RuntimeAnnotation] "{0}"
     RuntimeAnnotation(SelectionError);
+
+    /// An annotation makes the runtime write files.
+    [RuntimeAnnotation] "{0}"
+    HookOutput(SelectionError);
 
     /// The profile is not there.
     [ProfileMissing] "{0}"
@@ -225,8 +229,9 @@ reasons! {
 
 impl Reason {
     /// Whether it holds where settings only warn too: that a filter of ours is looser than it should
-    /// be is our doing, not what the node's owner let pass.
+    /// be is our doing, and a file written as root is no filter; neither is what the node's owner
+    /// let pass.
     pub const fn is_absolute(&self) -> bool {
-        matches!(self, Reason::Unrecorded(_))
+        matches!(self, Reason::Unrecorded(_) | Reason::HookOutput(_))
     }
 }

@@ -2,7 +2,10 @@
 //! keys say who a container is, what the engine says of its filter, and where its default profile
 //! is. A new engine does not compile until each of these is answered.
 
-use super::identity::{Annotations, IdentityKeys};
+use super::{
+    annotations::{containerd, crio, podman},
+    identity::{Annotations, IdentityKeys},
+};
 use serde::{Deserialize, Serialize};
 
 /// Who wrote `config.json` and the annotations in it; decides whose keys are believed.
@@ -50,24 +53,24 @@ impl Engine {
     pub const fn identity_keys(self) -> IdentityKeys {
         match self {
             Engine::CriO => IdentityKeys {
-                namespace: Some("io.kubernetes.pod.namespace"),
-                pod: Some("io.kubernetes.pod.name"),
-                uid: Some("io.kubernetes.pod.uid"),
-                container: "io.kubernetes.container.name",
-                kind: Some("io.kubernetes.cri-o.ContainerType"),
+                namespace: Some(crio::NAMESPACE),
+                pod: Some(crio::POD),
+                uid: Some(crio::UID),
+                container: crio::CONTAINER,
+                kind: Some(crio::CONTAINER_TYPE),
             },
             Engine::Containerd => IdentityKeys {
-                namespace: Some("io.kubernetes.cri.sandbox-namespace"),
-                pod: Some("io.kubernetes.cri.sandbox-name"),
-                uid: Some("io.kubernetes.cri.sandbox-uid"),
-                container: "io.kubernetes.cri.container-name",
-                kind: Some("io.kubernetes.cri.container-type"),
+                namespace: Some(containerd::NAMESPACE),
+                pod: Some(containerd::POD),
+                uid: Some(containerd::UID),
+                container: containerd::CONTAINER,
+                kind: Some(containerd::CONTAINER_TYPE),
             },
             Engine::Podman => IdentityKeys {
                 namespace: None,
                 pod: None,
                 uid: None,
-                container: "io.kubernetes.container.name",
+                container: podman::CONTAINER,
                 kind: None,
             },
         }
@@ -78,7 +81,7 @@ impl Engine {
     pub fn says_runtime_default(self, annotations: &Annotations) -> bool {
         match self {
             Engine::CriO => annotations
-                .get("io.kubernetes.cri-o.SeccompProfilePath")
+                .get(crio::SECCOMP_PROFILE_PATH)
                 .is_some_and(|applied| applied == "RuntimeDefault"),
             Engine::Containerd | Engine::Podman => false,
         }

@@ -4,8 +4,10 @@
 //! is, a container annotation beats the pod's, the sandbox is left alone, and what makes the
 //! runtime ignore its filter is refused where a filter is asked for.
 
-use super::annotations::{CONTAINER_PREFIX, POD, RUNTIME_FILTER_PREFIXES, RUNTIME_HANDLER};
 use crate::{
+    select::annotations::{
+        CONTAINER_ANNOTATION_PREFIX, POD_ANNOTATION, bypasses_the_filter, redirects_hook_output,
+    },
     select::identity::{Annotations, Identity},
     select::reference::{Reference, ReferenceError},
     settings::{Require, Settings},
@@ -60,6 +62,15 @@ pub enum SelectionError {
         /// The annotation's key.
         annotation: String,
     },
+    /// An annotation would make crun write to a file as root.
+    #[error(
+        "this annotation makes crun append what hooks print to a file of the pod author's choice, \
+         as root; it is never allowed, remove it"
+    )]
+    HookOutput {
+        /// The annotation's key.
+        annotation: String,
+    },
 }
 
 impl SelectionError {
@@ -68,7 +79,8 @@ impl SelectionError {
         match self {
             SelectionError::Ambiguous { annotation }
             | SelectionError::Reference { annotation, .. }
-            | SelectionError::RuntimeAnnotation { annotation } => annotation,
+            | SelectionError::RuntimeAnnotation { annotation }
+            | SelectionError::HookOutput { annotation } => annotation,
         }
     }
 
@@ -90,6 +102,11 @@ pub fn select(
     annotations: &Annotations,
     settings: &Settings,
 ) -> Result<Selection, SelectionError> {
+    if let Some(annotation) = redirects_hook_output(annotations) {
+        return Err(SelectionError::HookOutput {
+            annotation: annotation.to_owned(),
+        });
+    }
     if identity.sandbox {
         return Ok(Selection::Sandbox);
     }
@@ -115,11 +132,11 @@ pub fn select(
 
 /// The container's annotation, else the pod's.
 fn selected(identity: &Identity, annotations: &Annotations) -> Result<Selection, SelectionError> {
-    let of_a_container = |key: &&String| key.starts_with(CONTAINER_PREFIX);
+    let of_a_container = |key: &&String| key.starts_with(CONTAINER_ANNOTATION_PREFIX);
     let own = identity
         .container
         .as_ref()
-        .map(|name| format!("{CONTAINER_PREFIX}{name}"));
+        .map(|name| format!("{CONTAINER_ANNOTATION_PREFIX}{name}"));
     if own.is_none()
         && let Some(annotation) = annotations.keys().find(of_a_container)
     {
@@ -129,7 +146,7 @@ fn selected(identity: &Identity, annotations: &Annotations) -> Result<Selection,
     }
     let annotation = own
         .filter(|key| annotations.contains_key(key))
-        .unwrap_or_else(|| POD.to_owned());
+        .unwrap_or_else(|| POD_ANNOTATION.to_owned());
     match annotations.get(&annotation) {
         None => Ok(Selection::Nothing),
         Some(value) => match value.parse() {
@@ -151,13 +168,7 @@ fn selected(identity: &Identity, annotations: &Annotations) -> Result<Selection,
 fn runtime_annotation(annotations: &Annotations, settings: &Settings) -> Option<String> {
     annotations
         .keys()
-        .find(|key| {
-            (key.as_str() == RUNTIME_HANDLER
-                || RUNTIME_FILTER_PREFIXES
-                    .iter()
-                    .any(|prefix| key.starts_with(prefix)))
-                && !settings.allow_runtime_annotations.contains(*key)
-        })
+        .find(|key| bypasses_the_filter(key) && !settings.allow_runtime_annotations.contains(*key))
         .cloned()
 }
 
@@ -218,21 +229,21 @@ mod tests {
     #[test]
     fn a_container_annotation_beats_the_pods_under_every_engine() {
         for engine in Engine::ALL {
-            selects(engine, &[(POD, "localhost/p")], "localhost/p");
+            selects(engine, &[(POD_ANNOTATION, "localhost/p")], "localhost/p");
             selects(engine, &[(APP, "localhost/c")], "localhost/c");
             selects(
                 engine,
-                &[(POD, "localhost/p"), (APP, "localhost/c")],
+                &[(POD_ANNOTATION, "localhost/p"), (APP, "localhost/c")],
                 "localhost/c",
             );
             selects(
                 engine,
-                &[(POD, "localhost/p"), (APP, "unconfined")],
+                &[(POD_ANNOTATION, "localhost/p"), (APP, "unconfined")],
                 "unconfined",
             );
             selects(
                 engine,
-                &[(POD, "localhost/p"), (SIBLING, "localhost/s")],
+                &[(POD_ANNOTATION, "localhost/p"), (SIBLING, "localhost/s")],
                 "localhost/p",
             );
             let alone = run(engine, &[(SIBLING, "localhost/s")], &Settings::default());
@@ -270,7 +281,7 @@ mod tests {
 
     #[test]
     fn without_a_container_name_container_annotations_are_refused() {
-        let annotations = annotations(&[(SIBLING, "localhost/s"), (POD, "localhost/p")]);
+        let annotations = annotations(&[(SIBLING, "localhost/s"), (POD_ANNOTATION, "localhost/p")]);
         for engine in Engine::ALL {
             let identity = Identity::of(engine, &annotations);
             let result = select(&identity, &annotations, &Settings::default());
@@ -288,7 +299,7 @@ mod tests {
             (Engine::Containerd, "io.kubernetes.cri.container-type"),
         ];
         for (engine, key) in sandbox {
-            let pairs = [(key, "sandbox"), (POD, "localhost/p")];
+            let pairs = [(key, "sandbox"), (POD_ANNOTATION, "localhost/p")];
             assert_eq!(
                 run(engine, &pairs, &Settings::default()),
                 Ok(Selection::Sandbox)
@@ -299,7 +310,7 @@ mod tests {
             (Engine::Containerd, "io.kubernetes.cri.sandbox-namespace"),
         ];
         for (engine, key) in exempt {
-            let pairs = [(key, "kube-system"), (POD, "localhost/p")];
+            let pairs = [(key, "kube-system"), (POD_ANNOTATION, "localhost/p")];
             assert_eq!(
                 run(engine, &pairs, &Settings::default()),
                 Ok(Selection::Exempt)
@@ -343,6 +354,28 @@ mod tests {
                 ..Settings::default()
             };
             assert!(!refused(&[(key, "x"), (APP, "localhost/c")], &allowed));
+        }
+    }
+
+    #[test]
+    fn what_redirects_hooks_is_refused_whatever_is_selected_and_whoever_it_is() {
+        let allowed = Settings {
+            allow_runtime_annotations: vec!["run.oci.hooks.stderr".to_owned()],
+            ..Settings::default()
+        };
+        let others: [&[(&str, &str)]; 5] = [
+            &[],
+            &[(APP, "localhost/c")],
+            &[(APP, "unconfined")],
+            &[("io.kubernetes.cri-o.ContainerType", "sandbox")],
+            &[("io.kubernetes.pod.namespace", "kube-system")],
+        ];
+        for pairs in others {
+            for key in ["run.oci.hooks.stderr", "run.oci.hooks.stdout"] {
+                let result = run(Engine::CriO, &[pairs, &[(key, "/f")]].concat(), &allowed);
+                let annotation = key.to_owned();
+                assert_eq!(result, Err(SelectionError::HookOutput { annotation }));
+            }
         }
     }
 }

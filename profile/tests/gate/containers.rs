@@ -8,7 +8,7 @@ use portcullis_profile::{
     gather::{Source, decide},
     root::ReadError,
     select::{
-        annotations::{DENIALS_LOGGED, POD},
+        annotations::{DENIALS_LOGGED_ANNOTATION, POD_ANNOTATION},
         identity::{Annotations, Identity},
         reference::ProfilePath,
     },
@@ -94,10 +94,10 @@ impl Container {
     pub(crate) fn annotations(&self) -> Annotations {
         let mut all = Annotations::new();
         if let Some(reference) = self.reference {
-            all.insert(POD.to_owned(), reference.to_owned());
+            all.insert(POD_ANNOTATION.to_owned(), reference.to_owned());
         }
         if self.is_marked {
-            all.insert(DENIALS_LOGGED.to_owned(), "true".to_owned());
+            all.insert(DENIALS_LOGGED_ANNOTATION.to_owned(), "true".to_owned());
         }
         all
     }
