@@ -89,7 +89,7 @@ async fn work(client: Client, identity: &str, health: &Health, metrics: &Control
         metrics.clone(),
     ));
     let metrics = metrics.clone();
-    tasks.spawn(async move { stores.watch(&client, &metrics).await });
+    tasks.spawn(async move { Box::pin(stores.watch(&client, &metrics)).await });
     if let Some(Err(error)) = tasks.join_next().await
         && let Ok(panic) = error.try_into_panic()
     {

@@ -47,22 +47,14 @@ pub(crate) use words;
 
 #[cfg(test)]
 mod tests {
-    words! {
-        /// An example.
-        pub enum Colour {
-            /// Red.
-            Red = "red",
-            /// Blue.
-            Blue = "deep-blue",
-        }
-    }
+    use crate::kube::metrics::EventResult;
 
     #[test]
     fn a_word_leads_back_to_its_variant_and_no_other_word_does() {
-        for colour in Colour::ALL {
-            assert_eq!(Colour::parse(colour.as_str()), Some(*colour));
-            assert_eq!(colour.to_string(), colour.as_str());
+        for result in EventResult::ALL {
+            assert_eq!(EventResult::parse(result.as_str()), Some(*result));
+            assert_eq!(result.to_string(), result.as_str());
         }
-        assert_eq!(Colour::parse("Blue"), None);
+        assert_eq!(EventResult::parse("RateLimited"), None);
     }
 }

@@ -4,7 +4,7 @@
 //! `_total` to the names of counters and `_seconds` to those of durations.
 
 use crate::{crd::profile::ReadyReason, words::words};
-use portcullis_profile::gate::decision::{Outcome, REASONS};
+use portcullis_profile::gate::decision::{Outcome, reasons};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{
@@ -27,7 +27,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// A number of things that are there now.
 pub type Gauge = SignedGauge<u64, AtomicU64>;
 
-/// The registered metrics as OpenMetrics text.
+/// The registered metrics as `OpenMetrics` text.
 pub fn exposition(registry: &Registry) -> String {
     let mut text = String::new();
     // Writing to a string can't fail.
@@ -205,7 +205,7 @@ pub struct DecisionReason(&'static str);
 impl DecisionReason {
     /// The label value of a reason that a record gives.
     pub fn new(reason: &str) -> DecisionReason {
-        let known = REASONS.into_iter().find(|word| *word == reason);
+        let known = reasons().find(|word| *word == reason);
         DecisionReason(known.unwrap_or("other"))
     }
 }
@@ -451,10 +451,12 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// Reads OpenMetrics text as the specification has it: each family begins with its HELP and
-    /// TYPE, its samples follow with the suffixes that its type allows, and EOF is last. Gives the
-    /// type of each family, and each sample with its value.
-    fn parse(text: &str) -> Result<(BTreeMap<String, String>, BTreeMap<String, f64>), String> {
+    /// The type of each family, and the value of each sample.
+    type Parsed = (BTreeMap<String, String>, BTreeMap<String, f64>);
+
+    /// Reads `OpenMetrics` text as the specification has it: each family begins with its HELP and
+    /// TYPE, its samples follow with the suffixes that its type allows, and EOF is last.
+    fn parse(text: &str) -> Result<Parsed, String> {
         let mut families = BTreeMap::new();
         let mut samples = BTreeMap::new();
         let mut helped = None;
@@ -533,7 +535,7 @@ mod tests {
             agent.decision_events.get_or_create(&labels).inc();
             controller.profile_events.get_or_create(&labels).inc();
         }
-        for reason in REASONS.into_iter().chain(["of my own", "\"}\n"]) {
+        for reason in reasons().chain(["of my own", "\"}\n"]) {
             let labels = DecisionLabels {
                 outcome: Outcome::Refused.into(),
                 reason: DecisionReason::new(reason),
@@ -597,8 +599,14 @@ mod tests {
     fn what_has_not_happened_yet_is_zero_and_not_missing() {
         let (registry, ..) = everything();
         let (_, samples) = parse(&exposition(&registry)).unwrap();
-        assert_eq!(samples["portcullis_agent_files_written_total"], 0.0);
-        assert_eq!(samples["portcullis_controller_elected_total"], 0.0);
+        assert_eq!(
+            samples.get("portcullis_agent_files_written_total"),
+            Some(&0.0)
+        );
+        assert_eq!(
+            samples.get("portcullis_controller_elected_total"),
+            Some(&0.0)
+        );
     }
 
     #[test]

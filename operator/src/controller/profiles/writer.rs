@@ -44,14 +44,14 @@ impl Writer {
 
     /// Adds our finalizer.
     pub(super) async fn hold(&self, profile: &Profile) -> Result<(), RequestError> {
-        let finalizers = others(profile).chain([FINALIZER]).collect();
-        self.metadata(profile, &finalizers_patch(profile, finalizers))
+        let finalizers: Vec<&str> = others(profile).chain([FINALIZER]).collect();
+        self.metadata(profile, &finalizers_patch(profile, &finalizers))
             .await
     }
 
     /// Takes our finalizer away, so that a profile whose deletion was asked for can go.
     pub(super) async fn release(&self, profile: &Profile) -> Result<(), RequestError> {
-        let mut patch = finalizers_patch(profile, others(profile).collect());
+        let mut patch = finalizers_patch(profile, &others(profile).collect::<Vec<_>>());
         match self.metadata(profile, &patch).await {
             // A profile that was stored under a laxer schema has to meet the present one first.
             Err(error) if error.code() == Some(422) => {
@@ -94,7 +94,7 @@ fn others(profile: &Profile) -> impl Iterator<Item = &str> {
 }
 
 /// A merge patch of the finalizers, which only the profile as it was read takes.
-fn finalizers_patch(profile: &Profile, finalizers: Vec<&str>) -> Value {
+fn finalizers_patch(profile: &Profile, finalizers: &[&str]) -> Value {
     json!({"metadata": {"finalizers": finalizers, "resourceVersion": profile.resource_version}})
 }
 
@@ -114,7 +114,7 @@ mod tests {
         let mut profile = Profile::of("a", &json!({}));
         profile.finalizers = ["x/1", FINALIZER, "x/2"].map(str::to_owned).into();
         profile.resource_version = Some("7".to_owned());
-        let patch = finalizers_patch(&profile, others(&profile).collect());
+        let patch = finalizers_patch(&profile, &others(&profile).collect::<Vec<_>>());
         let wanted = json!({"metadata": {"finalizers": ["x/1", "x/2"], "resourceVersion": "7"}});
         assert_eq!(patch, wanted);
     }
