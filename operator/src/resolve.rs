@@ -33,7 +33,7 @@ pub struct Resolved {
     pub text: Vec<u8>,
     /// Its [`digest`].
     pub digest: String,
-    /// Names of system calls that the runtime does not know, where that allows nothing more.
+    /// What is hardly meant, in the profile or its bases, though it allows nothing more.
     pub warnings: Vec<String>,
 }
 
@@ -125,7 +125,8 @@ pub fn resolve<'a>(
 ) -> Result<Option<Resolved>, ResolveError> {
     check_name(name)?;
     let spec: SeccompProfileSpec = stored::spec(text)?;
-    let own = filter("spec", &spec)?;
+    let mut warnings = Vec::new();
+    let own = filter("spec", &spec, &mut warnings)?;
     let mut chain = vec![name.to_owned()];
     let mut bases = Vec::new();
     let mut next = spec.base_profile_name.clone();
@@ -149,7 +150,7 @@ pub fn resolve<'a>(
                 base: base.clone(),
                 error,
             })?;
-        bases.push(filter(&format!("base {base}"), &found)?);
+        bases.push(filter(&format!("base {base}"), &found, &mut warnings)?);
         next = found.base_profile_name;
     }
     if spec.runtime_base == RuntimeBase::Include && !own.default_action.lets_through() {
@@ -169,7 +170,7 @@ pub fn resolve<'a>(
     Ok(Some(Resolved {
         digest: digest(&text),
         text,
-        warnings: unknown.looser,
+        warnings,
     }))
 }
 
@@ -193,8 +194,12 @@ pub fn digest(text: &[u8]) -> String {
     digest
 }
 
-/// A specification as a filter, without its bases.
-fn filter(of: &str, spec: &SeccompProfileSpec) -> Result<Filter, ResolveError> {
+/// A specification as a filter, without its bases. Adds its warnings.
+fn filter(
+    of: &str,
+    spec: &SeccompProfileSpec,
+    warnings: &mut Vec<String>,
+) -> Result<Filter, ResolveError> {
     let wrong = |error| ResolveError::Document {
         of: of.to_owned(),
         error,
@@ -211,6 +216,8 @@ fn filter(of: &str, spec: &SeccompProfileSpec) -> Result<Filter, ResolveError> {
         },
     };
     let document = Document::parse(&text).map_err(wrong)?;
+    let remarks = document.warnings_in(&context);
+    warnings.extend(remarks.iter().map(|warning| format!("{of}: {warning}")));
     document.resolve(&context).map_err(wrong)
 }
 
@@ -334,7 +341,11 @@ mod tests {
         rejects(&json!({"baseProfileName": "oci://x"}), "not supported");
         rejects(&json!({"baseProfileName": "p"}), "p → p");
         rejects(&json!({"defaultAction": "SCMP_ACT_NO"}), "SCMP_ACT_NO");
-        rejects(&json!({"allow": ["mkdri"]}), "mkdri");
+        rejects(
+            &json!({"defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["mkdri"], "action": "SCMP_ACT_ERRNO"}]}),
+            "mkdri",
+        );
         rejects(
             &json!({"baseProfileName": "bad"}),
             "base bad: spec, as it is stored, can't be read: invalid type: string",
@@ -343,6 +354,16 @@ mod tests {
             &json!({"syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": "EWHAT"}]}),
             "spec.syscalls[0].errnoRet",
         );
+    }
+
+    #[test]
+    fn an_unknown_name_that_allows_nothing_more_is_a_warning() {
+        let text = r#"{"baseProfileName": "base", "allow": ["mkdri"]}"#;
+        let base = |_: &str| Some(r#"{"allow": ["rmdri"]}"#);
+        let warnings = resolve("p", text, &base).unwrap().unwrap().warnings;
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].starts_with("spec: ") && warnings[0].contains("mkdri"));
+        assert!(warnings[1].starts_with("base base: ") && warnings[1].contains("rmdri"));
     }
 
     #[test]

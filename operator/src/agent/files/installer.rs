@@ -12,6 +12,7 @@ use crate::{
     crd::SeccompNodeSpec,
     resolve::{ResolveError, Resolved, has_base, resolve},
 };
+use portcullis_profile::gate::decision::plain;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -348,6 +349,9 @@ impl Installer {
             return Ok(false);
         }
         done.written += 1;
+        for warning in &resolved.warnings {
+            tracing::warn!(name, "{}", plain(warning));
+        }
         if self.installed.get(name) == Some(&resolved.digest) {
             done.repaired += 1;
             tracing::warn!(name, "the file was changed by someone else; repaired");
@@ -364,7 +368,7 @@ impl Installer {
     }
 
     fn fail(&mut self, name: &str, error: &InstallError) {
-        let message = portcullis_profile::gate::decision::plain(&error.to_string());
+        let message = plain(&error.to_string());
         tracing::warn!(name, "no file: {message}");
         self.installed.remove(name);
         self.failures.insert(name.to_owned(), message);

@@ -95,7 +95,9 @@ fn has(metrics: &str, line: &str) {
 #[tokio::test]
 async fn a_list_becomes_files_and_the_agent_is_ready_once_it_is_whole() {
     let metrics = on_a_node(async |node| {
-        let mut half = list(&[("a", "mkdir"), ("b", "mkdri")]);
+        let mut half = list(&[("a", "mkdir")]);
+        let wrong = r#"{"defaultAction": "SCMP_ACT_NO"}"#;
+        half.insert(2, Change::Listed("b".to_owned(), wrong.into()));
         half.pop();
         node.tell(half);
         let changes = node.changes.clone();
@@ -106,7 +108,7 @@ async fn a_list_becomes_files_and_the_agent_is_ready_once_it_is_whole() {
         node.until("a file", || file.is_file()).await;
         let report = node.report(|report| report.count == 1).await;
         assert!(node.health.is_ready());
-        assert!(report.failures["b"].contains("mkdri"), "{report:?}");
+        assert!(report.failures["b"].contains("SCMP_ACT_NO"), "{report:?}");
     })
     .await;
     has(&metrics, "portcullis_agent_files_written_total 1");

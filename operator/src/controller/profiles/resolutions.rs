@@ -6,13 +6,30 @@ use crate::{
         store::Items,
         stores::{node_report::digest_number, profile::Profile},
     },
-    resolve::resolve,
+    resolve::{Resolved, resolve},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// The digest that a profile's file must have, `None` if it must have no file, or why no file can be
-/// made of it.
-pub(super) type Resolution = Result<Option<u64>, String>;
+/// What a profile's file must be, or why no file can be made of the profile.
+pub(super) type Resolution = Result<Expected, String>;
+
+/// What a profile's file must be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Expected {
+    /// Its digest; `None` if there must be no file.
+    pub(super) digest: Option<u64>,
+    /// What is hardly meant in the profile; empty if nothing is.
+    pub(super) warning: String,
+}
+
+impl From<Option<Resolved>> for Expected {
+    fn from(resolved: Option<Resolved>) -> Expected {
+        resolved.map_or_else(Expected::default, |resolved| Expected {
+            digest: digest_number(&resolved.digest),
+            warning: resolved.warnings.join("; "),
+        })
+    }
+}
 
 #[derive(Debug)]
 struct Remembered {
@@ -42,10 +59,9 @@ impl Resolutions {
             if !profile.based && self.0.contains_key(name) {
                 continue;
             }
-            let resolution = match resolve(name, &profile.spec, &find) {
-                Ok(resolved) => Ok(resolved.and_then(|resolved| digest_number(&resolved.digest))),
-                Err(error) => Err(error.to_string()),
-            };
+            let resolution = resolve(name, &profile.spec, &find)
+                .map(Expected::from)
+                .map_err(|error| error.to_string());
             let spec = Arc::clone(&profile.spec);
             self.0.insert(name.clone(), Remembered { spec, resolution });
         }
@@ -85,9 +101,17 @@ mod tests {
             self.resolutions.of(name).unwrap().clone()
         }
 
+        /// What [`Cluster::mark`] leaves.
+        fn marked() -> Expected {
+            Expected {
+                digest: Some(7),
+                ..Expected::default()
+            }
+        }
+
         /// Puts a mark in the place of a resolution, which stays as long as nothing resolves anew.
         fn mark(&mut self, name: &str) {
-            self.resolutions.0.get_mut(name).unwrap().resolution = Ok(Some(7));
+            self.resolutions.0.get_mut(name).unwrap().resolution = Ok(Cluster::marked());
         }
     }
 
@@ -97,7 +121,7 @@ mod tests {
         cluster.set("good", &json!({"allow": ["mkdir"]}));
         cluster.set("bad", &json!({"allow": "text"}));
         cluster.set("top", &json!({"baseProfileName": "bad"}));
-        assert!(cluster.of("good").unwrap().is_some());
+        assert!(cluster.of("good").unwrap().digest.is_some());
         let error = cluster.of("bad").unwrap_err();
         assert!(error.contains("invalid type: string"), "{error}");
         assert!(cluster.of("top").unwrap_err().starts_with("base bad: "));
@@ -114,10 +138,14 @@ mod tests {
         cluster.mark("top");
         cluster.mark("alone");
         cluster.set("base", &json!({"allow": ["rmdir"]}));
-        assert_eq!(cluster.of("top"), Ok(Some(7)), "it was resolved again");
+        assert_eq!(
+            cluster.of("top"),
+            Cluster::marked(),
+            "it was resolved again"
+        );
         cluster.set("base", &json!({"allow": ["unlink"]}));
-        assert!(![Ok(Some(7)), before].contains(&cluster.of("top")));
-        assert_eq!(cluster.of("alone"), Ok(Some(7)), "it has no base");
+        assert!(![Ok(Cluster::marked()), before].contains(&cluster.of("top")));
+        assert_eq!(cluster.of("alone"), Ok(Cluster::marked()), "it has no base");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Nodes {
     }
 }
 
-/// The status of a profile; `None` if it has not been resolved yet.
+/// The status of a profile.
 pub(super) fn status(
     profile: &Profile,
     resolution: &Resolution,
@@ -49,11 +49,12 @@ pub(super) fn status(
     users: &Users,
 ) -> SeccompProfileStatus {
     let (valid, why) = match resolution {
-        Ok(_) => (ValidReason::Valid, String::new()),
+        Ok(expected) => (ValidReason::Valid, expected.warning.clone()),
         Err(error) => (ValidReason::Invalid, error.clone()),
     };
-    let (installed, ready, missing) = match resolution {
-        Ok(Some(digest)) => ready(&profile.name, *digest, nodes),
+    let digest = resolution.as_ref().map(|expected| expected.digest);
+    let (installed, ready, missing) = match digest {
+        Ok(Some(digest)) => ready(&profile.name, digest, nodes),
         Ok(None) => {
             let message = "spec.state is Disabled".to_owned();
             (0, ReadyReason::Disabled, message)
@@ -121,10 +122,16 @@ fn ready(name: &str, digest: u64, nodes: &Nodes) -> (usize, ReadyReason, String)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::profiles::resolutions::Expected;
     use crate::crd::condition::{Reason, find};
     use serde_json::{Value, json};
 
-    const DIGEST: u64 = 0xff;
+    fn expected() -> Expected {
+        Expected {
+            digest: Some(0xff),
+            ..Expected::default()
+        }
+    }
 
     fn nodes(reports: &[(&str, Option<Value>)]) -> Nodes {
         let stores = Stores::default();
@@ -155,7 +162,7 @@ mod tests {
         let installed = || Some(json!({"profiles": {"a": "00000000000000ff"}}));
         let failed = || Some(json!({"failures": {"a": "a foreign file"}}));
         let full = || Some(json!({"profiles": {"z": "00000000000000ff"}, "omitted": 3}));
-        let of = |reports: &[(&str, Option<Value>)]| says(&Ok(Some(DIGEST)), &nodes(reports));
+        let of = |reports: &[(&str, Option<Value>)]| says(&Ok(expected()), &nodes(reports));
         let (reason, message, count) = of(&[("n1", installed()), ("n2", installed())]);
         assert_eq!(reason, Some(ReadyReason::Ready));
         assert_eq!((message.as_str(), count.as_str()), ("", "2/2"));
@@ -177,7 +184,10 @@ mod tests {
     #[test]
     fn a_profile_that_is_disabled_or_not_valid_is_on_no_node() {
         let nodes = nodes(&[("n1", Some(json!({"profiles": {"a": "00000000000000ff"}})))]);
-        assert_eq!(says(&Ok(None), &nodes).0, Some(ReadyReason::Disabled));
+        assert_eq!(
+            says(&Ok(Expected::default()), &nodes).0,
+            Some(ReadyReason::Disabled)
+        );
         let invalid = Err("spec: no such call".to_owned());
         let (reason, _, count) = says(&invalid, &nodes);
         assert_eq!(
@@ -193,7 +203,7 @@ mod tests {
             count: 2,
             pod: Some("shop/till".to_owned()),
         };
-        let status = status(&profile, &Ok(Some(DIGEST)), &Nodes::default(), &users);
+        let status = status(&profile, &Ok(expected()), &Nodes::default(), &users);
         assert_eq!(status.pods, 2);
         assert_eq!(status.localhost_profile, "operator/a.json");
         assert_eq!(
@@ -203,5 +213,18 @@ mod tests {
         let condition = find(&status.conditions, InUseReason::TYPE).unwrap();
         assert!(condition.message.contains("shop/till"));
         assert_eq!(condition.observed_generation, Some(1));
+    }
+
+    #[test]
+    fn a_warning_is_said_in_the_condition_valid_which_stays_true() {
+        let profile = Profile::of("a", &json!({"allow": ["mkdri"]}));
+        let resolution = Ok(Expected {
+            digest: Some(1),
+            warning: "spec: unknown system call".to_owned(),
+        });
+        let status = status(&profile, &resolution, &Nodes::default(), &Users::default());
+        let valid = find(&status.conditions, ValidReason::TYPE).unwrap();
+        assert_eq!(valid.status, "True");
+        assert_eq!(valid.message, "spec: unknown system call");
     }
 }
