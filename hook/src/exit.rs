@@ -101,7 +101,7 @@ Exit codes:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_profile::decision::REASONS;
+    use portcullis_profile::gate::decision::REASONS;
 
     #[test]
     fn every_code_is_in_the_help() {

@@ -6,24 +6,24 @@
 pub mod denials;
 
 use crate::{
-    config::Config,
     exit::Code,
+    oci::config::OciConfig,
     recorder::request::{MARK, is_marked},
 };
 use denials::Denials;
 use portcullis_profile::{
     Arch, Context, Difference, Document, DocumentError, Engine, Filter,
-    algebra::{Excess, allows_no_more_than},
-    compile::{CompileError, unknown_to_runtime},
-    difference::first_names,
+    compare::difference::first_names,
+    compare::subset::{Excess, allows_no_more_than},
+    document::kernel::KernelVersion,
     equal,
-    identity::{Annotations, Identity, says_runtime_default},
-    kernel::KernelVersion,
+    gate::decision_table::{self, Apply, Present, Verify, Wanted},
     parse_filter,
-    reference::{ProfilePath, Reference},
+    program::compile::{CompileError, unknown_to_runtime},
     root::{ReadError, SeccompRoot, read_named},
-    rows::{self, Apply, Present, Verify, Wanted},
-    select::{Selection, SelectionError, select},
+    select::identity::{Annotations, Identity, says_runtime_default},
+    select::reference::{ProfilePath, Reference},
+    select::selection::{Selection, SelectionError, select},
     settings::{Settings, SettingsError},
 };
 use std::{
@@ -198,7 +198,7 @@ pub struct Ruling {
 /// what selects something.
 pub fn decide(
     stage: Stage<'_>,
-    config: &Config<'_>,
+    config: &OciConfig<'_>,
     settings: &Result<Settings, SettingsError>,
     engine: Option<Engine>,
 ) -> Ruling {
@@ -288,7 +288,7 @@ pub fn decide(
 /// One container under one set of settings.
 struct Container<'a> {
     engine: Engine,
-    config: &'a Config<'a>,
+    config: &'a OciConfig<'a>,
     settings: &'a Settings,
     annotations: Annotations,
     denials: Denials,
@@ -324,14 +324,16 @@ impl Container<'_> {
         };
         match stage {
             Stage::Apply => self.apply(present, excess, wanted, there.as_ref(), selected),
-            Stage::Verify(_) => match rows::verify(present, wanted, self.settings.require) {
-                Verify::Accept if present == Present::Selected => Ok(Passed::Selected),
-                Verify::Accept => Ok(Passed::Nothing),
-                Verify::Keep => Ok(Passed::Kept),
-                Verify::Missing => Err(Refusal::Missing),
-                Verify::Required => Err(Refusal::Required),
-                Verify::Conflict => Err(conflict(there.as_ref(), selected.as_ref())),
-            },
+            Stage::Verify(_) => {
+                match decision_table::verify(present, wanted, self.settings.require) {
+                    Verify::Accept if present == Present::Selected => Ok(Passed::Selected),
+                    Verify::Accept => Ok(Passed::Nothing),
+                    Verify::Keep => Ok(Passed::Kept),
+                    Verify::Missing => Err(Refusal::Missing),
+                    Verify::Required => Err(Refusal::Required),
+                    Verify::Conflict => Err(conflict(there.as_ref(), selected.as_ref())),
+                }
+            }
         }
     }
 
@@ -344,7 +346,7 @@ impl Container<'_> {
         selected: Option<Filter>,
     ) -> Result<Passed, Refusal> {
         let (replace, require) = (self.settings.replace_default, self.settings.require);
-        match rows::apply(present, wanted, replace, require) {
+        match decision_table::apply(present, wanted, replace, require) {
             Apply::Leave if present == Present::Selected => Ok(Passed::Selected),
             Apply::Leave => Ok(Passed::Nothing),
             Apply::Keep => Ok(Passed::Kept),

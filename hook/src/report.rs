@@ -10,8 +10,8 @@ use crate::{
     gate::{Passed, Ruling},
 };
 use portcullis_profile::{
-    decision::{self, Decision, Outcome, plain},
-    identity::Identity,
+    gate::decision::{self, Decision, Outcome, plain},
+    select::identity::Identity,
     settings::{LogLevel, Mode, Settings},
 };
 use std::{io::Write, os::unix::net::UnixDatagram, path::Path, process};

@@ -5,9 +5,9 @@ pub mod arguments;
 pub mod runtime;
 
 use crate::{
-    config::{Config, ConfigError, read_bundle},
     exit::Code,
     gate::{Stage, decide, denials::applied},
+    oci::config::{OciConfig, OciError, read_bundle},
     report::{self, End},
 };
 use arguments::{Arguments, LogFormat};
@@ -65,9 +65,9 @@ fn apply(
     bundle: &Path,
     arguments: &Arguments,
     settings: &Result<Settings, portcullis_profile::settings::SettingsError>,
-) -> Result<End, ConfigError> {
+) -> Result<End, OciError> {
     let text = read_bundle(bundle)?;
-    let config = Config::parse(&text)?;
+    let config = OciConfig::parse(&text)?;
     let ruling = decide(Stage::Apply, &config, settings, arguments.engine);
     if let Ok(passed) = &ruling.result
         && let Some(changed) = applied(passed, &config)?
@@ -87,7 +87,7 @@ fn apply(
 }
 
 /// Replaces `config.json` by rename, with its permissions.
-fn write_config(bundle: &Path, text: &str) -> Result<(), ConfigError> {
+fn write_config(bundle: &Path, text: &str) -> Result<(), OciError> {
     let path = bundle.join("config.json");
     let temporary = bundle.join(format!(".config.json.portcullis-{}", std::process::id()));
     let write = || -> io::Result<()> {
@@ -105,7 +105,7 @@ fn write_config(bundle: &Path, text: &str) -> Result<(), ConfigError> {
     write().map_err(|source| {
         // What is left of a failed write is ours alone; the first error is the one that counts.
         let _ = fs::remove_file(&temporary);
-        ConfigError::Read { path, source }
+        OciError::Read { path, source }
     })
 }
 

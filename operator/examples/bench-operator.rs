@@ -23,7 +23,7 @@ const SINGLE: usize = 100;
 const BURST: usize = 500;
 
 fn profile(name: &str) -> Anything<SeccompProfile> {
-    let names: Vec<&str> = portcullis_profile::syscalls::names()
+    let names: Vec<&str> = portcullis_profile::filter::syscalls::names()
         .iter()
         .copied()
         .filter(|name| *name != "mseal")

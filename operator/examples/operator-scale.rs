@@ -174,7 +174,7 @@ async fn agents(from: usize, to: usize, folder: &Path, user: u32) -> Anything<()
 }
 
 fn spec(calls: usize) -> Anything<SeccompProfileSpec> {
-    let names: Vec<&str> = portcullis_profile::syscalls::names()
+    let names: Vec<&str> = portcullis_profile::filter::syscalls::names()
         .iter()
         .copied()
         .filter(|name| *name != "mseal")

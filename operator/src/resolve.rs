@@ -9,8 +9,9 @@ use crate::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use portcullis_profile::{
-    Arch, Context, Document, DocumentError, Engine, Filter, base::runtime_base,
-    compile::unknown_to_runtime, errno, kernel::KernelVersion, stack::stack,
+    Arch, Context, Document, DocumentError, Engine, Filter, compose::base::runtime_base,
+    compose::stack::stack, document::kernel::KernelVersion, filter::errno,
+    program::compile::unknown_to_runtime,
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};

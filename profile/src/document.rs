@@ -9,6 +9,7 @@
 mod condition;
 mod error;
 mod json;
+pub mod kernel;
 mod read;
 mod reader;
 #[cfg(test)]
@@ -16,7 +17,10 @@ mod tests;
 
 pub use error::{DocumentError, Problem, Remark, Warning};
 
-use crate::{Action, Arch, ArgCondition, Engine, Filter, Flag, Rule, errno, kernel::KernelVersion};
+use crate::{
+    Action, Arch, ArgCondition, Engine, Filter, Flag, Rule, document::kernel::KernelVersion,
+    filter::errno,
+};
 use condition::Condition;
 use reader::Form;
 

@@ -2,8 +2,13 @@
 //!
 //! A [`Filter`] is what a runtime is told to load: no conditions on capabilities, architecture or
 //! kernel are left in it. [`crate::document`] makes filters from the two document forms;
-//! [`crate::equality`], [`crate::difference`], [`crate::algebra`], [`crate::combine`] and
-//! [`crate::stack`] work on them. Serialising one gives the JSON that goes into `config.json`.
+//! [`crate::compare::equality`], [`crate::compare::difference`], [`crate::compare::subset`], [`crate::compose::combine`] and
+//! [`crate::compose::stack`] work on them. Serialising one gives the JSON that goes into `config.json`.
+
+mod arch;
+pub mod errno;
+pub(crate) mod nearest;
+pub mod syscalls;
 
 use serde::Serialize;
 use std::{fmt, str::FromStr};

@@ -1,7 +1,7 @@
 //! Reading from the seccomp root: confined by the kernel, regular files only, never blocking,
 //! size-limited, in one read.
 
-use crate::reference::ProfilePath;
+use crate::select::reference::ProfilePath;
 use nix::{
     errno::Errno,
     fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},

@@ -160,7 +160,7 @@ impl FromStr for Argument {
             .split_once(':')
             .and_then(|(call, index)| Some((call, index.parse().ok().filter(|i| *i < 6)?)));
         match parsed {
-            Some((call, index)) if crate::syscalls::is_known(call) => Ok(Argument {
+            Some((call, index)) if crate::filter::syscalls::is_known(call) => Ok(Argument {
                 call: call.to_owned(),
                 index,
             }),

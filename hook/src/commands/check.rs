@@ -3,7 +3,7 @@
 //! CRI-O skips a hook whose binary does not exist when it reads the hook's file, without a word;
 //! so the files, the binaries they name, the settings and the seccomp root are looked at here.
 
-use crate::{config::is_our_hook, exit::Code, wrapper::runtime};
+use crate::{exit::Code, oci::config::is_our_hook, wrapper::runtime};
 use portcullis_profile::settings::Settings;
 use serde_json::{Value, json};
 use std::{

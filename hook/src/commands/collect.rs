@@ -1,10 +1,9 @@
 //! `portcullis-hook collect`: the OCI hook that ends a recording and writes its profile; with
 //! `--stale`, the same for containers that are gone without a word.
 
-use super::verify::parse_state;
 use crate::{
-    config::read_text,
     exit::Code,
+    oci::{config::read_text, state::HookState},
     recorder::{
         active::Recordings,
         session::{collect, collect_stale},
@@ -31,19 +30,19 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
     if arguments.stale {
         return stale(&settings);
     }
-    let told = read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin"))
-        .and_then(|text| parse_state(&text));
-    let told = match told {
-        Ok(told) => told,
+    let state = read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin"))
+        .and_then(|text| HookState::parse(&text));
+    let state = match state {
+        Ok(state) => state,
         Err(error) => return report::failure(Code::Input, &error.to_string()).into(),
     };
     if !Recordings::exist(&settings.record) {
         return ExitCode::SUCCESS;
     }
-    match collect(&told.id, &settings.record) {
+    match collect(&state.id, &settings.record) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(file)) => {
-            let line = format!("recorded: container {}: {}", told.id, file.display());
+            let line = format!("recorded: container {}: {}", state.id, file.display());
             report::say(settings.log_level, LogLevel::Info, &line);
             ExitCode::SUCCESS
         }

@@ -1,9 +1,9 @@
 //! `portcullis-hook explain`: what would be decided for a bundle, and why, without refusing.
 
 use crate::{
-    config::{Config, ConfigError, read_bundle},
     exit::Code,
     gate::{Ruling, Stage, decide},
+    oci::config::{OciConfig, OciError, read_bundle},
     report,
 };
 use portcullis_profile::{Engine, settings::Settings};
@@ -40,9 +40,9 @@ fn explain(
     settings: &Path,
     engine: Option<Engine>,
     arguments: &Arguments,
-) -> Result<String, ConfigError> {
+) -> Result<String, OciError> {
     let text = read_bundle(&arguments.bundle)?;
-    let config = Config::parse(&text)?;
+    let config = OciConfig::parse(&text)?;
     let settings = Settings::load(settings);
     let apply = decide(Stage::Apply, &config, &settings, engine);
     let verify = decide(Stage::Verify(None), &config, &settings, engine);

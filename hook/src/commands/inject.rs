@@ -2,9 +2,9 @@
 //! one on stdout.
 
 use crate::{
-    config::{Config, ConfigError, read_text},
     exit::Code,
     gate::{Stage, decide, denials::applied},
+    oci::config::{OciConfig, OciError, read_text},
     report::{self, End},
 };
 use portcullis_profile::{Engine, settings::Settings};
@@ -22,13 +22,13 @@ pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
     }
 }
 
-fn inject(settings: &Path, engine: Option<Engine>) -> Result<u8, ConfigError> {
+fn inject(settings: &Path, engine: Option<Engine>) -> Result<u8, OciError> {
     let text = read_text(
         io::stdin().lock(),
         "config.json on stdin",
         Path::new("stdin"),
     )?;
-    let config = Config::parse(&text)?;
+    let config = OciConfig::parse(&text)?;
     let settings = Settings::load(settings);
     let ruling = decide(Stage::Apply, &config, &settings, engine);
     let settings = settings.unwrap_or_default();
@@ -42,7 +42,7 @@ fn inject(settings: &Path, engine: Option<Engine>) -> Result<u8, ConfigError> {
         stdout
             .write_all(changed.as_deref().unwrap_or(&text).as_bytes())
             .and_then(|()| stdout.flush())
-            .map_err(|source| ConfigError::Read {
+            .map_err(|source| OciError::Read {
                 path: "stdout".into(),
                 source,
             })?;

@@ -1,9 +1,11 @@
 //! `portcullis-hook record`: the OCI hook that begins to record a container that asks for it.
 
-use super::verify::parse_state;
 use crate::{
-    config::{Config, ConfigError, read_bundle, read_text},
     exit::Code,
+    oci::{
+        config::{OciConfig, OciError, read_bundle, read_text},
+        state::HookState,
+    },
     recorder::{
         RecordError,
         request::{is_marked, request},
@@ -13,7 +15,7 @@ use crate::{
 };
 use portcullis_profile::{
     Engine,
-    identity::Identity,
+    select::identity::Identity,
     settings::{LogLevel, OnFailure, Settings},
 };
 use std::{io, path::Path, process::ExitCode};
@@ -30,10 +32,10 @@ pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
     }
 }
 
-fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, ConfigError> {
-    let told = parse_state(state)?;
-    let text = read_bundle(&told.bundle)?;
-    let config = Config::parse(&text)?;
+fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, OciError> {
+    let state = HookState::parse(state)?;
+    let text = read_bundle(&state.bundle)?;
+    let config = OciConfig::parse(&text)?;
     let loaded = Settings::load(path);
     let fallback = Settings::default();
     let settings = loaded.as_ref().unwrap_or(&fallback);
@@ -46,8 +48,8 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, 
         if let Err(error) = &loaded {
             return Err(RecordError::Settings(error.to_string()));
         }
-        let init = told.pid.ok_or(RecordError::NoProcess)?;
-        begin(asked, &told.id, init, &config, identity, engine, settings).map(Some)
+        let init = state.pid.ok_or(RecordError::NoProcess)?;
+        begin(asked, &state.id, init, &config, identity, engine, settings).map(Some)
     });
     let outcome = match outcome {
         // Whatever else holds: nothing runs with its denials logged and unrecorded.

@@ -6,7 +6,7 @@
 
 use super::{Passed, Refusal, Running};
 use crate::{
-    config::{Config, ConfigError},
+    oci::config::{OciConfig, OciError},
     recorder::{
         request::{MARK, is_marked, request},
         session::{hindrance, recorded},
@@ -14,9 +14,9 @@ use crate::{
 };
 use portcullis_profile::{
     Engine, Filter,
-    identity::{Annotations, Identity},
+    compose::relax::{allowing_all, relax},
     parse_filter,
-    relax::{allowing_all, relax},
+    select::identity::{Annotations, Identity},
     settings::Settings,
 };
 
@@ -34,7 +34,7 @@ pub enum Denials {
 impl Denials {
     /// As they may be when a filter is applied.
     pub fn to_apply(
-        config: &Config<'_>,
+        config: &OciConfig<'_>,
         annotations: &Annotations,
         identity: &Identity,
         engine: Engine,
@@ -93,7 +93,7 @@ impl Denials {
 /// What passed at the gate with its filter relaxed, the one that is to be set or the one that is
 /// there; unchanged where that denies nothing. A container without a filter gets one that allows
 /// everything: the recorder then sees where the runtime's own set-up ends.
-pub(super) fn relaxed(passed: Passed, config: &Config<'_>) -> Passed {
+pub(super) fn relaxed(passed: Passed, config: &OciConfig<'_>) -> Passed {
     let filter = match (&passed, config.seccomp()) {
         (Passed::Set(filter), _) => relax(filter),
         // A filter that can't be read is the runtime's to refuse.
@@ -109,12 +109,12 @@ pub(super) fn relaxed(passed: Passed, config: &Config<'_>) -> Passed {
 ///
 /// # Errors
 /// It can't be written as JSON.
-pub fn applied(passed: &Passed, config: &Config<'_>) -> Result<Option<String>, ConfigError> {
+pub fn applied(passed: &Passed, config: &OciConfig<'_>) -> Result<Option<String>, OciError> {
     match passed {
         Passed::Set(filter) => config.with_filter(filter).map(Some),
         Passed::Relaxed(filter) => {
             let text = config.with_filter(filter)?;
-            Config::parse(&text)?
+            OciConfig::parse(&text)?
                 .with_annotation(MARK, "true")
                 .map(Some)
         }
@@ -165,7 +165,7 @@ mod tests {
         let reference = "localhost/p.json".parse().unwrap();
         Container {
             engine: Engine::Podman,
-            config: &Config::parse(&text).unwrap(),
+            config: &OciConfig::parse(&text).unwrap(),
             settings: &settings,
             annotations,
             denials,
@@ -252,7 +252,7 @@ mod tests {
                 "io.kubernetes.pod.namespace":"{namespace}","io.kubernetes.container.name":"app",
                 "portcullis.dev/record":"true","{POD}":"localhost/p.json"}}}}"#
         );
-        let config = Config::parse(&text).unwrap();
+        let config = OciConfig::parse(&text).unwrap();
         let annotations = config.annotations();
         let settings = Settings {
             record,
@@ -315,7 +315,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.record.log_denials = true;
         settings.record.namespaces = vec!["kube-system".to_owned()];
-        let config = Config::parse(text).unwrap();
+        let config = OciConfig::parse(text).unwrap();
         let ruling = decide(Stage::Apply, &config, &Ok(settings), Some(Engine::CriO));
         assert_eq!(ruling.result.unwrap(), Passed::Exempt);
     }

@@ -8,7 +8,7 @@ use super::{RecordError, output, request::Place};
 use nix::fcntl::{Flock, FlockArg};
 use portcullis_profile::{
     Engine,
-    identity::Identity,
+    select::identity::Identity,
     settings::{Argument, Record},
 };
 use serde::{Deserialize, Serialize};

@@ -9,8 +9,8 @@ use nix::{
     unistd::{UnlinkatFlags, unlinkat},
 };
 use portcullis_profile::{
-    reference::ProfilePath,
     root::{ReadError, SeccompRoot},
+    select::reference::ProfilePath,
 };
 use std::{fs::File, io::Write, os::fd::OwnedFd, path::Path};
 

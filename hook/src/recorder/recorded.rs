@@ -8,12 +8,13 @@ use super::{
 };
 use crate::clock::{now, stamp};
 use portcullis_profile::{
-    Action, Arch, ArgCondition, Filter, Operator, Rule, base,
-    combine::{AlgebraError, union},
+    Action, Arch, ArgCondition, Filter, Operator, Rule,
+    compose::base,
+    compose::combine::{AlgebraError, union},
+    compose::stack::stack,
+    filter::syscalls::{self, name},
     parse_filter,
     settings::Argument,
-    stack::stack,
-    syscalls::{self, name},
 };
 use serde::Serialize;
 use std::{
@@ -421,7 +422,7 @@ mod tests {
             cgroup_folder: "/c".into(),
             boot: "b".into(),
             engine: portcullis_profile::Engine::Podman,
-            identity: portcullis_profile::identity::Identity::default(),
+            identity: portcullis_profile::select::identity::Identity::default(),
             image: None,
             runtime: None,
             go_runtime: false,

@@ -3,7 +3,7 @@
 use super::RecordError;
 use portcullis_profile::{
     Engine,
-    identity::{Annotations, Identity},
+    select::identity::{Annotations, Identity},
     settings::Record,
 };
 use std::path::{Component, Path, PathBuf};

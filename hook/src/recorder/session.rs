@@ -17,13 +17,13 @@ use super::{
 };
 use crate::{
     clock::{now, stamp},
-    config::Config,
+    oci::config::OciConfig,
 };
 use portcullis_profile::{
     Document, Engine, Filter,
-    identity::Identity,
+    compose::relax::relax,
     parse_filter,
-    relax::relax,
+    select::identity::Identity,
     settings::{Record, Settings},
 };
 use std::{
@@ -51,7 +51,7 @@ pub fn begin(
     request: Request,
     id: &str,
     init: u32,
-    config: &Config<'_>,
+    config: &OciConfig<'_>,
     identity: Identity,
     engine: Engine,
     settings: &Settings,
@@ -223,7 +223,7 @@ fn full(
 }
 
 /// Whether the denials of a configuration's filter are only logged: it is marked so, and it is so.
-fn are_logged(config: &Config<'_>) -> bool {
+fn are_logged(config: &OciConfig<'_>) -> bool {
     is_marked(&config.annotations())
         && config
             .seccomp()
@@ -262,7 +262,7 @@ fn filters(process: &str) -> u32 {
     value("Seccomp_filters:").unwrap_or_else(|| u32::from(value("Seccomp:") == Some(2)))
 }
 
-fn default_action(config: &Config<'_>) -> Option<String> {
+fn default_action(config: &OciConfig<'_>) -> Option<String> {
     config
         .seccomp()
         .map(|text| match parse_filter(text.as_bytes()) {

@@ -8,7 +8,7 @@ use crate::{
     events::Publisher,
     health::{Health, Metric},
 };
-use portcullis_profile::decision::{Decision, Outcome, REASONS, VERSION};
+use portcullis_profile::gate::decision::{Decision, Outcome, REASONS, VERSION};
 use serde::Deserialize;
 use socket::{Received, Socket};
 use std::{io, path::Path, time::Duration};

@@ -348,7 +348,7 @@ impl Installer {
     }
 
     fn fail(&mut self, name: &str, error: &InstallError) {
-        let message = portcullis_profile::decision::plain(&error.to_string());
+        let message = portcullis_profile::gate::decision::plain(&error.to_string());
         tracing::warn!(name, "no file: {message}");
         self.installed.remove(name);
         self.failures.insert(name.to_owned(), message);

@@ -5,7 +5,9 @@
 use crate::stored::metadata;
 use k8s_openapi::{api::core::v1::Pod as Object, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Resource, ResourceExt, api::ListParams};
-use portcullis_profile::select::{CONTAINER_ANNOTATION_PREFIX as CONTAINER, POD_ANNOTATION as POD};
+use portcullis_profile::select::selection::{
+    CONTAINER_ANNOTATION_PREFIX as CONTAINER, POD_ANNOTATION as POD,
+};
 use serde::{Deserialize, Deserializer};
 use std::{
     borrow::Cow,

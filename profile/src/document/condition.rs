@@ -1,7 +1,7 @@
 //! `includes` and `excludes` of the containers form: for which containers an entry counts.
 
 use super::Context;
-use crate::kernel::KernelVersion;
+use crate::document::kernel::KernelVersion;
 
 /// The capabilities of the kernel (`include/uapi/linux/capability.h`).
 pub(super) static CAPABILITIES: [&str; 41] = [

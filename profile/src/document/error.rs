@@ -1,6 +1,6 @@
 //! What is wrong, or only remarkable, with a document, and where.
 
-use crate::{Action, engine::Engine};
+use crate::{Action, select::engine::Engine};
 use std::fmt::{self, Write as _};
 
 /// How many characters of a document's own text a message repeats.
@@ -166,9 +166,9 @@ pub enum Remark {
         /// The engine.
         engine: Engine,
         /// What the document asks for.
-        minimum: crate::kernel::KernelVersion,
+        minimum: crate::document::kernel::KernelVersion,
         /// What is running.
-        kernel: crate::kernel::KernelVersion,
+        kernel: crate::document::kernel::KernelVersion,
     },
 }
 

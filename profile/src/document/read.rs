@@ -9,11 +9,12 @@ use super::{
     reader::{Form, Keys, MOST_KEYS, Members, Reader, Step},
 };
 use crate::{
-    Action, Arch, ArgCondition, Flag, Operator, errno,
+    Action, Arch, ArgCondition, Flag, Operator,
+    document::kernel::KernelVersion,
+    filter::errno,
+    filter::nearest::nearest,
+    filter::syscalls,
     filter::{ARGUMENTS, MAX_ERRNO},
-    kernel::KernelVersion,
-    nearest::nearest,
-    syscalls,
 };
 use std::str::FromStr;
 

@@ -5,7 +5,7 @@ use super::{
     error::{DocumentError, Problem, Remark, Warning, quoted},
     json::Node,
 };
-use crate::nearest::nearest;
+use crate::filter::nearest::nearest;
 use std::{borrow::Cow, fmt::Write as _, str::FromStr};
 
 /// How many problems or warnings of one document are told.

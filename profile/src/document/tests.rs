@@ -9,7 +9,7 @@ mod properties;
 mod validation;
 
 use super::{Context, Document};
-use crate::{Arch, Engine, Filter, kernel::KernelVersion};
+use crate::{Arch, Engine, Filter, document::kernel::KernelVersion};
 use serde_json::{Value, json};
 
 /// What `serde_json::json!` makes, as the text of a document.

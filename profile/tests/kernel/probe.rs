@@ -7,7 +7,7 @@
 
 use libc::{c_int, c_long};
 use libseccomp::{ScmpArch, ScmpSyscall};
-use portcullis_profile::{Action, Arch, Filter, Rule, compile::compile};
+use portcullis_profile::{Action, Arch, Filter, Rule, program::compile::compile};
 use std::ptr;
 
 /// The first filter's errno; no profile uses it.

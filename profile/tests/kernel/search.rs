@@ -6,7 +6,7 @@
 
 use crate::probe::{outcomes, probes};
 use portcullis_profile::{
-    Action, Arch, ArgCondition, Filter, Operator, Rule, compile::compile, equal,
+    Action, Arch, ArgCondition, Filter, Operator, Rule, equal, program::compile::compile,
 };
 use proptest::{
     prelude::*,

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use portcullis_hook::{
-    config::Config,
+    oci::config::Config,
     gate::{Stage, decide},
     report,
 };
@@ -32,18 +32,18 @@ fn without_seccomp(text: &str) -> Option<Value> {
 }
 
 fuzz_target!(|text: &str| {
-    let Ok(config) = Config::parse(text) else {
+    let Ok(config) = OciConfig::parse(text) else {
         return;
     };
     let changed = config
         .with_filter(&Filter::new(Action::Allow))
         .expect("a filter is JSON");
-    let again = Config::parse(&changed).expect("what was written is read again");
+    let again = OciConfig::parse(&changed).expect("what was written is read again");
     assert_eq!(again.seccomp(), Some(FILTER));
     assert_eq!(again.annotations(), config.annotations());
     assert_eq!(again.bounding(), config.bounding());
     let marked = config.with_annotation("m", "1").expect("annotations are JSON");
-    let marked = Config::parse(&marked).expect("what was written is read again");
+    let marked = OciConfig::parse(&marked).expect("what was written is read again");
     let mut annotations = config.annotations();
     annotations.insert("m".to_owned(), "1".to_owned());
     assert_eq!(marked.annotations(), annotations);

@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use portcullis_profile::{
-    Action, Arch, Context, Difference, Document, Engine, Filter, algebra::allows_no_more_than,
-    compile::unknown_to_runtime, equal, kernel::KernelVersion, parse_filter,
+    Action, Arch, Context, Difference, Document, Engine, Filter, compare::subset::allows_no_more_than,
+    program::compile::unknown_to_runtime, equal, document::kernel::KernelVersion, parse_filter,
 };
 
 fuzz_target!(|text: &[u8]| {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis_profile::reference::Reference;
+use portcullis_profile::select::reference::Reference;
 
 fuzz_target!(|text: &str| {
     let Ok(reference) = text.parse::<Reference>() else {

@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis_hook::commands::verify::parse_state;
+use portcullis_hook::oci::state::HookState;
 
 fuzz_target!(|text: &str| {
-    if let Err(error) = parse_state(text) {
+    if let Err(error) = HookState::parse(text) {
         let _ = error.to_string();
     }
 });

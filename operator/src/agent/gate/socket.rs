@@ -7,7 +7,7 @@ use nix::sys::{
     },
     stat::{Mode, fchmod},
 };
-use portcullis_profile::decision::MAX_RECORD;
+use portcullis_profile::gate::decision::MAX_RECORD;
 use std::{
     ffi::OsString,
     fs,

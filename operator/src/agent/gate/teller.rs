@@ -7,7 +7,7 @@ use crate::{
     limit::{Limiter, Rate},
 };
 use k8s_openapi::api::core::v1::ObjectReference;
-use portcullis_profile::decision::{Decision, Outcome};
+use portcullis_profile::gate::decision::{Decision, Outcome};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 

@@ -4,7 +4,7 @@ use super::{Dropped, Received, Socket, count, read, receive, teller};
 use crate::health::Health;
 use portcullis_profile::{
     Engine,
-    decision::{Decision, MAX_RECORD, MAX_VALUE, Outcome, VERSION},
+    gate::decision::{Decision, MAX_RECORD, MAX_VALUE, Outcome, VERSION},
 };
 use std::{
     env, fs,

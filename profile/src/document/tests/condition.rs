@@ -4,7 +4,7 @@ use super::{podman, resolved, text};
 use crate::{
     Arch, Context, Document, Engine,
     document::condition::{Condition, unmet_min_kernel},
-    kernel::KernelVersion,
+    document::kernel::KernelVersion,
 };
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! The engines' own default profile, as the distribution ships it, against what is known of it.
 
 use super::podman;
-use crate::{Action, Arch, Context, Document, Engine, Rule, syscalls};
+use crate::{Action, Arch, Context, Document, Engine, Rule, filter::syscalls};
 use std::fs;
 
 const FILE: &str = "/usr/share/containers/seccomp.json";

@@ -3,7 +3,7 @@
 use super::podman;
 use crate::{
     Action, Arch, ArgCondition, Context, Document, Engine, Filter, Flag, Operator, Rule,
-    filter::MAX_ERRNO, parse_filter, syscalls,
+    filter::MAX_ERRNO, filter::syscalls, parse_filter,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};

@@ -2,8 +2,8 @@
 
 use crate::{
     Action, Filter, Flag,
-    difference::first_names,
-    normal::{Branch, Normal, Treatment, is_multiplexed},
+    compare::difference::first_names,
+    compare::normal::{Branch, Normal, Treatment, is_multiplexed},
 };
 use std::fmt;
 

@@ -8,8 +8,8 @@ mod child;
 
 use crate::{
     Action, Arch, ArgCondition, Filter, Operator,
-    difference::first_names,
-    normal::{Treatment, has_repeated_index},
+    compare::difference::first_names,
+    compare::normal::{Treatment, has_repeated_index},
 };
 use child::{Ended, in_child};
 use libseccomp::{

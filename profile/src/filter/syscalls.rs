@@ -39,7 +39,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
         .iter()
         .find_map(|prefix| name.strip_prefix(prefix))
         .unwrap_or(name);
-    crate::nearest::nearest(plain, table::NAMES.iter().copied())
+    crate::filter::nearest::nearest(plain, table::NAMES.iter().copied())
 }
 
 /// The call's number on an architecture; `None` where it has no such call, and for the

@@ -2,7 +2,7 @@
 
 use crate::{
     Filter,
-    normal::{Branch, Normal},
+    compare::normal::{Branch, Normal},
 };
 use std::fmt;
 

@@ -5,8 +5,8 @@
 
 use crate::{
     Filter, Rule,
-    compile::{CompileError, compile, enosys_limits, number},
-    normal::Normal,
+    compare::normal::Normal,
+    program::compile::{CompileError, compile, enosys_limits, number},
 };
 use std::collections::BTreeSet;
 
@@ -178,7 +178,7 @@ mod tests {
         ] {
             let token: libseccomp::ScmpArch = format!("SCMP_ARCH_{arch}").parse().unwrap();
             let mut names = std::collections::BTreeMap::new();
-            for name in crate::syscalls::names() {
+            for name in crate::filter::syscalls::names() {
                 if let Ok(here) = number(name, token)
                     && let Some(other) = names.insert(here, name)
                 {

@@ -4,7 +4,7 @@
 
 use crate::{
     Action, ArgCondition, Filter, Rule,
-    normal::{Branch, Normal, Treatment, is_multiplexed},
+    compare::normal::{Branch, Normal, Treatment, is_multiplexed},
 };
 use std::collections::{BTreeMap, BTreeSet};
 

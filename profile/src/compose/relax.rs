@@ -1,7 +1,7 @@
 //! A filter with its denials turned into logging: what it denies is executed and can be seen. For
 //! containers that are recorded, where the node's owner wants that.
 
-use crate::{Action, Arch, Filter, Rule, normal::Treatment};
+use crate::{Action, Arch, Filter, Rule, compare::normal::Treatment};
 use std::collections::BTreeSet;
 
 /// The filter that executes and logs what `filter` denies; `None` where that denies nothing.
@@ -81,8 +81,8 @@ mod tests {
     use super::*;
     use crate::{
         ArgCondition,
-        compile::compile,
         fixtures::{filter, is, rule},
+        program::compile::compile,
     };
     use proptest::prelude::*;
 
@@ -240,7 +240,7 @@ mod tests {
             let Ok(program) = compile(&before) else { return Ok(()) };
             let relaxed = compile(&after).unwrap();
             for name in ["read", "write", "mkdir", "rmdir"] {
-                let number = crate::syscalls::number(name, Arch::HOST).unwrap();
+                let number = crate::filter::syscalls::number(name, Arch::HOST).unwrap();
                 for args in [[0, 0], [0, 1], [1, 0], [1, 1], [2, 2]] {
                     let was = verdict(&program, number, args);
                     let is = verdict(&relaxed, number, args);

@@ -1,6 +1,6 @@
 //! Errno names and numbers, as `errno` and `defaultErrno` of the containers form use them.
 
-use crate::{filter::Arch, nearest};
+use crate::{filter::Arch, filter::nearest};
 
 /// The kernel's generic numbers (`include/uapi/asm-generic/errno{-base,}.h`) and libc's three
 /// aliases, sorted by name.

@@ -4,7 +4,7 @@
 //! Typed round trips lose unknown fields and order, so the one object is exchanged in the text;
 //! every other byte stays as it is.
 
-use portcullis_profile::{Filter, identity::Annotations};
+use portcullis_profile::{Filter, select::identity::Annotations};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::{
@@ -19,7 +19,7 @@ pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Why a `config.json` or a state can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub enum OciError {
     /// It can't be read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -46,7 +46,7 @@ pub enum ConfigError {
 
 /// What the gate reads of a `config.json`.
 #[derive(Debug)]
-pub struct Config<'a> {
+pub struct OciConfig<'a> {
     text: &'a str,
     view: View<'a>,
     linux: Option<Linux<'a>>,
@@ -116,13 +116,13 @@ fn is_null(raw: &RawValue) -> bool {
     raw.get() == "null"
 }
 
-impl<'a> Config<'a> {
+impl<'a> OciConfig<'a> {
     /// Reads what is needed.
     ///
     /// # Errors
     /// It is not JSON of that form, or names a field twice.
-    pub fn parse(text: &'a str) -> Result<Config<'a>, ConfigError> {
-        let invalid = |source| ConfigError::Invalid {
+    pub fn parse(text: &'a str) -> Result<OciConfig<'a>, OciError> {
+        let invalid = |source| OciError::Invalid {
             what: "config.json",
             source,
         };
@@ -135,7 +135,7 @@ impl<'a> Config<'a> {
             Some(raw) => object(raw.get()).map_err(invalid)?,
             None => Annotations::default(),
         };
-        Ok(Config {
+        Ok(OciConfig {
             text,
             view,
             linux,
@@ -199,8 +199,8 @@ impl<'a> Config<'a> {
     ///
     /// # Errors
     /// The filter can't be written as JSON.
-    pub fn with_filter(&self, filter: &Filter) -> Result<String, ConfigError> {
-        let json = serde_json::to_string(filter).map_err(|source| ConfigError::Invalid {
+    pub fn with_filter(&self, filter: &Filter) -> Result<String, OciError> {
+        let json = serde_json::to_string(filter).map_err(|source| OciError::Invalid {
             what: "the filter",
             source,
         })?;
@@ -211,10 +211,10 @@ impl<'a> Config<'a> {
     ///
     /// # Errors
     /// The annotations can't be written as JSON.
-    pub fn with_annotation(&self, key: &str, value: &str) -> Result<String, ConfigError> {
+    pub fn with_annotation(&self, key: &str, value: &str) -> Result<String, OciError> {
         let mut all = self.annotations();
         all.insert(key.to_owned(), value.to_owned());
-        let json = serde_json::to_string(&all).map_err(|source| ConfigError::Invalid {
+        let json = serde_json::to_string(&all).map_err(|source| OciError::Invalid {
             what: "the annotations",
             source,
         })?;
@@ -259,18 +259,18 @@ pub fn read_text(
     mut source: impl Read,
     what: &'static str,
     path: &Path,
-) -> Result<String, ConfigError> {
+) -> Result<String, OciError> {
     let mut text = String::new();
     source
         .by_ref()
         .take(MAX_BYTES + 1)
         .read_to_string(&mut text)
-        .map_err(|source| ConfigError::Read {
+        .map_err(|source| OciError::Read {
             path: path.to_owned(),
             source,
         })?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(ConfigError::TooLarge { what });
+        return Err(OciError::TooLarge { what });
     }
     Ok(text)
 }
@@ -279,9 +279,9 @@ pub fn read_text(
 ///
 /// # Errors
 /// As [`read_text`].
-pub fn read_bundle(bundle: &Path) -> Result<String, ConfigError> {
+pub fn read_bundle(bundle: &Path) -> Result<String, OciError> {
     let path = bundle.join("config.json");
-    let file = File::open(&path).map_err(|source| ConfigError::Read {
+    let file = File::open(&path).map_err(|source| OciError::Read {
         path: path.clone(),
         source,
     })?;
@@ -295,7 +295,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn becomes(text: &str, changed: &str) {
-        assert_eq!(Config::parse(text).unwrap().with_seccomp("{N}"), changed);
+        assert_eq!(OciConfig::parse(text).unwrap().with_seccomp("{N}"), changed);
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn an_annotation_is_added_once_and_nothing_else_changes() {
         let becomes = |text: &str, changed: &str| {
-            let config = Config::parse(text).unwrap();
+            let config = OciConfig::parse(text).unwrap();
             assert_eq!(config.with_annotation("m", "1").unwrap(), changed);
         };
         becomes("{}", r#"{"annotations":{"m":"1"}}"#);
@@ -337,7 +337,7 @@ mod tests {
     fn only_our_own_hooks_in_the_right_order_record() {
         let records = |hooks: &str| {
             let text = format!("{{\"hooks\":{hooks}}}");
-            let config = Config::parse(&text).unwrap();
+            let config = OciConfig::parse(&text).unwrap();
             config.is_recorded_before_it_is_verified()
         };
         let hook = |path: &str, verb: &str| format!(r#"{{"path":"{path}","args":["x","{verb}"]}}"#);
@@ -379,7 +379,7 @@ mod tests {
             "{\"annotations\":{\"a\":1}}",
             "{} x",
         ] {
-            assert!(Config::parse(text).is_err(), "{text}");
+            assert!(OciConfig::parse(text).is_err(), "{text}");
         }
     }
 
@@ -417,7 +417,7 @@ mod tests {
                 whole["linux"] = linux;
             }
             let text = if pretty { format!("{whole:#}") } else { whole.to_string() };
-            if let Ok(config) = Config::parse(&text) {
+            if let Ok(config) = OciConfig::parse(&text) {
                 let filter = Filter::new(portcullis_profile::Action::Allow);
                 let changed = config.with_filter(&filter).unwrap();
                 let mut expected = whole.clone();
@@ -433,12 +433,12 @@ mod tests {
 
         #[test]
         fn no_text_makes_the_parsers_panic(text in "\\PC*", cut in 0_usize..200) {
-            let _ = Config::parse(&text);
-            let _ = crate::commands::verify::parse_state(&text);
+            let _ = OciConfig::parse(&text);
+            let _ = crate::oci::state::HookState::parse(&text);
             let state = r#"{"ociVersion":"1.0.2","id":"x","status":"creating","pid":7,"bundle":"/b","annotations":{"a":"b"}}"#;
             let cut = cut.min(state.len());
             let broken = format!("{}{text}{}", &state[..cut], &state[cut..]);
-            if let Ok(told) = crate::commands::verify::parse_state(&broken) {
+            if let Ok(told) = crate::oci::state::HookState::parse(&broken) {
                 prop_assert!(told.pid.is_none_or(|pid| i32::try_from(pid).is_ok()));
             }
         }

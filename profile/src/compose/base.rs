@@ -89,7 +89,7 @@ pub const GO_NAMES: &[&str] = &[
     "write",
 ];
 
-/// [`NAMES`] as a base for [`crate::stack::stack`].
+/// [`NAMES`] as a base for [`crate::compose::stack::stack`].
 pub fn runtime_base() -> Filter {
     let rule = Rule {
         names: NAMES.iter().map(|name| (*name).to_owned()).collect(),
@@ -111,7 +111,7 @@ mod tests {
     fn the_names_are_known_and_in_order() {
         assert!(NAMES.is_sorted());
         for name in NAMES {
-            assert!(crate::syscalls::is_known(name), "{name}");
+            assert!(crate::filter::syscalls::is_known(name), "{name}");
         }
         assert!(GO_NAMES.is_sorted());
         for name in GO_NAMES {

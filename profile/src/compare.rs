@@ -1,0 +1,9 @@
+//! How two filters compare: equal, stricter, and what differs.
+
+pub mod difference;
+pub mod equality;
+pub(crate) mod normal;
+pub mod subset;
+
+pub use difference::Difference;
+pub use equality::equal;

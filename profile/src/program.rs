@@ -1,0 +1,3 @@
+//! The program that the kernel is given for a filter.
+
+pub mod compile;
