@@ -96,6 +96,7 @@ within() {
 # shellcheck disable=SC2154
 
 # go OPTION... -- COMMAND... — a container in that way; its output in $out, its exit code in $code.
+# shellcheck disable=SC2034
 go() {
     local hooks=$hooks_both by=$runtime
     [ "$way" = inject ] || hooks=$hooks_verify by=$work/bin/portcullis-$runtime

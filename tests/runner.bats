@@ -1,8 +1,9 @@
 #!/usr/bin/env bats
 # tests/run itself, on suites that are made up: nothing that goes wrong may pass.
+# shellcheck disable=SC2030,SC2031 # each case is a subshell
 
 setup() {
-    run_suites="$BATS_TEST_DIRNAME/run"
+    run_suites=$BATS_TEST_DIRNAME/run
     list=$BATS_TEST_TMPDIR/suites
 }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the cases on real containers share. Each case has its own root file system, seccomp root, settings, hooks and
 # engine storage, in a folder that goes with it; no case sees what another one did.
-# shellcheck disable=SC2034,SC2154
+# shellcheck disable=SC2034,SC2119,SC2154
 
 containers=$(dirname "${BASH_SOURCE[0]}")
 local_ref=localhost/operator
@@ -62,7 +62,7 @@ starts_with() {
     says "$text" || fail "no \"$text\" (exit code $code)"
 }
 
-# succeeds OPTION... — a container in which mkdir works.
+# mkdir_works OPTION... — a container in which mkdir works.
 mkdir_works() {
     go "$@" -- sh -c "$say"
     [ "$(cat "$out")" = 0 ] || fail 'mkdir does not work'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # verify where nothing before it set the filter.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2034,SC2154
 
 load ../helpers
 
