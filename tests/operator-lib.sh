@@ -43,9 +43,10 @@ free_port() {
     echo $port
 }
 
-# within SECONDS COMMAND... — until it holds; what the last try printed remains.
+# within SECONDS COMMAND... — until it holds, in so many seconds on a machine at rest: a busy one gets six times as
+# long. What the last try printed remains.
 within() {
-    local end=$((SECONDS + $1))
+    local end=$((SECONDS + 6 * $1))
     shift
     until "$@" >"$work/try" 2>&1; do
         [ $SECONDS -lt $end ] || { cat "$work/try"; return 1; }
