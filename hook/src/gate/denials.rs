@@ -8,8 +8,9 @@ use super::{Passed, Refusal, Running};
 use crate::{
     oci::config::{OciConfig, OciError},
     recorder::{
-        request::{MARK, is_marked, request},
-        session::{hindrance, recorded},
+        intent::RecordingIntent,
+        live::is_recorded,
+        request::{MARK, is_marked},
     },
 };
 use portcullis_profile::{
@@ -43,18 +44,19 @@ impl Denials {
         if !settings.record.log_denials {
             return Denials::Enforced;
         }
-        let asked = match request(engine, identity, annotations, &settings.record) {
-            Ok(None) => return Denials::Enforced,
-            Ok(Some(asked)) => asked,
-            Err(error) => return Denials::Kept(error.to_string()),
-        };
+        let intent = RecordingIntent::of(engine, identity, annotations, settings);
+        if intent == RecordingIntent::NotRequested {
+            return Denials::Enforced;
+        }
         if !config.is_recorded_before_it_is_verified() {
             return Denials::Kept("no hook in config.json records it before verify".to_owned());
         }
-        match hindrance(&asked, identity, engine, settings) {
-            Ok(None) => Denials::Logged,
-            Ok(Some(why)) => Denials::Kept(why),
-            Err(error) => Denials::Kept(error.to_string()),
+        match intent {
+            RecordingIntent::NotRequested => Denials::Enforced,
+            RecordingIntent::WillRecord => Denials::Logged,
+            RecordingIntent::Unrecorded(why) | RecordingIntent::Impossible(why) => {
+                Denials::Kept(why)
+            }
         }
     }
 
@@ -73,11 +75,10 @@ impl Denials {
         let running = running
             .and_then(|running| Some((running.id, running.init?)))
             .ok_or_else(|| Refusal::Unrecorded("no running container is known here".to_owned()))?;
-        match recorded(running.0, running.1, &settings.record) {
-            Ok(true) if settings.record.log_denials => Ok(Denials::Logged),
-            Ok(true) => Ok(Denials::Enforced),
-            Ok(false) => Err(Refusal::Unrecorded("is the record hook there?".to_owned())),
-            Err(error) => Err(Refusal::Unrecorded(error.to_string())),
+        match is_recorded(running.0, running.1, &settings.record) {
+            Ok(()) if settings.record.log_denials => Ok(Denials::Logged),
+            Ok(()) => Ok(Denials::Enforced),
+            Err(why) => Err(Refusal::Unrecorded(why)),
         }
     }
 
