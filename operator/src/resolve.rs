@@ -13,7 +13,7 @@ use crate::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use portcullis_profile::{
     Arch, Context, Document, DocumentError, Engine, Filter, compose::base::runtime_base,
-    compose::stack::stack, document::kernel::KernelVersion, filter::errno,
+    compose::stack::stack, document::Problem, document::kernel::KernelVersion, filter::errno,
     program::compile::unknown_to_runtime,
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -25,6 +25,9 @@ use std::fmt::Write;
 pub const MAX_DEPTH: usize = 16;
 /// The longest name of a profile, in bytes.
 pub const MAX_NAME: usize = 250;
+
+/// The largest file, in bytes: what the gate reads by default (`max_profile_bytes` of hook.toml).
+pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// The file that a profile becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,13 +58,19 @@ pub enum ResolveError {
         error: Unreadable,
     },
     /// The document that it would become is not valid.
-    #[error("{of}: {error}")]
+    #[error("{field}: {problem}")]
     Document {
-        /// `spec`, or the base that is meant.
-        of: String,
+        /// The field as its author wrote it, below `spec` or the base that is meant.
+        field: String,
         /// What is wrong.
-        error: DocumentError,
+        problem: Problem,
     },
+    /// The file would be larger than the gate reads.
+    #[error(
+        "spec: the file would have {0} bytes, and the gate reads at most {MAX_BYTES}: shorten it, \
+         or what it is based on"
+    )]
+    TooLarge(usize),
     /// A name that is not an errno's.
     #[error("{field}: unknown errno {value:?}")]
     Errno {
@@ -167,6 +176,9 @@ pub fn resolve<'a>(
     let mut text =
         serde_json::to_vec(&stacked).map_err(|error| ResolveError::Json(error.to_string()))?;
     text.push(b'\n');
+    if text.len() > MAX_BYTES {
+        return Err(ResolveError::TooLarge(text.len()));
+    }
     Ok(Some(Resolved {
         digest: digest(&text),
         text,
@@ -200,9 +212,9 @@ fn filter(
     spec: &SeccompProfileSpec,
     warnings: &mut Vec<String>,
 ) -> Result<Filter, ResolveError> {
-    let wrong = |error| ResolveError::Document {
-        of: of.to_owned(),
-        error,
+    let wrong = |error: DocumentError| ResolveError::Document {
+        field: field(of, spec, &error.place),
+        problem: error.problem,
     };
     let text = serde_json::to_vec(&document(of, spec)?)
         .map_err(|error| ResolveError::Json(error.to_string()))?;
@@ -217,8 +229,23 @@ fn filter(
     };
     let document = Document::parse(&text).map_err(wrong)?;
     let remarks = document.warnings_in(&context);
-    warnings.extend(remarks.iter().map(|warning| format!("{of}: {warning}")));
+    warnings.extend(
+        remarks
+            .iter()
+            .map(|warning| format!("{}: {}", field(of, spec, &warning.place), warning.remark)),
+    );
     document.resolve(&context).map_err(wrong)
+}
+
+/// A place in the document as the field of the specification that it comes from: `allow` becomes
+/// the last entry of `syscalls` there.
+fn field(of: &str, spec: &SeccompProfileSpec, place: &str) -> String {
+    let of_allow = format!("syscalls[{}]", spec.syscalls.len());
+    match place.strip_prefix(&of_allow) {
+        Some(rest) => format!("{of}.allow{}", rest.strip_prefix(".names").unwrap_or("")),
+        None if place.is_empty() => of.to_owned(),
+        None => format!("{of}.{place}"),
+    }
 }
 
 /// A specification as a document in the OCI form.
@@ -362,8 +389,8 @@ mod tests {
         let base = |_: &str| Some(r#"{"allow": ["rmdri"]}"#);
         let warnings = resolve("p", text, &base).unwrap().unwrap().warnings;
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings[0].starts_with("spec: ") && warnings[0].contains("mkdri"));
-        assert!(warnings[1].starts_with("base base: ") && warnings[1].contains("rmdri"));
+        assert!(warnings[0].starts_with("spec.allow[0]: ") && warnings[0].contains("mkdri"));
+        assert!(warnings[1].starts_with("base base.allow[0]: ") && warnings[1].contains("rmdri"));
     }
 
     #[test]
@@ -377,6 +404,45 @@ mod tests {
         ] {
             rejects(&value, "spec, as it is stored, can't be read: ");
         }
+    }
+
+    #[test]
+    fn a_message_names_the_field_as_its_author_wrote_it() {
+        let one = json!({"names": ["mkdir"], "action": "SCMP_ACT_LOG"});
+        let nul = "mkdir\u{0}";
+        for before in 0..3 {
+            let syscalls = vec![one.clone(); before];
+            rejects(
+                &json!({"syscalls": syscalls, "allow": ["read", nul]}),
+                "spec.allow[1]: \"mkdir\\0\" contains a NUL",
+            );
+            let resolved = resolve(
+                "p",
+                &json!({"syscalls": syscalls, "allow": ["opem"]}).to_string(),
+                &|_| None,
+            );
+            let warning = &resolved.unwrap().unwrap().warnings[0];
+            assert!(
+                warning.starts_with("spec.allow[0]: unknown system call \"opem\""),
+                "{warning}"
+            );
+        }
+        rejects(
+            &json!({"syscalls": [one, {"names": ["read", nul], "action": "SCMP_ACT_LOG"}]}),
+            "spec.syscalls[1].names[1]: ",
+        );
+        rejects(
+            &json!({"defaultAction": "SCMP_ACT_NO"}),
+            "spec.defaultAction: ",
+        );
+    }
+
+    #[test]
+    fn a_file_that_the_gate_would_not_read_is_refused() {
+        let names: Vec<String> = (0..40_000)
+            .map(|number| format!("a_call_of_tomorrow_{number}"))
+            .collect();
+        rejects(&json!({"allow": names}), "the gate reads at most 1048576");
     }
 
     #[test]

@@ -107,9 +107,22 @@ struct Spec {
     ephemeral_containers: Option<Vec<Container>>,
 }
 
+impl Spec {
+    fn containers(&self) -> impl Iterator<Item = &Container> {
+        let all = [
+            &self.containers,
+            &self.init_containers,
+            &self.ephemeral_containers,
+        ];
+        all.into_iter().flatten().flatten()
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Container {
+    #[serde(default)]
+    name: String,
     security_context: Option<Context>,
 }
 
@@ -139,22 +152,17 @@ impl Wire {
         if matches!(phase, Some("Succeeded" | "Failed")) {
             return BTreeSet::new();
         }
+        let containers = || self.spec.iter().flat_map(Spec::containers);
+        // Anyone can annotate containers that the pod does not have: no filter comes of that.
+        let has = |name: &str| containers().any(|container| container.name == name);
         let by_annotation = self.metadata.annotations.iter().flatten();
         let by_annotation = by_annotation
-            .filter(|(key, _)| *key == POD || key.starts_with(CONTAINER))
+            .filter(|(key, _)| *key == POD || key.strip_prefix(CONTAINER).is_some_and(has))
             .filter_map(|(_, value)| value.strip_prefix("localhost/"));
-        let spec = self.spec.iter();
-        let contexts = spec.flat_map(|spec| {
-            let containers = [
-                &spec.containers,
-                &spec.init_containers,
-                &spec.ephemeral_containers,
-            ];
-            let containers = containers.into_iter().flatten().flatten();
-            containers
-                .map(|container| &container.security_context)
-                .chain([&spec.security_context])
-        });
+        let of_pod = self.spec.iter().map(|spec| &spec.security_context);
+        let contexts = containers()
+            .map(|container| &container.security_context)
+            .chain(of_pod);
         let by_field = contexts.flatten().filter_map(|context| {
             context
                 .seccomp_profile
@@ -243,13 +251,32 @@ mod tests {
         };
         let mut pod = json!({
             "metadata": {"annotations": {POD: "localhost/operator/a.json",
-                format!("{CONTAINER}x"): "localhost/operator/b.json", "other": "localhost/operator/no.json"}},
+                format!("{CONTAINER}c"): "localhost/operator/b.json", "other": "localhost/operator/no.json"}},
             "spec": {"containers": [by("c")], "initContainers": [by("d")],
                 "ephemeralContainers": [by("e")], "securityContext": {"seccompProfile":
                 {"type": "Localhost", "localhostProfile": "operator/f.json"}}}});
         assert_eq!(uses(pod.clone()), ["a", "b", "c", "d", "e", "f"]);
         pod["status"] = json!({"phase": "Succeeded"});
         assert!(uses(pod).is_empty());
+    }
+
+    #[test]
+    fn an_annotation_counts_only_for_a_container_that_the_pod_has() {
+        for (field, counts) in [
+            ("containers", true),
+            ("initContainers", true),
+            ("ephemeralContainers", true),
+            ("others", false),
+        ] {
+            for (name, is_there) in [("x", true), ("y", false), ("", false)] {
+                let pod = json!({
+                    "metadata": {"annotations": {
+                        format!("{CONTAINER}{name}"): "localhost/operator/a.json"}},
+                    "spec": {field: [{"name": "x"}]}});
+                let expected: &[&str] = if counts && is_there { &["a"] } else { &[] };
+                assert_eq!(uses(pod), expected, "{field}, {name:?}");
+            }
+        }
     }
 
     #[test]
