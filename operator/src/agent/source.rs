@@ -72,6 +72,7 @@ pub(super) fn folder(path: &Path) -> io::Result<Changes> {
         path: path.to_owned(),
         waiting: VecDeque::new(),
         was_read: false,
+        manifests: manifests::Manifests::default(),
     };
     Ok(stream::unfold(folder, |mut folder| async move {
         Some((folder.next().await, folder))
@@ -84,6 +85,7 @@ struct Folder {
     path: PathBuf,
     waiting: VecDeque<Change>,
     was_read: bool,
+    manifests: manifests::Manifests,
 }
 
 impl Folder {
@@ -99,7 +101,10 @@ impl Folder {
             return Err(wrong(error, &self.path));
         }
         self.was_read = true;
-        let profiles = manifests::read(&self.path).map_err(|error| wrong(error, &self.path))?;
+        let profiles = self
+            .manifests
+            .read(&self.path)
+            .map_err(|error| wrong(error, &self.path))?;
         let listed = profiles
             .into_iter()
             .map(|(name, spec)| Change::Listed(name, spec));

@@ -283,10 +283,8 @@ impl Installer {
                     self.failures.remove(&name);
                     unwanted.push(name);
                 }
-                Err(error) => {
-                    self.fail(&name, &error);
-                    unwanted.push(name);
-                }
+                // What is on the node stays: a container that starts meanwhile needs it.
+                Err(error) => self.fail(&name, &error),
             }
         }
         if let Err(error) = self.ledger.add(&new) {

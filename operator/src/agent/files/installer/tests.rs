@@ -121,16 +121,26 @@ fn a_base_that_comes_later_completes_those_on_top_of_it() {
 }
 
 #[test]
-fn a_specification_that_can_not_be_understood_has_no_file_and_holds_up_no_other() {
+fn a_specification_that_is_not_valid_leaves_the_last_good_file_and_holds_up_no_other() {
     let mut node = Node::new();
     node.set("a", &json!({"allow": ["mkdir"]}));
     node.installer.set("b", r#"{"allow": ["rmdir"]}"#.into());
-    assert_eq!(node.set("a", &json!({"allow": "text"})).removed, 1);
-    assert!(!node.file("a.json").exists());
-    let report = node.installer.report();
-    assert!(report.failures["a"].contains("can't be read"), "{report:?}");
-    assert!(report.profiles.contains_key("b"));
-    assert_eq!(node.set("a", &json!({"allow": ["mkdir"]})).written, 1);
+    let good = fs::read(node.file("a.json")).unwrap();
+    for (invalid, why) in [
+        (json!({"allow": "text"}), "can't be read"),
+        (json!({"defaultAction": "SCMP_ACT_NO"}), "SCMP_ACT_NO"),
+        (json!({"baseProfileName": "none"}), "\"none\""),
+    ] {
+        assert_eq!(node.set("a", &invalid).removed, 0);
+        assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
+        let report = node.installer.report();
+        assert!(report.failures["a"].contains(why), "{report:?}");
+        assert!(!report.profiles.contains_key("a"));
+        assert!(report.profiles.contains_key("b"));
+    }
+    assert_eq!(node.set("a", &json!({"allow": ["rmdir"]})).written, 1);
+    node.installer.unset("a");
+    assert_eq!(node.settle().removed, 1);
 }
 
 #[test]
