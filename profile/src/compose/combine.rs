@@ -4,7 +4,8 @@
 
 use crate::{
     Action, ArgCondition, Filter, Rule,
-    compare::normal::{Branch, Normal, Treatment, is_multiplexed},
+    compare::normal::{Branch, Normal, is_multiplexed},
+    filter::Treatment,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
