@@ -6,10 +6,8 @@ pub mod check;
 pub mod compile;
 pub(crate) mod expect;
 pub mod interpret;
-pub mod reader;
 pub(crate) mod region;
 pub mod walk;
 
 pub use bpf::{Program, ProgramError};
 pub use check::{CheckError, Warning, check};
-pub use reader::Reader;

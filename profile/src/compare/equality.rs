@@ -6,9 +6,9 @@
 use crate::{
     Filter,
     compare::normal::Normal,
-    filter::Treatment,
+    filter::{Treatment, reader::Runtime},
     program::{
-        Program, Reader,
+        Program,
         calls::library_knows,
         compile::{CompileError, compiled, enosys_limits},
         walk::{WalkError, Walker},
@@ -20,27 +20,13 @@ use crate::{
 /// # Errors
 /// A name is no C string; or the normal forms differ and libseccomp can't build one of the filters.
 pub fn equal(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
-    for (a, b) in pairs(a, b) {
-        if !equal_as_read(&a, &b)? {
-            return Ok(false);
-        }
+    let long = |filter: &Filter| filter.rules_beyond_crun().next().is_some();
+    if (long(a) || long(b))
+        && !equal_as_read(&a.as_read_by(Runtime::Crun), &b.as_read_by(Runtime::Crun))?
+    {
+        return Ok(false);
     }
-    Ok(true)
-}
-
-/// Both filters as crun reads them, and as runc does where that is something else.
-fn pairs<'a>(
-    a: &'a Filter,
-    b: &'a Filter,
-) -> Vec<(std::borrow::Cow<'a, Filter>, std::borrow::Cow<'a, Filter>)> {
-    let mut readers = Reader::KNOWN.to_vec();
-    if Reader::Either.filters(a).len() == 1 && Reader::Either.filters(b).len() == 1 {
-        readers.truncate(1);
-    }
-    readers
-        .into_iter()
-        .flat_map(|reader| reader.filters(a).into_iter().zip(reader.filters(b)))
-        .collect()
+    equal_as_read(a, b)
 }
 
 fn equal_as_read(a: &Filter, b: &Filter) -> Result<bool, CompileError> {

@@ -83,7 +83,7 @@ mod tests {
             (0, Treatment::of(Action::Kill, None)),
             (0x8000_0000, Treatment::of(Action::KillProcess, None)),
             (0x7000_0000, Treatment::of(Action::KillProcess, None)),
-            (0x0005_0000 | 38, Treatment::STUB),
+            (0x0005_0026, Treatment::STUB),
             (0x0005_ffff, Treatment::of(Action::Errno, Some(MAX_ERRNO))),
             (0x7ff0_0007, Treatment::of(Action::Trace, Some(7))),
             (0x7fff_0001, Treatment::of(Action::Allow, None)),

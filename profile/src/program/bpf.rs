@@ -210,7 +210,7 @@ fn decode(raw: &[u8], at: usize, count: usize) -> Result<Instruction, ProgramErr
     };
     Ok(match code {
         code::LD_W_ABS => {
-            if k >= DATA_BYTES || k % 4 != 0 {
+            if k >= DATA_BYTES || !k.is_multiple_of(4) {
                 return Err(ProgramError::Load { at, offset: k });
             }
             Instruction::LoadWord(u8::try_from(k / 4).unwrap_or(u8::MAX))
@@ -300,11 +300,11 @@ fn check_scratch(instructions: &[Instruction]) -> Result<(), ProgramError> {
         written &= before[at];
         match *instruction {
             Instruction::Store(slot) | Instruction::StoreX(slot) => written |= 1 << slot,
-            Instruction::LoadScratch(slot) | Instruction::LoadXScratch(slot) => {
-                if written & (1 << slot) == 0 {
-                    let slot = u32::from(slot);
-                    return Err(ProgramError::Scratch { at, slot });
-                }
+            Instruction::LoadScratch(slot) | Instruction::LoadXScratch(slot)
+                if written & (1 << slot) == 0 =>
+            {
+                let slot = u32::from(slot);
+                return Err(ProgramError::Scratch { at, slot });
             }
             Instruction::Jump(to) => {
                 before[usize::from(to)] &= written;

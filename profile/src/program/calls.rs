@@ -152,7 +152,7 @@ mod tests {
         let socketcall = Some((Multiplexer::Socketcall, 1));
         for (name, arch, number, behind) in [
             ("mkdir", Arch::X86_64, Some(83), None),
-            ("mkdir", Arch::X32, Some(83 | X32_BIT), None),
+            ("mkdir", Arch::X32, Some(83 + X32_BIT), None),
             ("mkdir", Arch::X86, Some(39), None),
             ("mkdir", Arch::Aarch64, None, None),
             ("socket", Arch::X86_64, Some(41), None),
@@ -162,7 +162,7 @@ mod tests {
             ("umount", Arch::X86_64, None, None),
             ("set_tls", Arch::Arm, Some(0xf_0005), None),
             ("mseal", Arch::X86_64, Some(462), None),
-            ("mseal", Arch::X32, Some(462 | X32_BIT), None),
+            ("mseal", Arch::X32, Some(462 + X32_BIT), None),
             ("not_a_call", Arch::X86_64, None, None),
         ] {
             let entry = entry(name, arch);

@@ -7,9 +7,8 @@
 use crate::{
     Arch, Filter,
     compare::difference::first_names,
-    filter::{ARGUMENTS, Treatment},
+    filter::{ARGUMENTS, Treatment, reader::Runtime},
     program::{
-        Reader,
         bpf::Program,
         calls::{X32_BIT, audit_arch},
         expect::{Because, Expected, OnArch, Verdict, meaningless_constant},
@@ -229,20 +228,20 @@ pub enum CheckError {
 
 /// Checks that a program treats every call as its filter asks for.
 ///
-/// `reader` says whose program it is: runc's may have an ENOSYS stub in it, crun's may not. The
-/// filter must be as that runtime reads it ([`Reader::filters`]).
+/// `runtime` says whose program it is: runc's may have an ENOSYS stub in it, crun's may not. The
+/// filter must be as that runtime reads it ([`Filter::as_read_by`]).
 ///
 /// # Errors
 /// It treats a call otherwise, or can't be checked.
 pub fn check(
     filter: &Filter,
     program: &Program,
-    reader: Reader,
+    runtime: Runtime,
 ) -> Result<Vec<Warning>, CheckError> {
     let expected = Expected::of(filter);
     let mut checker = Checker {
         expected: &expected,
-        stub: reader != Reader::Crun,
+        stub: runtime != Runtime::Crun,
         faults: Faults::default(),
         seen: BTreeSet::new(),
         errnos: BTreeSet::new(),

@@ -1,6 +1,9 @@
 //! What a program answers for one call, as the kernel would run it.
 
-use crate::program::bpf::{Arithmetic, Instruction, Program, SCRATCH, Source, Test};
+use crate::program::{
+    bpf::{Arithmetic, Instruction, Program, SCRATCH, Source, Test},
+    region::{lower, upper},
+};
 
 /// How many 32-bit words `struct seccomp_data` has.
 pub const DATA_WORDS: usize = 16;
@@ -47,11 +50,12 @@ impl Call {
         words[usize::from(NUMBER)] = self.number;
         words[usize::from(ARCH)] = self.arch;
         let halves = |value: u64| {
-            let [a, b, c, d, e, f, g, h] = value.to_ne_bytes();
-            [
-                u32::from_ne_bytes([a, b, c, d]),
-                u32::from_ne_bytes([e, f, g, h]),
-            ]
+            let (low, high) = (lower(value), upper(value));
+            if cfg!(target_endian = "big") {
+                [high, low]
+            } else {
+                [low, high]
+            }
         };
         let at = usize::from(POINTER);
         words[at..at + 2].copy_from_slice(&halves(self.pointer));

@@ -21,7 +21,7 @@ fn first_from(low: u32, known: u32, bits: u32) -> Option<u32> {
     if differing == 0 {
         return Some(low);
     }
-    let highest = 31 - differing.leading_zeros();
+    let highest = differing.ilog2();
     let below = |bit: u32| (1_u32 << bit) - 1;
     if nearest > low {
         // Larger from this bit on: what is free below it may be 0.

@@ -396,7 +396,7 @@ impl State {
                 }
             }
             _ => {
-                let (mask, k, holds): (u32, u32, fn(Ordering) -> bool) = match test {
+                let (mask, k, taken): (u32, u32, fn(Ordering) -> bool) = match test {
                     Test::Equal => (mask, k, Ordering::is_eq),
                     Test::Greater => (mask, k, Ordering::is_gt),
                     Test::GreaterOrEqual => (mask, k, Ordering::is_ge),
@@ -404,7 +404,7 @@ impl State {
                 };
                 set.split(mask, k, |order, found| {
                     if !has_holes || holes.leave_any(word, &found, None) {
-                        part(found, holds(order), None);
+                        part(found, taken(order), None);
                     }
                 });
             }

@@ -12,7 +12,7 @@ const USUAL: [Arch; 3] = [Arch::X86_64, Arch::X86, Arch::X32];
 
 fn checked(filter: &Filter) -> Result<Vec<Warning>, CheckError> {
     let program = Program::parse(&compile(filter).unwrap()).unwrap();
-    check(filter, &program, Reader::Either)
+    check(filter, &program, Runtime::Either)
 }
 
 #[track_caller]
@@ -119,7 +119,7 @@ fn a_rule_with_seven_masked_conditions_on_one_argument_passes() {
         ..on(&USUAL, filter(DENY, &rules))
     };
     for default in [permissive, denying] {
-        for read in Reader::Either.filters(&default) {
+        for read in [Runtime::Crun, Runtime::Runc].map(|runtime| default.as_read_by(runtime)) {
             accepts(&read);
         }
     }
@@ -166,6 +166,8 @@ fn every_name_of_the_library_passes_on_every_architecture_of_its_family() {
         .iter()
         .copied()
         .filter(|name| crate::program::calls::library_knows(name))
+        // libseccomp 2.5.4 has a number for it on PowerPC and makes no rule.
+        .filter(|name| *name != "sys_debug_setcontext")
         .collect();
     assert!(names.len() > 400);
     let families: [&[Arch]; 3] = [
@@ -402,12 +404,12 @@ fn a_program_of_another_filter_is_found() {
         ),
     ] {
         let program = Program::parse(&compile(&other).unwrap()).unwrap();
-        let CheckError::Faults(faults) = check(&asked, &program, Reader::Crun).unwrap_err() else {
+        let CheckError::Faults(faults) = check(&asked, &program, Runtime::Crun).unwrap_err() else {
             panic!("{other:?}");
         };
         let said: Vec<String> = faults.first.iter().map(ToString::to_string).collect();
         assert!(said.iter().any(|said| said == expected), "{said:#?}");
-        assert!(check(&other, &program, Reader::Crun).is_ok());
+        assert!(check(&other, &program, Runtime::Crun).is_ok());
     }
 }
 
@@ -415,7 +417,7 @@ fn a_program_of_another_filter_is_found() {
 fn calls_of_architectures_that_are_not_listed_must_be_killed() {
     let native = filter(ALLOW, &[]);
     let everything = Program::parse(&raw(&[(0x06, 0, 0, 0x7fff_0000)])).unwrap();
-    let error = check(&native, &everything, Reader::Crun).unwrap_err();
+    let error = check(&native, &everything, Runtime::Crun).unwrap_err();
     let CheckError::Faults(faults) = &error else {
         panic!("{error}");
     };
@@ -442,14 +444,14 @@ fn runcs_stub_is_taken_from_runc_alone_and_only_where_it_puts_one() {
             (0x15, 0, 3, 0xc000_003e),
             (0x20, 0, 0, 0),
             (0x25, 0, 1, above),
-            (0x06, 0, 0, 0x0005_0000 | 38),
+            (0x06, 0, 0, 0x0005_0026),
         ]);
         stub.extend(&compiled);
         Program::parse(&stub).unwrap()
     };
-    for reader in [Reader::Runc, Reader::Either] {
-        assert!(check(&asked, &with_stub(83), reader).is_ok());
-        assert!(check(&asked, &with_stub(82), reader).is_err());
+    for runtime in [Runtime::Runc, Runtime::Either] {
+        assert!(check(&asked, &with_stub(83), runtime).is_ok());
+        assert!(check(&asked, &with_stub(82), runtime).is_err());
         assert!(
             check(
                 &Filter {
@@ -457,12 +459,12 @@ fn runcs_stub_is_taken_from_runc_alone_and_only_where_it_puts_one() {
                     ..asked.clone()
                 },
                 &with_stub(83),
-                reader
+                runtime
             )
             .is_err()
         );
     }
-    assert!(check(&asked, &with_stub(83), Reader::Crun).is_err());
+    assert!(check(&asked, &with_stub(83), Runtime::Crun).is_err());
 }
 
 #[test]
@@ -475,7 +477,7 @@ fn what_a_multiplexer_does_must_be_what_one_of_its_calls_gets() {
     // A program that lets `socketcall` make sockets is not this filter's.
     for other in [&[("semop", DENY, &[][..])], &[("socket", DENY, &[][..])]] {
         let program = Program::parse(&compile(&x86(other)).unwrap()).unwrap();
-        let error = check(&denied, &program, Reader::Either).unwrap_err();
+        let error = check(&denied, &program, Runtime::Either).unwrap_err();
         assert!(error.to_string().contains("SCMP_ARCH_X86"), "{error}");
     }
     let vsock = [is(0, 40)];
@@ -531,7 +533,7 @@ fn names_that_are_no_c_strings_and_arguments_that_no_call_has_are_faults() {
             "syscalls[0]: there is no argument 6",
         ),
     ] {
-        let error = check(&filter(ALLOW, &[rules]), &everything, Reader::Either).unwrap_err();
+        let error = check(&filter(ALLOW, &[rules]), &everything, Runtime::Either).unwrap_err();
         assert!(error.to_string().starts_with(expected), "{error}");
     }
 }
