@@ -10,7 +10,10 @@ pub mod errno;
 pub(crate) mod nearest;
 pub mod reader;
 pub mod syscalls;
+pub(crate) mod treatment;
 pub mod unknown;
+
+pub use treatment::Treatment;
 
 use serde::Serialize;
 use std::{fmt, str::FromStr};
@@ -234,6 +237,25 @@ pub struct Rule {
     /// Conditions on the arguments; none: always.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<ArgCondition>,
+}
+
+impl Rule {
+    /// The sets of conditions of which one must hold, each of them as a whole; an empty one always
+    /// does.
+    pub(crate) fn branches(&self) -> Vec<&[ArgCondition]> {
+        let mut seen = 0_u8;
+        let repeats = self.args.iter().any(|arg| {
+            let bit = 1_u8.checked_shl(u32::from(arg.index)).unwrap_or(0);
+            let again = seen & bit != 0;
+            seen |= bit;
+            again
+        });
+        match self.args.len() {
+            0 => vec![&[]],
+            _ if repeats => self.args.chunks(1).collect(),
+            _ => vec![&self.args],
+        }
+    }
 }
 
 /// A filter as a runtime is told to load it.

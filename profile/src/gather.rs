@@ -19,7 +19,10 @@ use crate::{
         input::Fact,
     },
     parse_filter,
-    program::compile::unknown_to_runtime,
+    program::{
+        check,
+        compile::{compiled, unknown_to_runtime},
+    },
     root::ReadError,
     select::reference::ProfilePath,
 };
@@ -221,7 +224,17 @@ fn equal_as_read(a: &Filter, b: &Filter, runtime: Runtime) -> Fact<bool> {
 }
 
 /// What its program does is what the filter asks for; else it refuses.
-#[allow(clippy::unnecessary_wraps)]
-fn effect(_filter: &Filter, _runtime: Runtime) -> Fact<Notes> {
-    Ok(Notes::new())
+fn effect(filter: &Filter, runtime: Runtime) -> Fact<Notes> {
+    let mut notes = Notes::new();
+    for filter in readings(filter, runtime) {
+        let program = compiled(&filter).map_err(|error| Arc::new(Reason::NotBuilt(error)))?;
+        let warnings = check(&filter, &program, runtime)
+            .map_err(|error| Arc::new(Reason::OtherEffect(error)))?;
+        for warning in warnings.iter().map(ToString::to_string) {
+            if !notes.contains(&warning) {
+                notes.push(warning);
+            }
+        }
+    }
+    Ok(notes)
 }

@@ -1,3 +1,13 @@
-//! The program that the kernel is given for a filter.
+//! Filters as the runtimes build and the kernel runs them.
 
+pub mod bpf;
+pub(crate) mod calls;
+pub mod check;
 pub mod compile;
+pub(crate) mod expect;
+pub mod interpret;
+pub(crate) mod region;
+pub mod walk;
+
+pub use bpf::{Program, ProgramError};
+pub use check::{CheckError, Warning, check};

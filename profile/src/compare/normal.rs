@@ -1,34 +1,8 @@
 //! The normal form of a filter: what the runtimes would load, with everything folded that
 //! provably makes no difference to the kernel.
 
-use crate::{Action, Arch, ArgCondition, Filter, Flag, Operator, filter::DEFAULT_ERRNO};
+use crate::{Arch, ArgCondition, Filter, Flag, Operator, filter::Treatment};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What happens to a call, with equal treatments equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Treatment {
-    pub(crate) action: Action,
-    /// 0 where the action takes none.
-    pub(crate) errno: u16,
-}
-
-impl Treatment {
-    pub(crate) fn of(action: Action, errno: Option<u16>) -> Treatment {
-        let errno = if action.takes_errno() {
-            errno.unwrap_or(DEFAULT_ERRNO)
-        } else {
-            0
-        };
-        Treatment {
-            action: action.folded(),
-            errno,
-        }
-    }
-
-    pub(crate) fn default_of(filter: &Filter) -> Treatment {
-        Treatment::of(filter.default_action, filter.default_errno_ret)
-    }
-}
 
 /// One rule of libseccomp for one name: all conditions must hold; none: always.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,17 +26,6 @@ pub(crate) struct Normal<'a> {
     pub(crate) rules: BTreeMap<&'a str, Vec<Branch>>,
     /// Rules of multiplexed calls in their order, where that may matter.
     family: Vec<(&'a str, Branch)>,
-}
-
-/// Whether an argument has two conditions: the runtimes then make a rule of each.
-pub(crate) fn has_repeated_index(args: &[ArgCondition]) -> bool {
-    let mut seen = 0_u8;
-    args.iter().any(|arg| {
-        let bit = 1_u8.checked_shl(u32::from(arg.index)).unwrap_or(0);
-        let again = seen & bit != 0;
-        seen |= bit;
-        again
-    })
 }
 
 /// Calls that 32-bit and older architectures reach through `socketcall` and `ipc`, so that
@@ -123,11 +86,15 @@ fn multiplexes(architectures: &BTreeSet<Arch>) -> bool {
     !all.all(|arch| has_no_multiplexer(*arch))
 }
 
-fn canonical(mut condition: ArgCondition) -> ArgCondition {
-    if condition.op != Operator::MaskedEq {
-        condition.value_two = 0;
+fn canonical(condition: &ArgCondition) -> ArgCondition {
+    let value_two = match condition.op {
+        Operator::MaskedEq => condition.value_two,
+        _ => 0,
+    };
+    ArgCondition {
+        value_two,
+        ..*condition
     }
-    condition
 }
 
 impl<'a> Normal<'a> {
@@ -145,23 +112,18 @@ impl<'a> Normal<'a> {
             if treatment == default {
                 continue;
             }
-            let conditions: Vec<ArgCondition> = rule.args.iter().copied().map(canonical).collect();
-            let branches: Vec<Branch> = if has_repeated_index(&conditions) {
-                conditions
-                    .iter()
-                    .map(|c| Branch {
+            let branches: Vec<Branch> = rule
+                .branches()
+                .into_iter()
+                .map(|conditions| {
+                    let mut conditions: Vec<_> = conditions.iter().map(canonical).collect();
+                    conditions.sort_unstable();
+                    Branch {
                         treatment,
-                        conditions: vec![*c],
-                    })
-                    .collect()
-            } else {
-                let mut conditions = conditions;
-                conditions.sort_unstable();
-                vec![Branch {
-                    treatment,
-                    conditions,
-                }]
-            };
+                        conditions,
+                    }
+                })
+                .collect();
             for name in &rule.names {
                 if is_multiplexed(name) {
                     family.extend(
@@ -208,23 +170,6 @@ impl<'a> Normal<'a> {
     /// Whether a rule for one call may reach another through a multiplexer.
     pub(crate) fn multiplexes(&self) -> bool {
         multiplexes(&self.architectures)
-    }
-
-    /// The calls whose rules differ. libseccomp keeps a tree of rules for each call, so that no
-    /// other rule matters to them; multiplexed calls share one on some architectures and go
-    /// together there.
-    pub(crate) fn differing_names<'b>(&'b self, other: &'b Normal<'_>) -> BTreeSet<&'b str> {
-        let mentioned = || self.names.iter().chain(&other.names).copied();
-        let mut differing: BTreeSet<&str> = mentioned()
-            .filter(|name| self.rules.get(name) != other.rules.get(name))
-            .collect();
-        let shared = self.multiplexes() || other.multiplexes();
-        if shared
-            && (self.family != other.family || differing.iter().any(|name| is_multiplexed(name)))
-        {
-            differing.extend(mentioned().filter(|name| is_multiplexed(name)));
-        }
-        differing
     }
 
     /// The first part outside of the rules that differs, in words.

@@ -3,7 +3,8 @@
 use crate::{
     Action, Filter, Flag,
     compare::difference::first_names,
-    compare::normal::{Branch, Normal, Treatment, is_multiplexed},
+    compare::normal::{Branch, Normal, is_multiplexed},
+    filter::Treatment,
 };
 use std::fmt;
 
@@ -40,11 +41,6 @@ impl fmt::Display for Excess {
         }
         f.write_str(&parts.join("; "))
     }
-}
-
-/// Whether a call might be executed: a tracer or a supervisor may let it pass.
-fn might_pass(action: Action) -> bool {
-    action.lets_through() || matches!(action, Action::Trace | Action::Notify)
 }
 
 /// Shows that everything that passes under `a` passes under `b`.
@@ -109,7 +105,7 @@ fn multiplexed_excess(a: &Normal<'_>, b: &Normal<'_>) -> Vec<String> {
 }
 
 fn exceeds_default(a: Treatment, b: Treatment) -> bool {
-    a != b && might_pass(a.action) && !b.action.lets_through()
+    a != b && a.might_pass() && !b.action.lets_through()
 }
 
 /// A name's rules; without any, the default.
@@ -136,7 +132,7 @@ fn covered(a: &[Branch], a_default: Treatment, b: &[Branch], b_default: Treatmen
         .iter()
         .cloned()
         .chain(open(a, a_default))
-        .filter(|branch| might_pass(branch.treatment.action))
+        .filter(|branch| branch.treatment.might_pass())
         .collect();
     if passing.is_empty() {
         return true;

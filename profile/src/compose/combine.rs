@@ -6,7 +6,8 @@
 
 use crate::{
     ArgCondition, Filter, Rule,
-    compare::normal::{Branch, Normal, Treatment, is_multiplexed},
+    compare::normal::{Branch, Normal, is_multiplexed},
+    filter::Treatment,
 };
 use std::collections::BTreeSet;
 

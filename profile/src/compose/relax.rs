@@ -1,7 +1,7 @@
 //! A filter with its denials turned into logging: what it denies is executed and can be seen. For
 //! containers that are recorded, where the node's owner wants that.
 
-use crate::{Action, Arch, Filter, Rule, compare::normal::Treatment};
+use crate::{Action, Arch, Filter, Rule, filter::Treatment};
 use std::collections::BTreeSet;
 
 /// The filter that executes and logs what `filter` denies; `None` where that denies nothing.

@@ -4,7 +4,7 @@
 //! be less protected than its filter says, an error; where it is not, the call falls under a
 //! default that is at least as strict, a warning.
 
-use crate::{Filter, compare::normal::Treatment};
+use crate::{Filter, filter::Treatment};
 
 /// Names that a reader does not know, in the filter's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use crate::{
     compare::{Difference, subset::Excess},
     document::DocumentError,
-    program::compile::CompileError,
+    program::{CheckError, compile::CompileError},
     root::ReadError,
     select::{Engine, SelectionError},
 };
@@ -155,6 +155,10 @@ reasons! {
     /// Its filter can't be built.
     [ProfileUnusable] "libseccomp can't build the filter: {0}"
     NotBuilt(CompileError);
+
+    /// Its program does something else than the filter asks for, or that can't be told.
+    [ProfileUnusable] "the filter would not do what it says: {0}"
+    OtherEffect(CheckError);
 
     /// Rules would silently not be there.
     [UnknownToRuntime]

@@ -10,8 +10,8 @@ pub use crate::filter::unknown::Unknown;
 use crate::{
     Action, Arch, ArgCondition, Filter, Operator,
     compare::difference::first_names,
-    compare::normal::{Treatment, has_repeated_index},
-    filter::unknown::unknown,
+    filter::{Treatment, unknown::unknown},
+    program::bpf::{Program, ProgramError},
 };
 use child::{Ended, in_child};
 use libseccomp::{
@@ -42,6 +42,12 @@ pub enum CompileError {
         /// What libseccomp said.
         source: SeccompError,
     },
+    /// A name that the runtimes would cut at its NUL character.
+    #[error("{0} is no system call name: it has a NUL character")]
+    Name(String),
+    /// The program is none that the kernel would load.
+    #[error("the compiled filter: {0}")]
+    Program(#[from] ProgramError),
     /// Anything else.
     #[error("{0}")]
     Library(#[from] SeccompError),
@@ -63,6 +69,9 @@ pub enum CompileError {
 /// # Errors
 /// libseccomp refuses the filter, or comes to no end with it; the runtimes would too.
 pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
+    if let Some(name) = filter.names().find(|name| name.contains('\0')) {
+        return Err(CompileError::Name(format!("{name:?}")));
+    }
     let memory = memfd_create("filter", MFdFlags::MFD_CLOEXEC).map_err(std::io::Error::from)?;
     let mut memory = File::from(memory);
     match in_child(PATIENCE_MS, || export(filter, &memory).is_ok())? {
@@ -79,6 +88,14 @@ pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
     memory.rewind()?;
     memory.read_to_end(&mut program)?;
     Ok(program)
+}
+
+/// As [`compile`], checked as the kernel checks it.
+///
+/// # Errors
+/// As [`compile`]; or the kernel would not load the program.
+pub fn compiled(filter: &Filter) -> Result<Program, CompileError> {
+    Ok(Program::parse(&compile(filter)?)?)
 }
 
 /// The names that have more than one rule, one of them with conditions.
@@ -114,36 +131,22 @@ fn export(filter: &Filter, memory: &File) -> Result<(), CompileError> {
         }
         for name in &rule.names {
             if let Ok(call) = ScmpSyscall::from_name(name) {
-                add(&mut context, action(treatment), call, &rule.args).map_err(|source| {
-                    CompileError::Rule {
+                for conditions in rule.branches() {
+                    let compared: Vec<_> = conditions.iter().map(comparison).collect();
+                    let added = if compared.is_empty() {
+                        context.add_rule(action(treatment), call)
+                    } else {
+                        context.add_rule_conditional(action(treatment), call, &compared)
+                    };
+                    added.map_err(|source| CompileError::Rule {
                         name: name.clone(),
                         source,
-                    }
-                })?;
+                    })?;
+                }
             }
         }
     }
     context.export_bpf(memory)?;
-    Ok(())
-}
-
-/// One rule, or, where an argument has two conditions, one rule for each condition.
-fn add(
-    context: &mut ScmpFilterContext,
-    action: ScmpAction,
-    call: ScmpSyscall,
-    args: &[ArgCondition],
-) -> Result<(), SeccompError> {
-    let conditions: Vec<ScmpArgCompare> = args.iter().map(comparison).collect();
-    if conditions.is_empty() {
-        context.add_rule(action, call)?;
-    } else if has_repeated_index(args) {
-        for condition in conditions {
-            context.add_rule_conditional(action, call, &[condition])?;
-        }
-    } else {
-        context.add_rule_conditional(action, call, &conditions)?;
-    }
     Ok(())
 }
 
@@ -178,12 +181,6 @@ fn comparison(condition: &ArgCondition) -> ScmpArgCompare {
 
 fn token(arch: Arch) -> Result<ScmpArch, CompileError> {
     arch.as_str().parse().map_err(|_| CompileError::Arch(arch))
-}
-
-/// The number of a call in rules, negative where this architecture lacks it; `None` where the
-/// library does not know the name.
-pub(crate) fn number(name: &str) -> Option<i32> {
-    ScmpSyscall::from_name(name).ok().map(i32::from)
 }
 
 /// The highest number that any rule names, for each architecture that the filter lists: above it

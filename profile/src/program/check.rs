@@ -1,0 +1,570 @@
+//! Whether a program does what its filter asks for.
+//!
+//! What libseccomp does by design is no fault: 32-bit architectures compare low halves of arguments,
+//! multiplexers hide the arguments of the calls behind them, calls of architectures that are not
+//! listed are killed, and runc puts ENOSYS in the place of the default for newer calls.
+
+use crate::{
+    Arch, Filter,
+    compare::difference::first_names,
+    filter::{ARGUMENTS, Treatment, reader::Runtime},
+    program::{
+        bpf::Program,
+        calls::{X32_BIT, audit_arch},
+        expect::{Because, Expected, OnArch, Verdict, meaningless_constant},
+        interpret::{ARCH, NUMBER},
+        region::{Region, Word},
+        walk::{Leaf, WalkError, Walker},
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// How many faults are kept; more are counted.
+const KEPT: usize = 16;
+
+/// Something that is as libseccomp means it, but hardly as the profile's author does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Warning {
+    /// Rules ask for different errnos for the same call.
+    Errnos {
+        /// The system call.
+        name: String,
+        /// Two of the rules, as places in `syscalls`.
+        rules: (usize, usize),
+    },
+    /// One rule allows a call that another one denies as the default does, with another errno.
+    Contradiction {
+        /// The system call.
+        name: String,
+        /// The rule that denies and the rule that allows, as places in `syscalls`.
+        rules: (usize, usize),
+        /// What the compiled filter does.
+        found: Treatment,
+    },
+    /// Conditions on arguments that a multiplexer does not show.
+    Multiplexed {
+        /// The architecture.
+        arch: Arch,
+        /// The multiplexer's number.
+        number: u32,
+        /// The calls.
+        names: Vec<String>,
+    },
+    /// Names that the linked libseccomp does not know, of rules no stricter than the default: the
+    /// default applies to them.
+    Unknown(Vec<String>),
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::Errnos { name, rules } => write!(
+                f,
+                "syscalls[{}] and syscalls[{}] give {name} different errnos; which one a call gets \
+                 is up to libseccomp",
+                rules.0, rules.1
+            ),
+            Warning::Contradiction { name, rules, found } => write!(
+                f,
+                "syscalls[{}] and syscalls[{}] contradict each other; {name} gets {found}",
+                rules.0, rules.1
+            ),
+            Warning::Multiplexed {
+                arch,
+                number,
+                names,
+            } => write!(
+                f,
+                "on {arch} call {number} also makes the calls {}, whose arguments are not checked \
+                 there",
+                first_names(names)
+            ),
+            Warning::Unknown(names) => write!(
+                f,
+                "libseccomp does not know {}: the default action applies there",
+                first_names(names)
+            ),
+        }
+    }
+}
+
+/// Something that a filter asks for and its program does not do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A call is treated otherwise than its rule says.
+    #[error(
+        "syscalls[{rule}]: {name} on {arch} should get {expected}, and the compiled filter gives \
+         {found}{}", by_other(*.other)
+    )]
+    Rule {
+        /// The rule, as a place in `syscalls`.
+        rule: usize,
+        /// The system call.
+        name: String,
+        /// The architecture.
+        arch: Arch,
+        /// What the rule says.
+        expected: Treatment,
+        /// What the program does.
+        found: Treatment,
+        /// Another rule for the same call that says what the program does.
+        other: Option<usize>,
+    },
+    /// A call is not treated by the default although no rule that matches speaks of it.
+    #[error(
+        "call {number}{} on {arch} should get the default {expected}, and the compiled filter gives \
+         {found}", of_name(.name.as_deref())
+    )]
+    Default {
+        /// The call's number.
+        number: u32,
+        /// Its name, where a rule speaks of it under other conditions.
+        name: Option<String>,
+        /// The architecture.
+        arch: Arch,
+        /// The default.
+        expected: Treatment,
+        /// What the program does.
+        found: Treatment,
+    },
+    /// Calls of an architecture that is not listed are not killed.
+    #[error(
+        "call {number} of architecture {arch:#010x}, which the filter does not list, gets {found} \
+         instead of being killed"
+    )]
+    Foreign {
+        /// The architecture, an `AUDIT_ARCH_*`.
+        arch: u32,
+        /// The call's number.
+        number: u32,
+        /// What the program does.
+        found: Treatment,
+    },
+    /// A rule stricter than the default for a name that nothing knows.
+    #[error("syscalls[{rule}]: libseccomp does not know {name}, so its rule would not be there")]
+    Lost {
+        /// The rule, as a place in `syscalls`.
+        rule: usize,
+        /// The system call, quoted.
+        name: String,
+    },
+    /// A name that runtimes would cut or refuse.
+    #[error("syscalls[{rule}]: {name} is no system call name: it has a NUL character")]
+    Name {
+        /// The rule, as a place in `syscalls`.
+        rule: usize,
+        /// The name, quoted.
+        name: String,
+    },
+    /// A constant with a high half where only low halves are compared.
+    #[error(
+        "syscalls[{rule}]: {name} on {arch} is compared with {value:#x}, but only the low 32 bits of \
+         arguments are compared there"
+    )]
+    Constant {
+        /// The rule, as a place in `syscalls`.
+        rule: usize,
+        /// The system call.
+        name: String,
+        /// The architecture.
+        arch: Arch,
+        /// The constant.
+        value: u64,
+    },
+    /// A condition on an argument that no call has.
+    #[error("syscalls[{rule}]: there is no argument {index}")]
+    Argument {
+        /// The rule, as a place in `syscalls`.
+        rule: usize,
+        /// The index.
+        index: u8,
+    },
+}
+
+fn by_other(other: Option<usize>) -> String {
+    other.map_or_else(String::new, |rule| {
+        format!(", which syscalls[{rule}] says: let one rule decide this call")
+    })
+}
+
+fn of_name(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(" ({name})"))
+}
+
+/// Faults of one filter: at least one, of many the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// The first ones.
+    pub first: Vec<Fault>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(first) = self.first.first() {
+            first.fmt(f)?;
+        }
+        match self.first.len().saturating_sub(1) + self.more {
+            0 => Ok(()),
+            more => write!(f, " (and {more} more)"),
+        }
+    }
+}
+
+/// Why a program is not what its filter asks for, as far as that can be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// It surely is not.
+    #[error("{0}")]
+    Faults(Faults),
+    /// It can't be told.
+    #[error("the compiled filter can't be checked: {0}")]
+    Unchecked(#[from] WalkError),
+}
+
+/// Checks that a program treats every call as its filter asks for.
+///
+/// `runtime` says whose program it is: runc's may have an ENOSYS stub in it, crun's may not. The
+/// filter must be as that runtime reads it ([`Filter::as_read_by`]).
+///
+/// # Errors
+/// It treats a call otherwise, or can't be checked.
+pub fn check(
+    filter: &Filter,
+    program: &Program,
+    runtime: Runtime,
+) -> Result<Vec<Warning>, CheckError> {
+    let expected = Expected::of(filter);
+    let mut checker = Checker {
+        expected: &expected,
+        stub: runtime != Runtime::Crun,
+        faults: Faults::default(),
+        seen: BTreeSet::new(),
+        errnos: BTreeSet::new(),
+        contradictions: BTreeSet::new(),
+        multiplexed: BTreeMap::new(),
+        unknown: BTreeSet::new(),
+    };
+    checker.look_at_rules(filter);
+    if checker.faults.first.is_empty() {
+        Walker::default().walk(program, |walker, leaf| checker.look_at(walker, leaf))?;
+    }
+    checker.end()
+}
+
+struct Checker<'a, 'b> {
+    expected: &'b Expected<'a>,
+    /// Whether runc's ENOSYS may stand in the default's place.
+    stub: bool,
+    faults: Faults,
+    /// What was already said: by rule, name and architecture.
+    seen: BTreeSet<(Option<usize>, &'a str, Arch)>,
+    errnos: BTreeSet<(&'a str, (usize, usize))>,
+    contradictions: BTreeSet<(&'a str, (usize, usize), Treatment)>,
+    multiplexed: BTreeMap<(Arch, u32), BTreeSet<&'a str>>,
+    unknown: BTreeSet<&'a str>,
+}
+
+impl<'a> Checker<'a, '_> {
+    fn fault(&mut self, fault: Fault) {
+        if self.faults.first.len() < KEPT {
+            self.faults.first.push(fault);
+        } else {
+            self.faults.more += 1;
+        }
+    }
+
+    /// What is wrong with the rules whatever their program does.
+    fn look_at_rules(&mut self, filter: &'a Filter) {
+        for (rule, entry) in filter.syscalls.iter().enumerate() {
+            for name in entry.names.iter().filter(|name| name.contains('\0')) {
+                let name = format!("{name:?}");
+                self.fault(Fault::Name { rule, name });
+            }
+            if let Some(arg) = entry.args.iter().find(|arg| arg.index >= ARGUMENTS) {
+                let index = arg.index;
+                self.fault(Fault::Argument { rule, index });
+            }
+        }
+        let expected = self.expected;
+        let mut named: BTreeSet<&str> = BTreeSet::new();
+        for row in expected.rows.iter().filter(|row| !row.known) {
+            let has_number = || crate::filter::syscalls::is_known(row.name);
+            if row.treatment.action >= expected.default.action {
+                self.unknown.insert(row.name);
+            } else if !has_number() && named.insert(row.name) {
+                let name = format!("{:?}", row.name);
+                self.fault(Fault::Lost {
+                    rule: row.rule,
+                    name,
+                });
+            }
+        }
+        for on in &expected.arches {
+            let rows: BTreeSet<usize> = on.rows().collect();
+            for row in rows.into_iter().map(|row| &expected.rows[row]) {
+                if let Some(value) = meaningless_constant(on.arch, row.conditions()) {
+                    self.fault(Fault::Constant {
+                        rule: row.rule,
+                        name: row.name.to_owned(),
+                        arch: on.arch,
+                        value,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Holds one region of the program against what is asked for there.
+    fn look_at(&mut self, walker: &mut Walker, leaf: &Leaf<'_>) -> Result<(), CheckError> {
+        let found = Treatment::of_answer(leaf.returns);
+        let arches = *leaf.region.word(ARCH);
+        let missing = leaf.missing_arches();
+        let expected = self.expected;
+        let mut audits: Vec<u32> = expected.arches.iter().map(|on| on.audit).collect();
+        audits.sort_unstable();
+        audits.dedup();
+        for audit in &audits {
+            if arches.contains(*audit) && missing.binary_search(audit).is_err() {
+                let region = leaf.region.with(ARCH, Word::exactly(*audit));
+                self.look_at_arch(walker, leaf, &region, found)?;
+            }
+        }
+        let listed = |arch: u32| audits.binary_search(&arch).is_ok();
+        let is_there = |arch: u32| !listed(arch) && missing.binary_search(&arch).is_err();
+        if let Some(arch) = first(&arches, is_there)
+            && !self.kills(found)
+        {
+            let number = leaf.region.word(NUMBER).low;
+            self.fault(Fault::Foreign {
+                arch,
+                number,
+                found,
+            });
+        }
+        Ok(())
+    }
+
+    fn kills(&self, found: Treatment) -> bool {
+        use crate::Action::{KillProcess, KillThread};
+        matches!(found.action, KillProcess | KillThread) || (self.stub && found == Treatment::STUB)
+    }
+
+    /// A region of one architecture that is listed.
+    fn look_at_arch(
+        &mut self,
+        walker: &mut Walker,
+        leaf: &Leaf<'_>,
+        region: &Region,
+        found: Treatment,
+    ) -> Result<(), CheckError> {
+        let expected = self.expected;
+        let audit = region.word(ARCH).low;
+        let on = |arch: Arch| expected.arches.iter().find(|on| on.arch == arch);
+        let missing = leaf.missing_numbers();
+        if Some(audit) != audit_arch(Arch::X86_64) {
+            if let Some(on) = expected.arches.iter().find(|on| on.audit == audit) {
+                self.look_at_numbers(walker, on, region, &missing, found)?;
+            }
+            return Ok(());
+        }
+        // Two architectures share this one, and -1, which a tracer leaves, is of neither.
+        let numbers = region.word(NUMBER);
+        for (arch, low, high) in [
+            (Arch::X86_64, 0, X32_BIT - 1),
+            (Arch::X32, X32_BIT, u32::MAX - 1),
+            (Arch::X86_64, u32::MAX, u32::MAX),
+        ] {
+            let Some(part) = numbers.within(low, high) else {
+                continue;
+            };
+            let either = || on(Arch::X86_64).or_else(|| on(Arch::X32));
+            let on = if low == u32::MAX { either() } else { on(arch) };
+            if let Some(on) = on {
+                let region = region.with(NUMBER, part);
+                self.look_at_numbers(walker, on, &region, &missing, found)?;
+            } else if let Some(number) = first(&part, |n| missing.binary_search(&n).is_err())
+                && !self.kills(found)
+            {
+                self.fault(Fault::Foreign {
+                    arch: audit,
+                    number,
+                    found,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_numbers(
+        &mut self,
+        walker: &mut Walker,
+        on: &OnArch,
+        region: &Region,
+        missing: &[u32],
+        found: Treatment,
+    ) -> Result<(), CheckError> {
+        let numbers = *region.word(NUMBER);
+        let begin = on.numbers.partition_point(|number| *number < numbers.low);
+        let is_there = |number: u32| missing.binary_search(&number).is_err();
+        let named = on.numbers[begin..].iter().copied();
+        for number in named.take_while(|number| *number <= numbers.high) {
+            if numbers.contains(number) && is_there(number) {
+                let region = region.with(NUMBER, Word::exactly(number));
+                let expected = self.expected;
+                expected.verdicts(walker, on, number, &region, |_, verdict| {
+                    self.judge(on, number, &verdict, found);
+                })?;
+            }
+        }
+        let is_unnamed =
+            |number: u32| is_there(number) && on.numbers.binary_search(&number).is_err();
+        if found == self.expected.default {
+            return Ok(());
+        }
+        if let Some(number) = first(&numbers, is_unnamed)
+            && !(self.is_stub(on, number, found))
+            && self.seen.insert((None, "", on.arch))
+        {
+            self.fault(Fault::Default {
+                number,
+                name: None,
+                arch: on.arch,
+                expected: self.expected.default,
+                found,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether runc's stub answers a call.
+    fn is_stub(&self, on: &OnArch, number: u32, found: Treatment) -> bool {
+        let above = |limit: u32| number > limit;
+        self.stub && found == Treatment::STUB && on.stub_above.is_some_and(above)
+    }
+
+    /// Holds what a program does against what is right.
+    fn judge(&mut self, on: &OnArch, number: u32, verdict: &Verdict, found: Treatment) {
+        let rows = &self.expected.rows;
+        let row = verdict.row.map(|row| &rows[row]);
+        if verdict.any_of.contains(&found) {
+            match verdict.because {
+                Because::Exact | Because::Unknown => {}
+                Because::Errnos => {
+                    let mut rules = verdict.matching.iter().map(|row| &rows[*row]);
+                    let other = rules.find(|other| {
+                        row.is_some_and(|row| {
+                            other.treatment.action == row.treatment.action
+                                && other.treatment != row.treatment
+                        })
+                    });
+                    if let (Some(row), Some(other)) = (row, other) {
+                        self.errnos.insert((row.name, (row.rule, other.rule)));
+                    }
+                }
+                Because::Contradiction => {
+                    let mut rules = verdict.matching.iter().map(|row| &rows[*row]);
+                    let allowing = rules.find(|other| {
+                        row.is_some_and(|row| other.treatment.action > row.treatment.action)
+                    });
+                    if let (Some(row), Some(other)) = (row, allowing) {
+                        let rules = (row.rule, other.rule);
+                        self.contradictions.insert((row.name, rules, found));
+                    }
+                }
+                Because::Multiplexed => {
+                    let names = verdict.matching.iter().map(|row| rows[*row].name);
+                    let there = self.multiplexed.entry((on.arch, number)).or_default();
+                    there.extend(names);
+                }
+            }
+            return;
+        }
+        let expected = verdict.any_of[0];
+        let name = row.map_or("", |row| row.name);
+        let rule = row.map(|row| row.rule);
+        if row.is_none() && self.is_stub(on, number, found) {
+            return;
+        }
+        let fault = match row {
+            Some(row) => {
+                let mut matching = verdict.matching.iter().map(|row| &rows[*row]);
+                let other = matching.find(|other| other.treatment == found);
+                Fault::Rule {
+                    rule: row.rule,
+                    name: row.name.to_owned(),
+                    arch: on.arch,
+                    expected,
+                    found,
+                    other: other.map(|other| other.rule),
+                }
+            }
+            None => Fault::Default {
+                number,
+                name: on.first_row(number).map(|row| rows[row].name.to_owned()),
+                arch: on.arch,
+                expected,
+                found,
+            },
+        };
+        // Once for a rule and name; other calls' defaults each.
+        let key = (rule, name, on.arch);
+        if rule.is_none() || self.seen.insert(key) {
+            self.fault(fault);
+        }
+    }
+
+    fn end(self) -> Result<Vec<Warning>, CheckError> {
+        if !self.faults.first.is_empty() {
+            return Err(CheckError::Faults(self.faults));
+        }
+        let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
+        let mut warnings: Vec<Warning> = self
+            .errnos
+            .into_iter()
+            .map(|(name, rules)| Warning::Errnos {
+                name: name.to_owned(),
+                rules,
+            })
+            .collect();
+        let contradictions = self.contradictions.into_iter();
+        warnings.extend(
+            contradictions.map(|(name, rules, found)| Warning::Contradiction {
+                name: name.to_owned(),
+                rules,
+                found,
+            }),
+        );
+        let multiplexed = self.multiplexed.into_iter();
+        warnings.extend(
+            multiplexed.map(|((arch, number), names)| Warning::Multiplexed {
+                arch,
+                number,
+                names: owned(names),
+            }),
+        );
+        if !self.unknown.is_empty() {
+            warnings.push(Warning::Unknown(owned(self.unknown)));
+        }
+        Ok(warnings)
+    }
+}
+
+/// The smallest member of a set that is wanted.
+fn first(set: &Word, wanted: impl Fn(u32) -> bool) -> Option<u32> {
+    let mut next = Some(set.low);
+    while let Some(member) = next {
+        if wanted(member) {
+            return Some(member);
+        }
+        next = member.checked_add(1).and_then(|from| set.from(from));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;
