@@ -2,18 +2,19 @@
 
 use super::cases;
 use crate::{
-    objects::{allowing, annotated_pod},
+    objects::{allowing, annotated_pod, profile},
     stage::{NODE, Stage},
 };
 use anyhow::{Result, ensure};
 use kube::api::DeleteParams;
+use serde_json::json;
 use std::fs;
 
 cases![
     a_profile_becomes_a_file_and_is_ready,
     an_edited_file_is_repaired,
     a_deleted_file_is_repaired,
-    an_unknown_name_is_invalid_said_by_an_event_and_has_no_file,
+    an_unknown_name_that_is_denied_is_invalid_said_by_an_event_and_has_no_file,
     a_foreign_file_stays_and_an_event_names_the_node,
     a_deleted_profile_stays_with_its_file_until_the_last_pod_is_gone,
     a_name_of_250_characters_works_and_one_of_251_is_refused,
@@ -42,11 +43,16 @@ async fn a_deleted_file_is_repaired(stage: &mut Stage) -> Result<()> {
     stage.file_says("a", "mkdir").await
 }
 
-async fn an_unknown_name_is_invalid_said_by_an_event_and_has_no_file(
+async fn an_unknown_name_that_is_denied_is_invalid_said_by_an_event_and_has_no_file(
     stage: &mut Stage,
 ) -> Result<()> {
     stage.operator().await?;
-    stage.create(allowing("bad", &["mkdri"])).await?;
+    // Looser than the default it would only be a warning.
+    let spec = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["mkdri"], "action": "SCMP_ACT_ERRNO" }],
+    });
+    stage.create(profile("bad", &spec)).await?;
     stage.is("bad", "Valid", "False").await?;
     stage.event("bad", "Invalid", "mkdri").await?;
     stage.settled().await?;

@@ -61,7 +61,7 @@ async fn whatever_happens_in_between_the_files_end_as_the_profiles_say(
         let name = format!("p{number}");
         if let Some(errno) = errno {
             stage
-                .file_says(&name, &format!("\"errnoRet\": {errno}"))
+                .file_says(&name, &format!("\"errnoRet\":{errno}}}"))
                 .await?;
             stage.is(&name, "Ready", "True").await?;
         } else {
