@@ -62,6 +62,7 @@ lint:
 	cargo run --quiet --locked -p portcullis-profile --example generate-tables -- --check
 	shellcheck -x $(SCRIPTS)
 	shellcheck -x -P SCRIPTDIR $(CLUSTER_SCRIPTS) $(PACKAGING_SCRIPTS)
+	cargo metadata --locked --format-version 1 --manifest-path tests/fuzz/Cargo.toml >/dev/null
 	@$(call tool,cargo-machete,$(CARGO_MACHETE))
 	cargo machete
 	@$(call tool,cargo-deny,$(CARGO_DENY))
