@@ -82,11 +82,11 @@ fn obstacle(
 #[cfg(test)]
 mod tests {
     use super::{RecordingIntent::*, *};
-    use crate::recorder::{
-        active::example,
-        request::{POD_ANNOTATION, TRACE_ANNOTATION},
+    use crate::recorder::active::example;
+    use portcullis_profile::{
+        select::annotations::{RECORD_ANNOTATION, TRACE_ANNOTATION},
+        settings::Record,
     };
-    use portcullis_profile::settings::Record;
     use std::fs;
 
     fn intent(folder: &Path, pairs: &[(&str, &str)], change: fn(&mut Record)) -> RecordingIntent {
@@ -111,14 +111,14 @@ mod tests {
         RecordingIntent::of(Engine::Podman, &identity, &annotations, &settings)
     }
 
-    const ASKS: (&str, &str) = (POD_ANNOTATION, "true");
+    const ASKS: (&str, &str) = (RECORD_ANNOTATION, "true");
 
     #[test]
     fn what_asks_for_nothing_is_not_looked_at_further() {
         let missing = Path::new("/nonexistent/recordings");
         assert_eq!(intent(missing, &[], |_| {}), NotRequested);
         assert_eq!(
-            intent(missing, &[(POD_ANNOTATION, "false")], |_| {}),
+            intent(missing, &[(RECORD_ANNOTATION, "false")], |_| {}),
             NotRequested
         );
     }

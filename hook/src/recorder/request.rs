@@ -6,25 +6,18 @@ use super::{
 };
 use portcullis_profile::{
     Engine,
+    select::annotations::{
+        DENIALS_LOGGED_ANNOTATION, RECORD_ANNOTATION, RECORD_CONTAINER_ANNOTATION_PREFIX,
+        TRACE_ANNOTATION,
+    },
     select::identity::{Annotations, Identity},
     settings::Record,
 };
 use std::path::{Component, Path, PathBuf};
 
-/// Records every container of a pod.
-pub const POD_ANNOTATION: &str = "portcullis.dev/record";
-/// What comes before a container's name in the annotation for it alone.
-pub const CONTAINER_ANNOTATION_PREFIX: &str = "portcullis.dev/record.";
-/// The annotation of the older recorder hook, oci-seccomp-bpf-hook: `[if:/abs;]of:/abs`, in any order.
-pub const TRACE_ANNOTATION: &str = "io.containers.trace-syscall";
-
-/// The annotation that the gate writes into `config.json` when it relaxes the filter for a recording:
-/// a container that has it never starts unless it is being recorded.
-pub const MARK: &str = "portcullis.dev/denials-logged";
-
 /// Whether a configuration is marked.
 pub fn is_marked(annotations: &Annotations) -> bool {
-    annotations.contains_key(MARK)
+    annotations.contains_key(DENIALS_LOGGED_ANNOTATION)
 }
 
 /// What is asked for.
@@ -55,8 +48,8 @@ pub fn request(
     let own = identity
         .container
         .as_ref()
-        .map(|name| format!("{CONTAINER_ANNOTATION_PREFIX}{name}"));
-    for key in own.as_deref().into_iter().chain([POD_ANNOTATION]) {
+        .map(|name| format!("{RECORD_CONTAINER_ANNOTATION_PREFIX}{name}"));
+    for key in own.as_deref().into_iter().chain([RECORD_ANNOTATION]) {
         match annotations.get(key).map(String::as_str) {
             Some("true") => return Ok(Some(Request::default())),
             Some("false") => return Ok(None),
@@ -193,15 +186,15 @@ mod tests {
     fn a_containers_annotation_overrides_the_pods() {
         let crio = |pairs: &[(&str, &str)]| asked(Engine::CriO, pairs).unwrap().is_some();
         assert!(!crio(&[NAME]));
-        assert!(crio(&[NAME, (POD_ANNOTATION, "true")]));
+        assert!(crio(&[NAME, (RECORD_ANNOTATION, "true")]));
         assert!(crio(&[NAME, ("portcullis.dev/record.app", "true")]));
         assert!(!crio(&[NAME, ("portcullis.dev/record.sibling", "true")]));
         assert!(!crio(&[
             NAME,
-            (POD_ANNOTATION, "true"),
+            (RECORD_ANNOTATION, "true"),
             ("portcullis.dev/record.app", "false")
         ]));
-        assert!(asked(Engine::CriO, &[(POD_ANNOTATION, "yes")]).is_err());
+        assert!(asked(Engine::CriO, &[(RECORD_ANNOTATION, "yes")]).is_err());
     }
 
     #[test]
