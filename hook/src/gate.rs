@@ -114,6 +114,12 @@ pub enum Refusal {
          is not recorded: {0}"
     )]
     Unrecorded(String),
+    /// Its filter would come out of a checkpoint's image.
+    #[error(
+        "restoring loads the filter from the checkpoint's image, which nobody checked; start the \
+         container anew"
+    )]
+    Restored,
     /// The engine's default profile is not known.
     #[error("{engine} keeps no default profile in a file; set runtime_default = FILE in hook.toml")]
     NoDefault {
@@ -144,7 +150,7 @@ impl Refusal {
             Refusal::Present(_) => Code::Input,
             Refusal::UnknownToRuntime(_) => Code::UnknownToRuntime,
             Refusal::Conflict(_) | Refusal::Looser(_) | Refusal::NeverReplaced => Code::Conflict,
-            Refusal::Missing => Code::FilterMissing,
+            Refusal::Missing | Refusal::Restored => Code::FilterMissing,
             Refusal::Required => Code::Required,
             Refusal::NoDefault { .. } | Refusal::Default { .. } => Code::NoDefault,
             Refusal::Unrecorded(_) => Code::Recording,

@@ -8,6 +8,7 @@ use crate::{
     clock,
     exit::Code,
     gate::{Passed, Ruling},
+    program,
 };
 use portcullis_profile::{
     gate::decision::{self, Decision, Outcome, plain},
@@ -182,8 +183,9 @@ fn syslog(level: LogLevel, line: &str) {
     };
     let text = line.strip_prefix("portcullis: ").unwrap_or(line);
     let packet = format!(
-        "<{}>portcullis-hook[{}]: {text}",
+        "<{}>{}[{}]: {text}",
         FACILITY + severity,
+        program::name(),
         process::id()
     );
     datagram(Path::new(SYSLOG), packet.as_bytes());

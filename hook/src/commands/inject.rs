@@ -42,7 +42,7 @@ fn inject(settings: &Path, engine: Option<Engine>) -> Result<u8, OciError> {
         stdout
             .write_all(changed.as_deref().unwrap_or(&text).as_bytes())
             .and_then(|()| stdout.flush())
-            .map_err(|source| OciError::Read {
+            .map_err(|source| OciError::Write {
                 path: "stdout".into(),
                 source,
             })?;

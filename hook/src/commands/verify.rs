@@ -4,7 +4,8 @@ use crate::{
     exit::Code,
     gate::{Running, Stage, decide},
     oci::{
-        config::{OciConfig, OciError, read_bundle, read_text},
+        bundle,
+        config::{OciConfig, OciError, read_text},
         state::HookState,
     },
     report,
@@ -23,7 +24,7 @@ pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
 fn verify(settings: &Path, engine: Option<Engine>) -> Result<u8, OciError> {
     let text = read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin"))?;
     let state = HookState::parse(&text)?;
-    let text = read_bundle(&state.bundle)?;
+    let text = bundle::read(&state)?;
     let config = OciConfig::parse(&text)?;
     let settings = Settings::load(settings);
     let running = Running {

@@ -5,7 +5,7 @@
 //! node cut off is found and said, not forgotten.
 
 use super::{RecordError, output, request::Place};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use portcullis_profile::{
     Engine,
     select::identity::Identity,
@@ -119,6 +119,8 @@ impl Recordings {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            // Neither a link nor something that waits for a reader.
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
             .open(&path)
             .map_err(|error| RecordError::io(&path, error))?;
         let lock = Flock::lock(file, FlockArg::LockExclusive)
