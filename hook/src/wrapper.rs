@@ -3,18 +3,16 @@
 
 pub mod arguments;
 pub mod remembered;
-mod restore;
 pub mod runtime;
 
 use crate::{
     exit::Code,
-    gate::{Stage, decide, denials::applied},
+    gate::{Moment, changed, evaluate},
     oci::{
         command_line::{Command as Wanted, CommandLine, Container, Runtime, Verb},
         config::{OciConfig, OciError, read_bundle},
     },
-    program,
-    report::{self, End},
+    program, report,
 };
 use arguments::Arguments;
 use nix::fcntl::OFlag;
@@ -113,9 +111,9 @@ fn prepare(
         Wanted::Makes(container) => {
             let real = found?;
             let settings = Settings::load(&arguments.config);
-            let end = apply(container, arguments, &settings, log)
-                .map_err(|error| Refused::because(Code::Input, &error))?;
-            if let End::Refused(code) = end {
+            let refused = apply(container, arguments, kind(&real), &settings, log)
+                .map_err(|error| Refused::because(error.code(), &error))?;
+            if let Some(code) = refused {
                 return Err(Refused {
                     code,
                     message: None,
@@ -151,28 +149,32 @@ fn remembered() -> io::Result<Option<Remembered>> {
 fn apply(
     container: &Container,
     arguments: &Arguments,
+    kind: Runtime,
     settings: &Result<Settings, SettingsError>,
     log: &Log,
-) -> Result<End, OciError> {
+) -> Result<Option<Code>, OciError> {
     let bundle = container.bundle();
     let text = read_bundle(bundle)?;
     let config = OciConfig::parse(&text)?;
-    let ruling = match container.verb {
-        Verb::Create | Verb::Run => decide(Stage::Apply, &config, settings, arguments.engine),
-        Verb::Restore => restore::decide(&config, settings, arguments.engine),
+    let moment = match container.verb {
+        Verb::Create | Verb::Run => Moment::Apply,
+        Verb::Restore => Moment::Restore,
     };
-    if let Ok(passed) = &ruling.result
-        && let Some(changed) = applied(passed, &config)?
-    {
+    let evaluation = evaluate(moment, &config, settings, arguments.engine, kind.reader());
+    if let Some(changed) = changed(&evaluation, &config)? {
         write_config(bundle, &changed)?;
     }
     let fallback = Settings::default();
     let usable = settings.as_ref().unwrap_or(&fallback);
-    let end = report::ruling("runtime", Some(&container.id), &ruling, usable);
-    if let End::Refused(_) = end {
-        log.say(&format!("portcullis: refused: {}", report::line(&ruling)));
+    report::evaluation("runtime", Some(&container.id), &evaluation, usable);
+    let refused = evaluation.code();
+    if refused.is_some() {
+        log.say(&format!(
+            "portcullis: refused: {}",
+            report::line(&evaluation)
+        ));
     }
-    Ok(end)
+    Ok(refused)
 }
 
 /// Replaces `config.json` by rename, with its permissions.
@@ -332,14 +334,14 @@ mod tests {
             id: "ID".to_owned(),
         };
         let log = Log::default();
-        let end = apply(&container, &arguments, &settings, &log).unwrap();
-        assert_eq!(end, End::Starts);
+        let end = apply(&container, &arguments, Runtime::Crun, &settings, &log).unwrap();
+        assert_eq!(end, None);
         let text = fs::read_to_string(at("bundle/config.json")).unwrap();
         assert!(text.contains("SCMP_ACT_LOG"), "{text}");
         container.verb = Verb::Restore;
-        let end = apply(&container, &arguments, &settings, &log).unwrap();
-        assert_eq!(end, End::Refused(Code::FilterMissing));
+        let end = apply(&container, &arguments, Runtime::Crun, &settings, &log).unwrap();
+        assert_eq!(end, Some(Code::FilterMissing));
         container.bundle = Some(at("none"));
-        assert!(apply(&container, &arguments, &settings, &log).is_err());
+        assert!(apply(&container, &arguments, Runtime::Crun, &settings, &log).is_err());
     }
 }

@@ -2,26 +2,28 @@
 
 use crate::{
     exit::Code,
-    gate::{Running, Stage, decide},
+    gate::{Moment, Running, evaluate},
     oci::{
         bundle,
         config::{OciConfig, OciError, read_text},
+        parent::ParentRuntime,
         state::HookState,
     },
     report,
 };
-use portcullis_profile::{Engine, settings::Settings};
+use portcullis_profile::{Engine, filter::reader::Runtime, settings::Settings};
 use std::{io, path::Path, process::ExitCode};
 
 /// Reads the state, decides, says so.
 pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
     match verify(settings, engine) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => report::failure(Code::Input, &error.to_string()).into(),
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(code)) => code.into(),
+        Err(error) => report::failure(error.code(), &error.to_string()).into(),
     }
 }
 
-fn verify(settings: &Path, engine: Option<Engine>) -> Result<u8, OciError> {
+fn verify(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciError> {
     let text = read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin"))?;
     let state = HookState::parse(&text)?;
     let text = bundle::read(&state)?;
@@ -31,7 +33,11 @@ fn verify(settings: &Path, engine: Option<Engine>) -> Result<u8, OciError> {
         id: &state.id,
         init: state.pid,
     };
-    let ruling = decide(Stage::Verify(Some(running)), &config, &settings, engine);
+    let moment = Moment::Verify(Some(running));
+    let reader =
+        ParentRuntime::of(&state.id).map_or(Runtime::Either, |runtime| runtime.kind.reader());
+    let evaluation = evaluate(moment, &config, &settings, engine, reader);
     let settings = settings.unwrap_or_default();
-    Ok(report::ruling("verify", Some(&state.id), &ruling, &settings).code())
+    report::evaluation("verify", Some(&state.id), &evaluation, &settings);
+    Ok(evaluation.code())
 }

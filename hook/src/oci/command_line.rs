@@ -10,6 +10,7 @@ mod go;
 mod options;
 
 use options::{Definition, Options, Place};
+use portcullis_profile::filter::reader;
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -39,6 +40,15 @@ impl Runtime {
             () if is("crun") => Runtime::Crun,
             () if is("runc") => Runtime::Runc,
             () => Runtime::Other,
+        }
+    }
+
+    /// Whose way of reading a filter counts.
+    pub const fn reader(self) -> reader::Runtime {
+        match self {
+            Runtime::Crun => reader::Runtime::Crun,
+            Runtime::Runc => reader::Runtime::Runc,
+            Runtime::Other => reader::Runtime::Either,
         }
     }
 

@@ -6,6 +6,7 @@
 
 use portcullis_profile::{
     Filter,
+    gate::Code,
     root::{ReadError, read_named},
     select::identity::Annotations,
 };
@@ -60,6 +61,19 @@ pub enum OciError {
         /// What the parser said, with line and column.
         source: serde_json::Error,
     },
+}
+
+impl OciError {
+    /// The exit code that goes with it.
+    pub const fn code(&self) -> Code {
+        match self {
+            OciError::Write { .. } => Code::Output,
+            OciError::Read { .. }
+            | OciError::RootAsBundle
+            | OciError::TooLarge { .. }
+            | OciError::Invalid { .. } => Code::Input,
+        }
+    }
 }
 
 /// What the gate reads of a `config.json`.
@@ -162,8 +176,8 @@ impl<'a> OciConfig<'a> {
     }
 
     /// The annotations; none where there are none.
-    pub fn annotations(&self) -> Annotations {
-        self.annotations.clone()
+    pub fn annotations(&self) -> &Annotations {
+        &self.annotations
     }
 
     /// Whether the runtime will call our hook to record the container, and none of ours to verify
@@ -230,7 +244,7 @@ impl<'a> OciConfig<'a> {
     /// # Errors
     /// The annotations can't be written as JSON.
     pub fn with_annotation(&self, key: &str, value: &str) -> Result<String, OciError> {
-        let mut all = self.annotations();
+        let mut all = self.annotations.clone();
         all.insert(key.to_owned(), value.to_owned());
         let json = serde_json::to_string(&all).map_err(|source| OciError::Invalid {
             what: "the annotations",

@@ -3,7 +3,6 @@
 //! Pod authors can set any annotation, also ones that look like another engine's own; only the
 //! keys that the configured engine writes over theirs are read.
 
-use super::annotations::{containerd, crio, podman};
 use crate::Engine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,46 +25,21 @@ pub struct Identity {
     pub sandbox: bool,
 }
 
-/// The annotation keys that an engine writes itself.
-struct Keys {
-    namespace: Option<&'static str>,
-    pod: Option<&'static str>,
-    uid: Option<&'static str>,
-    container: &'static str,
-    kind: Option<&'static str>,
-}
-
-/// Podman writes none by itself, so its user's `--annotation` names the container.
-const fn keys(engine: Engine) -> Keys {
-    match engine {
-        Engine::CriO => Keys {
-            namespace: Some(crio::NAMESPACE),
-            pod: Some(crio::POD),
-            uid: Some(crio::UID),
-            container: crio::CONTAINER,
-            kind: Some(crio::CONTAINER_TYPE),
-        },
-        Engine::Containerd => Keys {
-            namespace: Some(containerd::NAMESPACE),
-            pod: Some(containerd::POD),
-            uid: Some(containerd::UID),
-            container: containerd::CONTAINER,
-            kind: Some(containerd::CONTAINER_TYPE),
-        },
-        Engine::Podman => Keys {
-            namespace: None,
-            pod: None,
-            uid: None,
-            container: podman::CONTAINER,
-            kind: None,
-        },
-    }
+/// The annotation keys that say who a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // as in Identity
+pub struct IdentityKeys {
+    pub namespace: Option<&'static str>,
+    pub pod: Option<&'static str>,
+    pub uid: Option<&'static str>,
+    pub container: &'static str,
+    pub kind: Option<&'static str>,
 }
 
 impl Identity {
     /// Reads the identity by the engine's own keys; all others are ignored.
     pub fn of(engine: Engine, annotations: &Annotations) -> Identity {
-        let keys = keys(engine);
+        let keys = engine.identity_keys();
         let get = |key: Option<&str>| {
             key.and_then(|key| annotations.get(key))
                 .filter(|value| !value.is_empty())
@@ -79,14 +53,4 @@ impl Identity {
             sandbox: get(keys.kind).as_deref() == Some("sandbox"),
         }
     }
-}
-
-/// Whether the engine itself says that the filter in `config.json` is its default: CRI-O writes
-/// what it applied into `io.kubernetes.cri-o.SeccompProfilePath`; the others say nothing.
-pub fn says_runtime_default(engine: Engine, annotations: &Annotations) -> bool {
-    engine == Engine::CriO
-        && annotations
-            .get(crio::SECCOMP_PROFILE_PATH)
-            .map(String::as_str)
-            == Some("RuntimeDefault")
 }

@@ -5,7 +5,6 @@
 //! runtime ignore its filter is refused where a filter is asked for.
 
 use crate::{
-    Engine,
     select::annotations::{
         CONTAINER_ANNOTATION_PREFIX, POD_ANNOTATION, bypasses_the_filter, redirects_hook_output,
     },
@@ -99,7 +98,6 @@ impl SelectionError {
 /// # Errors
 /// The container must not start: see [`SelectionError`].
 pub fn select(
-    engine: Engine,
     identity: &Identity,
     annotations: &Annotations,
     settings: &Settings,
@@ -112,10 +110,7 @@ pub fn select(
     if identity.sandbox {
         return Ok(Selection::Sandbox);
     }
-    let namespace = identity
-        .namespace
-        .as_ref()
-        .filter(|_| engine != Engine::Podman);
+    let namespace = identity.namespace.as_ref();
     if namespace.is_some_and(|namespace| settings.exempt_namespaces.contains(namespace)) {
         return Ok(Selection::Exempt);
     }
@@ -180,6 +175,7 @@ fn runtime_annotation(annotations: &Annotations, settings: &Settings) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Engine;
 
     fn annotations(pairs: &[(&str, &str)]) -> Annotations {
         pairs
@@ -213,12 +209,7 @@ mod tests {
         settings: &Settings,
     ) -> Result<Selection, SelectionError> {
         let annotations = annotations(&[of_engine(engine), pairs].concat());
-        select(
-            engine,
-            &Identity::of(engine, &annotations),
-            &annotations,
-            settings,
-        )
+        select(&Identity::of(engine, &annotations), &annotations, settings)
     }
 
     fn selects(engine: Engine, pairs: &[(&str, &str)], reference: &str) {
@@ -293,7 +284,7 @@ mod tests {
         let annotations = annotations(&[(SIBLING, "localhost/s"), (POD_ANNOTATION, "localhost/p")]);
         for engine in Engine::ALL {
             let identity = Identity::of(engine, &annotations);
-            let result = select(engine, &identity, &annotations, &Settings::default());
+            let result = select(&identity, &annotations, &Settings::default());
             assert!(
                 matches!(result, Err(SelectionError::Ambiguous { .. })),
                 "{engine}"
