@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # What the wrapper makes of command lines: help and errors are the runtime's, and whatever bundle the runtime would
 # read is the one that gets the filter, or the line is refused.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2030,SC2031,SC2154
 
 load ../helpers
 
@@ -15,7 +15,7 @@ setup() {
         jq -n --arg pod "$pod" '{ociVersion: "1.0.2", linux: {},
             annotations: {($pod): "localhost/operator/no-mkdir.json"}}' >"$work/$bundle/config.json"
     done
-    cd "$work"
+    cd "$work" || return
 }
 teardown() { tidy; }
 
@@ -36,13 +36,13 @@ sets() {
 }
 
 @test "help and usage errors are the runtime's own" {
-    local line
-    cd "$rootfs"
+    local line words
+    cd "$rootfs" || return
     for line in 'create --help' 'run --help' 'create' 'create --bundle' 'run one two'; do
-        # shellcheck disable=SC2086 # words
-        calls $line
+        read -ra words <<<"$line"
+        calls "${words[@]}"
         ! says portcullis: || fail "the wrapper answers: $line"
-        "$runtime" --root "$work/root" $line >"$out.plain" 2>&1 || [ $? -eq "$code" ] || fail "another exit code: $line"
+        "$runtime" --root "$work/root" "${words[@]}" >"$out.plain" 2>&1 || [ $? -eq "$code" ] || fail "another exit code: $line"
         [ -s "$out" ] || fail "nothing is said: $line"
     done
 }
