@@ -221,7 +221,7 @@ impl Plan {
             go_runtime: runtime::is_go_runtime(container.init),
             filter: filter.default_action,
             filter_error: filter.error,
-            denials_logged: record.log_denials && is_marked(&annotations) && filter.denies_nothing,
+            denials_logged: record.log_denials && is_marked(annotations) && filter.denies_nothing,
             loaded_before: init_filters >= self.filters,
             started: self.started,
             folder: self.output.folder,

@@ -47,12 +47,12 @@ impl Decision {
             return Decision::Several(branches.to_vec());
         }
         let conjunctions = branches.iter().map(|branch| branch.conditions.clone());
-        Decision::any(first.treatment, conjunctions.collect())
+        Decision::any(first.treatment, &conjunctions.collect())
     }
 
     /// A treatment where any of the conjunctions holds: one without conditions always does, and one
     /// that asks for all that another asks for, and more, adds nothing.
-    fn any(treatment: Treatment, conjunctions: BTreeSet<Vec<ArgCondition>>) -> Decision {
+    fn any(treatment: Treatment, conjunctions: &BTreeSet<Vec<ArgCondition>>) -> Decision {
         if conjunctions.iter().any(Vec::is_empty) {
             return Decision::Always(treatment);
         }
@@ -140,12 +140,12 @@ impl Choice {
         }
         let alone = |one| self.of(one, self.default) == one;
         match (alone(a), alone(b)) {
-            (true, true) if a == b => Ok(Decision::any(a, here.union(there).cloned().collect())),
+            (true, true) if a == b => Ok(Decision::any(a, &here.union(there).cloned().collect())),
             (true, true) => Err("different actions under conditions"),
             // The other one never gets the better of the default.
             (true, false) => Ok(Decision::Where(a, here.clone())),
             (false, true) => Ok(Decision::Where(b, there.clone())),
-            (false, false) => Ok(Decision::any(both, product(here, there)?)),
+            (false, false) => Ok(Decision::any(both, &product(here, there)?)),
         }
     }
 }
