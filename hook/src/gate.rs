@@ -8,7 +8,7 @@ use portcullis_profile::{
     Engine,
     document::kernel::KernelVersion,
     filter::reader::Runtime,
-    gate::{Evaluation, Input, PresentFilter, Stage, Verdict},
+    gate::{Evaluation, Input, PresentFilter, Recording, Stage, Verdict},
     gather::{decide, files::Files},
     select::{annotations::DENIALS_LOGGED_ANNOTATION, identity::Identity},
     settings::{Settings, SettingsError},
@@ -21,6 +21,8 @@ pub enum Moment<'a> {
     Apply,
     /// It cannot: `verify`, where the container is known.
     Verify(Option<Running<'a>>),
+    /// It comes out of a checkpoint's image: the wrapper.
+    Restore,
 }
 
 /// A container that the runtime has made.
@@ -49,11 +51,13 @@ pub fn evaluate(
     let recording = match moment {
         Moment::Apply => recording::to_apply(config, &identity, engine, usable),
         Moment::Verify(running) => recording::to_verify(annotations, running, usable),
+        Moment::Restore => Recording::Enforced,
     };
     let input = Input {
         stage: match moment {
             Moment::Apply => Stage::Apply,
             Moment::Verify(_) => Stage::Verify,
+            Moment::Restore => Stage::Restore,
         },
         engine,
         identity: &identity,
@@ -102,4 +106,59 @@ pub fn changed(
     OciConfig::parse(&text)?
         .with_annotation(DENIALS_LOGGED_ANNOTATION, "true")
         .map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_profile::{
+        gate::{Code, Reason},
+        settings::Require,
+    };
+
+    const POD: &str = r#""seccomp.security.alpha.kubernetes.io/pod":"#;
+
+    fn restoring(annotations: &str, settings: &Result<Settings, SettingsError>) -> Evaluation {
+        let text = format!(r#"{{"annotations":{{{annotations}}}}}"#);
+        let config = OciConfig::parse(&text).unwrap();
+        let engine = Some(Engine::CriO);
+        evaluate(Moment::Restore, &config, settings, engine, Runtime::Either)
+    }
+
+    #[test]
+    fn what_selects_or_needs_a_filter_is_not_restored() {
+        let free = Ok(Settings::default());
+        let strict = Ok(Settings {
+            require: Require::AnyFilter,
+            ..Settings::default()
+        });
+        let refuses = |annotations: &str, settings| {
+            let evaluation = restoring(annotations, settings);
+            matches!(evaluation.reason(), Some(Reason::Restored))
+        };
+        assert!(refuses(&format!(r#"{POD}"localhost/p""#), &free));
+        assert!(refuses(&format!(r#"{POD}"runtime/default""#), &free));
+        assert!(!refuses(&format!(r#"{POD}"unconfined""#), &free));
+        assert!(!refuses("", &free));
+        assert!(refuses("", &strict));
+        assert!(refuses(&format!(r#"{POD}"unconfined""#), &strict));
+        let sandbox = r#""io.kubernetes.cri-o.ContainerType":"sandbox""#;
+        assert!(!refuses(sandbox, &strict));
+    }
+
+    #[test]
+    fn what_can_not_be_told_is_not_restored() {
+        let broken = Err(SettingsError::TooLarge {
+            path: "hook.toml".into(),
+        });
+        let code = |annotations: &str| restoring(annotations, &broken).code();
+        assert_eq!(
+            code(&format!(r#"{POD}"localhost/p""#)),
+            Some(Code::Settings)
+        );
+        assert_eq!(code(&format!(r#"{POD}"../x""#)), Some(Code::Annotation));
+        let hooks = r#""run.oci.hooks.stderr":"/x""#;
+        assert_eq!(code(hooks), Some(Code::RuntimeAnnotation));
+        assert_eq!(code(""), None);
+    }
 }

@@ -9,6 +9,7 @@ pub mod commands;
 pub mod exit;
 pub mod gate;
 pub mod oci;
+pub mod program;
 pub mod recorder;
 pub mod report;
 pub mod wrapper;

@@ -4,7 +4,7 @@
 //! crun throws a hook's stderr away, so the log (`/dev/log`, which journald serves too) is where
 //! a refusal can be read. Nothing here fails a container: what can't be said is not said.
 
-use crate::{clock, exit::Code};
+use crate::{clock, exit::Code, program};
 use portcullis_profile::{
     gate::{
         Evaluation,
@@ -98,8 +98,9 @@ fn syslog(level: LogLevel, line: &str) {
     };
     let text = line.strip_prefix("portcullis: ").unwrap_or(line);
     let packet = format!(
-        "<{}>portcullis-hook[{}]: {text}",
+        "<{}>{}[{}]: {text}",
         FACILITY + severity,
+        program::name(),
         process::id()
     );
     datagram(Path::new(SYSLOG), packet.as_bytes());

@@ -115,16 +115,20 @@ impl SeccompRoot {
     }
 }
 
-/// Reads a file that settings name, such as `runtime_default`: links are followed, since the
-/// node's owner chose the path; the other limits hold.
+/// Reads a file whose path the node's owner or the engine chose, such as `runtime_default` or a
+/// bundle's `config.json`: links are followed; the other limits hold.
 ///
 /// # Errors
 /// See [`ReadError`].
 pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let descriptor = open(path, flags, Mode::empty()).map_err(|error| ReadError::Root {
-        root: path.to_owned(),
-        source: error.into(),
+    let descriptor = open(path, flags, Mode::empty()).map_err(|error| match error {
+        // A socket, or a device that nothing drives.
+        Errno::ENXIO => ReadError::NotRegular,
+        other => ReadError::Root {
+            root: path.to_owned(),
+            source: other.into(),
+        },
     })?;
     read_regular(&File::from(descriptor), limit)
 }

@@ -5,11 +5,15 @@
 //! value is an error that names it and its line. The file that ships (`crio.d/hook.toml`)
 //! documents every key.
 
-use crate::{Action, Engine};
+use crate::{
+    Action, Engine,
+    filter::nearest::nearest,
+    root::{ReadError, read_named},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -279,26 +283,10 @@ impl Settings {
     /// # Errors
     /// The file can't be read, is not UTF-8 TOML, has an unknown key or a wrong value.
     pub fn load(path: &Path) -> Result<Settings, SettingsError> {
-        let read = |source| SettingsError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        match fs::metadata(path) {
-            Err(source) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok(Settings::default());
-            }
-            Err(source) => return Err(read(source)),
-            Ok(data) if !data.is_file() => {
-                return Err(read(io::Error::other("not a regular file")));
-            }
-            Ok(data) if data.len() > MAX_BYTES => {
-                return Err(SettingsError::TooLarge {
-                    path: path.to_owned(),
-                });
-            }
-            Ok(_) => {}
+        match read(path)? {
+            Some(text) => Settings::parse(path, &text),
+            None => Ok(Settings::default()),
         }
-        Settings::parse(path, &fs::read_to_string(path).map_err(read)?)
     }
 
     /// Parses settings; `path` is for messages only.
@@ -347,6 +335,127 @@ impl Settings {
         }
         None
     }
+}
+
+/// Reads the file; `None` where there is none.
+fn read(path: &Path) -> Result<Option<String>, SettingsError> {
+    let failed = |source| SettingsError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    match read_named(path, MAX_BYTES) {
+        Ok(text) => String::from_utf8(text)
+            .map(Some)
+            .map_err(|_| failed(io::Error::other("is not UTF-8"))),
+        Err(ReadError::Root { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(ReadError::Root { source, .. } | ReadError::Io { source }) => Err(failed(source)),
+        Err(ReadError::TooLarge { .. }) => Err(SettingsError::TooLarge {
+            path: path.to_owned(),
+        }),
+        Err(other) => Err(failed(io::Error::other(other))),
+    }
+}
+
+/// `[runtimes]` by itself, for the wrapper: mistakes elsewhere in the file do not change which
+/// runtime a container runs under. A file that is not there has none.
+///
+/// # Errors
+/// The file can't be read, or it can't be told what the table holds.
+pub fn load_runtimes(path: &Path) -> Result<BTreeMap<String, PathBuf>, SettingsError> {
+    match read(path)? {
+        Some(text) => parse_runtimes(path, &text),
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+/// The table in this text; `path` is for messages only.
+///
+/// # Errors
+/// It can't be told what the table holds.
+pub fn parse_runtimes(path: &Path, text: &str) -> Result<BTreeMap<String, PathBuf>, SettingsError> {
+    #[derive(Deserialize)]
+    struct Part {
+        #[serde(default)]
+        runtimes: BTreeMap<String, PathBuf>,
+        #[serde(flatten)]
+        others: BTreeMap<String, toml::Value>,
+    }
+    let invalid = |line, reason| SettingsError::Invalid {
+        path: path.to_owned(),
+        line,
+        reason,
+    };
+    let part: Part = match toml::from_str(text) {
+        Ok(part) => part,
+        Err(error) => {
+            let line = error.span().map_or(1, |span| line_of(text, span.start));
+            let error = invalid(line, error.message().replace(['\n', '\r'], " "));
+            // Not TOML as a whole, or the mistake is in the table itself.
+            let section = runtimes_section(text).ok_or(error)?;
+            toml::from_str(section).map_err(|error| {
+                let at = section.as_ptr() as usize - text.as_ptr() as usize;
+                let within = error.span().map_or(0, |span| span.start);
+                let reason = error.message().replace(['\n', '\r'], " ");
+                invalid(line_of(text, at + within), reason)
+            })?
+        }
+    };
+    if part.runtimes.is_empty()
+        && let Some(key) = part.others.keys().find(|key| is_nearly_runtimes(key))
+    {
+        let reason = format!("unknown field `{key}`; the table is called [{RUNTIMES}]");
+        return Err(invalid(line_of_key(text, key), reason));
+    }
+    match part.runtimes.values().find(|path| !path.is_absolute()) {
+        None => Ok(part.runtimes),
+        Some(relative) => {
+            let reason = format!(
+                "runtimes must hold absolute paths, not {}",
+                relative.display()
+            );
+            Err(invalid(line_of_key(text, RUNTIMES), reason))
+        }
+    }
+}
+
+/// The table's name.
+const RUNTIMES: &str = "runtimes";
+
+/// Whether a key is probably meant to be the table's name.
+fn is_nearly_runtimes(key: &str) -> bool {
+    nearest(key, [RUNTIMES]).is_some()
+}
+
+/// The lines of `[runtimes]` in a text that is not TOML as a whole, empty where no line has to do
+/// with it; `None` where it can't be told.
+fn runtimes_section(text: &str) -> Option<&str> {
+    let mut section: Option<(usize, usize)> = None;
+    let mut inside = false;
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        let (start, end) = (offset, offset + line.len());
+        offset = end;
+        let content = line.trim();
+        if content.starts_with('[') {
+            let name = content.split('#').next().unwrap_or_default();
+            let name = name.trim_matches(|c: char| "[] \t\"'".contains(c));
+            let header = content.split('#').next().unwrap_or_default().trim_end();
+            let is_whole = header.ends_with(']') && !header.starts_with("[[");
+            inside = name == RUNTIMES && is_whole && section.is_none();
+            if inside {
+                section = Some((start, end));
+                continue;
+            }
+            if name.contains(RUNTIMES) || is_nearly_runtimes(name) {
+                return None;
+            }
+        } else if inside {
+            section = section.map(|(start, _)| (start, end));
+        } else if !content.starts_with('#') && content.contains(RUNTIMES) {
+            return None;
+        }
+    }
+    Some(section.map_or("", |(start, end)| &text[start..end]))
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -409,6 +518,64 @@ mod tests {
         assert_eq!(settings.record.arguments, ["socket:0".parse().unwrap()]);
         assert!(settings.record.merge && settings.record.log_denials);
         assert_eq!(settings.record.on_failure, OnFailure::Start);
+    }
+
+    fn runtimes(text: &str) -> Result<Vec<(String, String)>, SettingsError> {
+        let map = parse_runtimes(Path::new("hook.toml"), text)?;
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        Ok(map.into_iter().map(|(name, at)| (name, text(at))).collect())
+    }
+
+    #[test]
+    fn runtimes_survive_mistakes_elsewhere() {
+        let table = "[runtimes]\n# ours\ndefault = \"/c\" # runtimes\nportcullis-g = '/g'\n";
+        let both = [("default", "/c"), ("portcullis-g", "/g")];
+        let both = both.map(|(name, path)| (name.to_owned(), path.to_owned()));
+        for text in [
+            table.to_owned(),
+            format!("mod = 'warn'\n{table}"),
+            format!("mode = \n{table}"),
+            format!("wait_ms = 99999999\nseccomp_root = 3\n{table}[record]\nfolders = 3\n"),
+            format!("mode = 'warn\n  {table}\n[record\nx\n"),
+            format!("{table}[record]\nmerge = maybe\n"),
+            format!("{table}[[\n"),
+        ] {
+            assert_eq!(runtimes(&text).unwrap(), both, "{text}");
+        }
+        for text in [
+            "",
+            "mod = 'warn'",
+            "mode = ",
+            "runtime_default = '/d'\nmode",
+        ] {
+            assert_eq!(runtimes(text).unwrap(), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn runtimes_that_cannot_be_told_are_an_error() {
+        for text in [
+            "[runtimes]\ndefault = 3",
+            "[runtimes]\ndefault = 'crun'",
+            "[runtimes]\ndefault = \n",
+            "[runtimes]\ndefault = '/a'\ndefault = '/b'",
+            "[runtimes]\ndefault = '/a'\n[runtimes]\nx = '/b'",
+            "runtimes = 3",
+            "mode = \nruntimes.default = '/a'\n",
+            "mode = \nruntimes = { default = '/a' }\n",
+            "[runtimes\ndefault = '/a'",
+            "[runtime]\ndefault = '/a'",
+            "[Runtimes]\ndefault = '/a'",
+            "mode = \n[runtime]\ndefault = '/a'",
+            "mode = \n[[runtimes]]\ndefault = '/a'",
+        ] {
+            assert!(runtimes(text).is_err(), "{text}");
+        }
+        assert!(load_runtimes(Path::new("/dev/null")).is_err());
+        assert_eq!(
+            load_runtimes(Path::new("/nonexistent/x")).unwrap(),
+            BTreeMap::new()
+        );
     }
 
     #[test]

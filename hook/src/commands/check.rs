@@ -3,8 +3,12 @@
 //! CRI-O skips a hook whose binary does not exist when it reads the hook's file, without a word;
 //! so the files, the binaries they name, the settings and the seccomp root are looked at here.
 
-use crate::{exit::Code, oci::config::is_our_hook, wrapper::runtime};
-use portcullis_profile::settings::Settings;
+use crate::{
+    exit::Code,
+    oci::config::{MAX_BYTES, is_our_hook},
+    wrapper::runtime,
+};
+use portcullis_profile::{root::read_named, settings::Settings};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -136,7 +140,7 @@ fn hook_files(folders: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 fn read_hook(file: &Path) -> Result<Value, String> {
-    fs::read(file)
+    read_named(file, MAX_BYTES)
         .map_err(|error| error.to_string())
         .and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()))
 }

@@ -3,7 +3,8 @@
 use crate::{
     exit::Code,
     oci::{
-        config::{OciConfig, OciError, read_bundle, read_text},
+        bundle,
+        config::{OciConfig, OciError, read_text},
         state::HookState,
     },
     recorder::{
@@ -34,7 +35,7 @@ pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
 
 fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, OciError> {
     let state = HookState::parse(state)?;
-    let text = read_bundle(&state.bundle)?;
+    let text = bundle::read(&state)?;
     let config = OciConfig::parse(&text)?;
     let loaded = Settings::load(path);
     let fallback = Settings::default();

@@ -4,7 +4,9 @@ use crate::{
     exit::Code,
     gate::{Moment, Running, evaluate},
     oci::{
-        config::{OciConfig, OciError, read_bundle, read_text},
+        bundle,
+        config::{OciConfig, OciError, read_text},
+        parent::ParentRuntime,
         state::HookState,
     },
     report,
@@ -24,7 +26,7 @@ pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
 fn verify(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciError> {
     let text = read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin"))?;
     let state = HookState::parse(&text)?;
-    let text = read_bundle(&state.bundle)?;
+    let text = bundle::read(&state)?;
     let config = OciConfig::parse(&text)?;
     let settings = Settings::load(settings);
     let running = Running {
@@ -32,7 +34,9 @@ fn verify(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciEr
         init: state.pid,
     };
     let moment = Moment::Verify(Some(running));
-    let evaluation = evaluate(moment, &config, &settings, engine, Runtime::Either);
+    let reader =
+        ParentRuntime::of(&state.id).map_or(Runtime::Either, |runtime| runtime.kind.reader());
+    let evaluation = evaluate(moment, &config, &settings, engine, reader);
     let settings = settings.unwrap_or_default();
     report::evaluation("verify", Some(&state.id), &evaluation, &settings);
     Ok(evaluation.code())

@@ -4,12 +4,16 @@
 //! Typed round trips lose unknown fields and order, so the one object is exchanged in the text;
 //! every other byte stays as it is.
 
-use portcullis_profile::{Filter, gate::Code, select::identity::Annotations};
+use portcullis_profile::{
+    Filter,
+    gate::Code,
+    root::{ReadError, read_named},
+    select::identity::Annotations,
+};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::{
     ffi::OsStr,
-    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -28,8 +32,15 @@ pub enum OciError {
         /// What the system said.
         source: io::Error,
     },
+    /// crun's fault: the state's bundle is its working directory, and that is `/` by then.
+    #[error(
+        "the runtime says that the bundle is \"/\", as crun wrongly does for a container with a \
+         user namespace and a device, and its command line has no absolute --bundle for this \
+         container; give it one, or use runc"
+    )]
+    RootAsBundle,
     /// It can't be written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: can't be written: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -57,9 +68,10 @@ impl OciError {
     pub const fn code(&self) -> Code {
         match self {
             OciError::Write { .. } => Code::Output,
-            OciError::Read { .. } | OciError::TooLarge { .. } | OciError::Invalid { .. } => {
-                Code::Input
-            }
+            OciError::Read { .. }
+            | OciError::RootAsBundle
+            | OciError::TooLarge { .. }
+            | OciError::Invalid { .. } => Code::Input,
         }
     }
 }
@@ -295,17 +307,29 @@ pub fn read_text(
     Ok(text)
 }
 
-/// Reads a bundle's `config.json`.
+/// Reads a bundle's `config.json`. It may be a link, since the runtime would follow it.
 ///
 /// # Errors
-/// As [`read_text`].
+/// As [`read_text`], or it is not a regular file.
 pub fn read_bundle(bundle: &Path) -> Result<String, OciError> {
     let path = bundle.join("config.json");
-    let file = File::open(&path).map_err(|source| OciError::Read {
-        path: path.clone(),
-        source,
+    let bytes = read_named(&path, MAX_BYTES).map_err(|error| match error {
+        ReadError::Root { source, .. } | ReadError::Io { source } => OciError::Read {
+            path: path.clone(),
+            source,
+        },
+        ReadError::TooLarge { .. } => OciError::TooLarge {
+            what: "config.json",
+        },
+        other => OciError::Read {
+            path: path.clone(),
+            source: io::Error::other(other),
+        },
     })?;
-    read_text(file, "config.json", &path)
+    String::from_utf8(bytes).map_err(|_| OciError::Read {
+        path,
+        source: io::Error::other("is not UTF-8"),
+    })
 }
 
 #[cfg(test)]
@@ -313,6 +337,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+
+    #[test]
+    fn only_a_regular_file_is_a_bundles_configuration() {
+        let bundle = tempfile::tempdir().unwrap();
+        let path = bundle.path().join("config.json");
+        let error = |part: &str| {
+            let message = read_bundle(bundle.path()).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        };
+        error("No such file");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        error("config.json: is not a regular file");
+        std::fs::remove_file(&path).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        error("config.json: is not a regular file");
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        error("config.json: is not a regular file");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        error("config.json: is not a regular file");
+        std::fs::remove_dir(&path).unwrap();
+        let large = std::fs::File::create(&path).unwrap();
+        large.set_len(MAX_BYTES + 1).unwrap();
+        error("config.json is larger than");
+        std::fs::write(&path, b"\xff").unwrap();
+        error("config.json: is not UTF-8");
+        std::fs::write(&path, "{}").unwrap();
+        assert_eq!(read_bundle(bundle.path()).unwrap(), "{}");
+    }
 
     fn becomes(text: &str, changed: &str) {
         assert_eq!(OciConfig::parse(text).unwrap().with_seccomp("{N}"), changed);

@@ -1,6 +1,7 @@
-//! Finding the real runtime behind the wrapper.
+//! Finding the real runtime behind the wrapper: never another than the one that is meant.
 
 use super::arguments::Arguments;
+use portcullis_profile::settings::SettingsError;
 use std::{
     collections::BTreeMap,
     fs,
@@ -17,8 +18,11 @@ const FOLDERS: [&str; 5] = [
     "/usr/local/sbin",
 ];
 
+/// The name of the program itself, which stands for no runtime in particular.
+const OWN_NAME: &str = "portcullis-runtime";
+
 /// Why there is no real runtime.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// The one that is named can't be executed.
     #[error("runtime {}: {reason}", path.display())]
@@ -28,47 +32,67 @@ pub enum RuntimeError {
         /// Why.
         reason: String,
     },
-    /// None was found.
-    #[error("no crun or runc found; name the runtime under [runtimes] in hook.toml")]
-    NotFound,
+    /// None of these names was found.
+    #[error(
+        "no {names} in {}; name the runtime under [runtimes] in hook.toml",
+        FOLDERS.join(", ")
+    )]
+    NotFound {
+        /// The names.
+        names: String,
+    },
+    /// What the node's owner wrote can't be read.
+    #[error("the real runtime is not known, since [runtimes] can't be read: {0}")]
+    Unreadable(SettingsError),
 }
 
 /// By flag, else by the wrapper's own name in `[runtimes]`, else `default` there, else by the name
-/// (without `portcullis-`) and then crun and runc in the usual folders.
+/// without `portcullis-`; called by its own name, crun or runc, whichever is there.
 ///
 /// # Errors
-/// The named one can't be executed or is the wrapper itself, or none is found.
+/// The named one can't be executed or is the wrapper itself, none is found, or it can't be told
+/// which one is meant.
 pub fn find(
     arguments: &Arguments,
-    runtimes: &BTreeMap<String, PathBuf>,
+    runtimes: Result<BTreeMap<String, PathBuf>, SettingsError>,
 ) -> Result<PathBuf, RuntimeError> {
-    let named = arguments
-        .runtime
-        .as_ref()
-        .or_else(|| runtimes.get(&arguments.name))
-        .or_else(|| runtimes.get("default"));
-    if let Some(path) = named {
-        return match not_executable(path).or_else(|| is_ourselves(path)) {
-            None => Ok(path.clone()),
-            Some(reason) => Err(RuntimeError::Unusable {
-                path: path.clone(),
-                reason,
-            }),
-        };
+    if let Some(path) = &arguments.runtime {
+        return usable(path.clone());
     }
-    let own = arguments
-        .name
-        .strip_prefix("portcullis-")
-        .unwrap_or(&arguments.name);
-    [own, "crun", "runc"]
+    let mut runtimes = runtimes.map_err(RuntimeError::Unreadable)?;
+    let named = runtimes
+        .remove(&arguments.name)
+        .or_else(|| runtimes.remove("default"));
+    match named {
+        Some(path) => usable(path),
+        None => by_name(&arguments.name, &FOLDERS.map(Path::new)),
+    }
+}
+
+/// In these folders, by the name that the wrapper was called by.
+fn by_name(name: &str, folders: &[&Path]) -> Result<PathBuf, RuntimeError> {
+    let names = match name {
+        OWN_NAME => &["crun", "runc"][..],
+        other => &[other.strip_prefix("portcullis-").unwrap_or(other)],
+    };
+    names
         .iter()
-        .flat_map(|name| {
-            FOLDERS
-                .iter()
-                .map(move |folder| Path::new(folder).join(name))
-        })
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
         .find(|path| not_executable(path).is_none() && is_ourselves(path).is_none())
-        .ok_or(RuntimeError::NotFound)
+        .ok_or_else(|| RuntimeError::NotFound {
+            names: names.join(" or "),
+        })
+}
+
+/// The path, if it can be executed and is not the wrapper.
+///
+/// # Errors
+/// [`RuntimeError::Unusable`].
+pub fn usable(path: PathBuf) -> Result<PathBuf, RuntimeError> {
+    match not_executable(&path).or_else(|| is_ourselves(&path)) {
+        None => Ok(path),
+        Some(reason) => Err(RuntimeError::Unusable { path, reason }),
+    }
 }
 
 /// Why a file can't be executed, if it can't.
@@ -87,4 +111,77 @@ fn is_ourselves(path: &Path) -> Option<String> {
     let theirs = fs::metadata(path).ok()?;
     (ours.dev() == theirs.dev() && ours.ino() == theirs.ino())
         .then(|| "is portcullis-runtime itself".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    fn program(path: &Path) {
+        fs::write(path, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn called(name: &str) -> Arguments {
+        Arguments::parse(vec![OsString::from(name)]).unwrap()
+    }
+
+    #[test]
+    fn a_link_stands_for_the_runtime_of_its_name_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = [folder.path()];
+        program(&folder.path().join("runc"));
+        let finds = |name: &str| {
+            let found = by_name(name, &folders).ok()?;
+            Some(found.file_name()?.to_str()?.to_owned())
+        };
+        assert_eq!(finds("portcullis-runc").as_deref(), Some("runc"));
+        assert_eq!(finds("runc").as_deref(), Some("runc"));
+        assert_eq!(finds("portcullis-runtime").as_deref(), Some("runc"));
+        assert_eq!(finds("portcullis-youki"), None);
+        assert_eq!(finds("portcullis-crun"), None);
+        program(&folder.path().join("crun"));
+        assert_eq!(finds("portcullis-runtime").as_deref(), Some("crun"));
+        assert_eq!(finds("portcullis-youki"), None);
+    }
+
+    #[test]
+    fn what_the_owner_wrote_decides_and_what_he_wrote_wrong_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        program(&at("a"));
+        program(&at("b"));
+        let map = || {
+            BTreeMap::from([
+                ("portcullis-a".to_owned(), at("a")),
+                ("portcullis-x".to_owned(), at("missing")),
+                ("default".to_owned(), at("b")),
+            ])
+        };
+        assert_eq!(find(&called("portcullis-a"), Ok(map())).unwrap(), at("a"));
+        assert_eq!(find(&called("portcullis-c"), Ok(map())).unwrap(), at("b"));
+        assert!(matches!(
+            find(&called("portcullis-x"), Ok(map())),
+            Err(RuntimeError::Unusable { .. })
+        ));
+        let broken = || {
+            Err(SettingsError::TooLarge {
+                path: "hook.toml".into(),
+            })
+        };
+        assert!(matches!(
+            find(&called("portcullis-a"), broken()),
+            Err(RuntimeError::Unreadable(_))
+        ));
+        let mut given = called("portcullis-a");
+        given.runtime = Some(at("b"));
+        assert_eq!(find(&given, broken()).unwrap(), at("b"));
+    }
+
+    #[test]
+    fn the_wrapper_never_stands_before_itself() {
+        let own = std::env::current_exe().unwrap();
+        assert!(matches!(usable(own), Err(RuntimeError::Unusable { .. })));
+    }
 }

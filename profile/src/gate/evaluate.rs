@@ -117,6 +117,10 @@ impl<'a> Container<'a, '_> {
         let verdict = match self.input.stage {
             Stage::Apply => self.apply(reference, &mut evaluation.notes)?,
             Stage::Verify => self.verify(reference, &mut evaluation.notes)?,
+            Stage::Restore if asks || self.settings.require == Require::AnyFilter => {
+                return Err(Reason::Restored.into());
+            }
+            Stage::Restore => return Ok(Verdict::Leave(Standing::Nothing)),
         };
         let verdict = self.with_denials_logged(verdict, &mut evaluation.notes)?;
         self.look_at_effect(&verdict, asks, &mut evaluation.notes)?;

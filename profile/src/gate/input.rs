@@ -21,6 +21,8 @@ pub enum Stage {
     Apply,
     /// It cannot: `verify`.
     Verify,
+    /// Its filter will come out of a checkpoint's image, unseen: `restore` behind the wrapper.
+    Restore,
 }
 
 /// What is known of the filter that the container has before us.

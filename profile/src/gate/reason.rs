@@ -202,6 +202,11 @@ reasons! {
     "config.json has no filter; nothing applied the profile (admission, NRI, portcullis-runtime or inject)"
     FilterMissing;
 
+    /// Its filter would come out of a checkpoint's image.
+    [FilterMissing]
+    "restoring loads the filter from the checkpoint's image, which nobody checked; start the container anew"
+    Restored;
+
     /// A filter is required.
     [Required] "the container has no filter and require = \"any-filter\""
     Required;

@@ -1,0 +1,512 @@
+//! The command lines of crun and runc: which verb, which bundle, which container.
+//!
+//! Wrapper and runtime must read the same bundle, so a line is read exactly as each version of the
+//! runtime would read it ([`getopt`] for crun, [`go`] for the three generations of runc's library),
+//! and what they make of it has to agree. What none is known to understand is refused where a
+//! container could come of it; a usage error that is one in every version is left to the runtime.
+
+mod getopt;
+mod go;
+mod options;
+
+use options::{Definition, Options, Place};
+use portcullis_profile::filter::reader;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+/// Which runtime stands behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// crun.
+    Crun,
+    /// runc.
+    Runc,
+    /// Neither by its name: a command line must mean the same under both.
+    Other,
+}
+
+impl Runtime {
+    /// By its file name: `crun`, `runc`, or one of these and then something (`crun-wasm`,
+    /// `runc-1.5`).
+    pub fn named(path: &Path) -> Runtime {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is = |known: &str| {
+            name.strip_prefix(known)
+                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        };
+        match () {
+            () if is("crun") => Runtime::Crun,
+            () if is("runc") => Runtime::Runc,
+            () => Runtime::Other,
+        }
+    }
+
+    /// Whose way of reading a filter counts.
+    pub const fn reader(self) -> reader::Runtime {
+        match self {
+            Runtime::Crun => reader::Runtime::Crun,
+            Runtime::Runc => reader::Runtime::Runc,
+            Runtime::Other => reader::Runtime::Either,
+        }
+    }
+
+    /// The name in messages.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Runtime::Crun => "crun",
+            Runtime::Runc => "runc",
+            Runtime::Other => "the runtime",
+        }
+    }
+}
+
+/// A verb by which a container comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// `create`.
+    Create,
+    /// `run`.
+    Run,
+    /// `restore`: out of a checkpoint's image.
+    Restore,
+}
+
+impl Verb {
+    const ALL: [Verb; 3] = [Verb::Create, Verb::Run, Verb::Restore];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Verb::Create => "create",
+            Verb::Run => "run",
+            Verb::Restore => "restore",
+        }
+    }
+
+    fn find(word: &str) -> Option<Verb> {
+        Verb::ALL.into_iter().find(|verb| verb.as_str() == word)
+    }
+
+    const fn place(self) -> Place {
+        match self {
+            Verb::Create => Place::Create,
+            Verb::Run => Place::Run,
+            Verb::Restore => Place::Restore,
+        }
+    }
+}
+
+/// Verbs by which no container comes to be: those of crun and runc, and those of youki and runsc
+/// that their shims call.
+const OTHER_VERBS: [&str; 24] = [
+    "checkpoint",
+    "checkpointt",
+    "completion",
+    "debug",
+    "delete",
+    "events",
+    "exec",
+    "features",
+    "h",
+    "help",
+    "info",
+    "kill",
+    "list",
+    "mounts",
+    "pause",
+    "ps",
+    "resume",
+    "spec",
+    "start",
+    "state",
+    "update",
+    "usage",
+    "version",
+    "wait",
+];
+
+/// A command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandLine {
+    /// `--root`, as it is written.
+    pub root: Option<PathBuf>,
+    /// Whether there is a `--rootless`: crun before 1.21 takes its value for the root.
+    pub has_rootless: bool,
+    /// `--log`, as it is written.
+    pub log: Option<PathBuf>,
+    /// Whether `--log-format` is `json`.
+    pub log_is_json: bool,
+    /// What it is about.
+    pub command: Command,
+}
+
+/// What a command line is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Command {
+    /// A container comes of it.
+    Makes(Container),
+    /// The runtime prints its help or an error; no container comes of it.
+    #[default]
+    Speaks,
+    /// Another verb.
+    Other {
+        /// The verb.
+        verb: String,
+        /// The words after it.
+        words: Vec<String>,
+    },
+}
+
+/// A container that comes of a command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// By which verb.
+    pub verb: Verb,
+    /// The folder of its `config.json`, as it is written; without one the working directory.
+    pub bundle: Option<PathBuf>,
+    /// Its ID.
+    pub id: String,
+}
+
+impl Container {
+    /// The bundle, relative to the working directory of the runtime.
+    pub fn bundle(&self) -> &Path {
+        self.bundle.as_deref().unwrap_or(Path::new("."))
+    }
+}
+
+/// Why it can't be told what comes of a command line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandLineError {
+    /// An option that no version of the runtime is known to have.
+    #[error(
+        "{runtime}'s option {option} is not known, so it is not certain which config.json will be \
+         read; leave it out, or update Portcullis"
+    )]
+    UnknownOption {
+        /// Whose.
+        runtime: &'static str,
+        /// The option.
+        option: String,
+    },
+    /// An abbreviation that more than one option begins with.
+    #[error("more than one of {runtime}'s options begins with {option}; write it in full")]
+    Ambiguous {
+        /// Whose.
+        runtime: &'static str,
+        /// The abbreviation.
+        option: String,
+    },
+    /// The configuration would not be the bundle's own.
+    #[error(
+        "--config {file}: only config.json is honoured, since it is what the hooks read; put the \
+         configuration into the bundle"
+    )]
+    OtherConfiguration {
+        /// The file.
+        file: String,
+    },
+    /// A verb that is not known to make no container.
+    #[error(
+        "{runtime}'s command {verb:?} is not known, so it is not certain that no container comes \
+         of it; update Portcullis"
+    )]
+    UnknownVerb {
+        /// Whose.
+        runtime: &'static str,
+        /// The verb.
+        verb: String,
+    },
+    /// Versions or runtimes would make different containers of it.
+    #[error(
+        "versions of {runtime} read these options differently; write them as --option=VALUE before \
+         the container's ID"
+    )]
+    Disagree {
+        /// Whose.
+        runtime: &'static str,
+    },
+    /// A word that is not UTF-8.
+    #[error("{0:?} is not UTF-8")]
+    NotText(OsString),
+}
+
+/// What a reader found.
+#[derive(Debug, Default)]
+struct Parsed {
+    values: Vec<(&'static str, String)>,
+    operands: Vec<String>,
+}
+
+impl Parsed {
+    fn set(&mut self, option: &Definition, value: &str) {
+        self.values.push((option.long, value.to_owned()));
+    }
+
+    /// A value that is a word of its own. Of a foreign runtime it is not certain that the option
+    /// takes one, so a verb by which a container comes to be is none.
+    fn set_from_next(
+        &mut self,
+        option: &Definition,
+        value: &str,
+        after: &[String],
+        foreign: bool,
+    ) -> Result<(), Stop> {
+        if foreign && Verb::find(value).is_some() {
+            let rest = [&[value.to_owned()], after].concat();
+            return Err(Stop::unknown(format!("--{}", option.long), &rest));
+        }
+        self.set(option, value);
+        Ok(())
+    }
+
+    /// The last one given.
+    fn value(&self, name: &str) -> Option<&str> {
+        self.values
+            .iter()
+            .rev()
+            .find(|(option, _)| *option == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Why a reader did not come to the end.
+#[derive(Debug)]
+enum Stop {
+    /// The runtime prints something and ends.
+    Speaks,
+    /// Nobody knows; what is left of the words.
+    Unsure {
+        option: String,
+        ambiguous: bool,
+        rest: Vec<String>,
+    },
+}
+
+impl Stop {
+    fn unknown(option: String, rest: &[String]) -> Stop {
+        Stop::Unsure {
+            option,
+            ambiguous: false,
+            rest: rest.to_vec(),
+        }
+    }
+
+    fn ambiguous(option: String, rest: &[String]) -> Stop {
+        Stop::Unsure {
+            option,
+            ambiguous: true,
+            rest: rest.to_vec(),
+        }
+    }
+}
+
+/// One way of reading.
+#[derive(Clone, Copy, Debug)]
+enum Reader {
+    Crun,
+    /// With urfave/cli 1.22.1.
+    Runc1,
+    /// With urfave/cli 1.22.14 or later.
+    Runc2,
+    /// With urfave/cli 3.
+    Runc3,
+}
+
+impl Reader {
+    /// Every way in which some version of the runtime reads.
+    const fn of(runtime: Runtime) -> &'static [Reader] {
+        match runtime {
+            Runtime::Crun => &[Reader::Crun],
+            Runtime::Runc => &[Reader::Runc1, Reader::Runc2, Reader::Runc3],
+            Runtime::Other => &[Reader::Crun, Reader::Runc1, Reader::Runc2, Reader::Runc3],
+        }
+    }
+
+    fn options(self, place: Place, runtime: Runtime) -> Options {
+        let foreign = runtime == Runtime::Other;
+        match self {
+            Reader::Crun => Options::of_crun(place, foreign),
+            _ => Options::of_runc(place, foreign),
+        }
+    }
+
+    fn read(self, runtime: Runtime, words: &[String]) -> Result<CommandLine, CommandLineError> {
+        let options = self.options(Place::Global, runtime);
+        let globals = match self {
+            Reader::Crun => getopt::parse(options, words),
+            Reader::Runc1 | Reader::Runc2 => go::flags(options, words),
+            Reader::Runc3 => go::mixed(options, words, is_verb),
+        };
+        let globals = match globals {
+            Ok(globals) => globals,
+            Err(Stop::Speaks) => return Ok(CommandLine::default()),
+            // Whatever the option is: without such a word no container comes of it.
+            Err(Stop::Unsure { ref rest, .. })
+                if !rest.iter().any(|word| Verb::find(word).is_some()) =>
+            {
+                return Ok(CommandLine {
+                    command: Command::Other {
+                        verb: String::new(),
+                        words: rest.clone(),
+                    },
+                    ..CommandLine::default()
+                });
+            }
+            Err(Stop::Unsure {
+                option, ambiguous, ..
+            }) => return Err(unsure(runtime, option, ambiguous)),
+        };
+        let path = |name| globals.value(name).map(PathBuf::from);
+        Ok(CommandLine {
+            root: path("root"),
+            has_rootless: globals.value("rootless").is_some(),
+            log: path("log"),
+            log_is_json: globals.value("log-format") == Some("json"),
+            command: match globals.operands.split_first() {
+                None => Command::Speaks,
+                Some((verb, words)) => match Verb::find(verb) {
+                    Some(verb) => self.container(runtime, verb, words)?,
+                    None if is_verb(verb) => Command::Other {
+                        verb: verb.clone(),
+                        words: words.to_vec(),
+                    },
+                    None => {
+                        return Err(CommandLineError::UnknownVerb {
+                            runtime: runtime.as_str(),
+                            verb: verb.clone(),
+                        });
+                    }
+                },
+            },
+        })
+    }
+
+    fn container(
+        self,
+        runtime: Runtime,
+        verb: Verb,
+        words: &[String],
+    ) -> Result<Command, CommandLineError> {
+        let options = self.options(verb.place(), runtime);
+        let parsed = match self {
+            Reader::Crun => getopt::parse(options, words),
+            Reader::Runc1 => go::flags(options, &go::reordered_1_22_1(words)),
+            Reader::Runc2 => go::flags(options, &go::reordered_1_22_14(options, words)),
+            Reader::Runc3 => go::mixed(options, words, |_| false),
+        };
+        let parsed = match parsed {
+            Ok(parsed) => parsed,
+            Err(Stop::Speaks) => return Ok(Command::Speaks),
+            Err(Stop::Unsure {
+                option, ambiguous, ..
+            }) => return Err(unsure(runtime, option, ambiguous)),
+        };
+        if let Some(file) = parsed.value("config").filter(|file| *file != "config.json") {
+            let file = file.to_owned();
+            return Err(CommandLineError::OtherConfiguration { file });
+        }
+        let most = match (self, verb) {
+            (Reader::Crun, Verb::Restore) => 2,
+            _ => 1,
+        };
+        let id = match &parsed.operands[..] {
+            [id, others @ ..] if others.len() < most => id.clone(),
+            _ => return Ok(Command::Speaks),
+        };
+        let bundle = match (self, parsed.value("bundle")) {
+            // crun can't resolve it.
+            (Reader::Crun, Some("")) => return Ok(Command::Speaks),
+            (_, None | Some("")) => None,
+            (_, Some(bundle)) => Some(PathBuf::from(bundle)),
+        };
+        Ok(Command::Makes(Container { verb, bundle, id }))
+    }
+}
+
+fn is_verb(word: &str) -> bool {
+    Verb::find(word).is_some() || OTHER_VERBS.contains(&word)
+}
+
+fn unsure(runtime: Runtime, option: String, ambiguous: bool) -> CommandLineError {
+    let runtime = runtime.as_str();
+    if ambiguous {
+        CommandLineError::Ambiguous { runtime, option }
+    } else {
+        CommandLineError::UnknownOption { runtime, option }
+    }
+}
+
+impl CommandLine {
+    /// Reads a runtime's command line, without the program's name.
+    ///
+    /// # Errors
+    /// A container could come of it, and it is not certain which.
+    pub fn read(runtime: Runtime, words: &[OsString]) -> Result<CommandLine, CommandLineError> {
+        let not_text = words.iter().find(|word| word.to_str().is_none());
+        let words: Vec<String> = words
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        let mut so_far: Option<CommandLine> = None;
+        for reader in Reader::of(runtime) {
+            let read = reader.read(runtime, &words)?;
+            so_far = Some(match so_far {
+                None => read,
+                Some(before) => before.and(read).ok_or(CommandLineError::Disagree {
+                    runtime: runtime.as_str(),
+                })?,
+            });
+        }
+        match (so_far.unwrap_or_default(), not_text) {
+            (read, Some(word)) if matches!(read.command, Command::Makes(_)) => {
+                Err(CommandLineError::NotText(word.clone()))
+            }
+            (read, _) => Ok(read),
+        }
+    }
+
+    /// Where this runtime keeps its containers' state; `None` where that can't be told. `user` is
+    /// the one that it runs as, `runtime_dir` its `XDG_RUNTIME_DIR`.
+    pub fn root(
+        &self,
+        runtime: Runtime,
+        user: u32,
+        runtime_dir: impl FnOnce() -> Option<OsString>,
+    ) -> Option<PathBuf> {
+        if runtime == Runtime::Crun && self.has_rootless {
+            return None;
+        }
+        if let Some(root) = &self.root {
+            return Some(root.clone()).filter(|root| root.is_absolute());
+        }
+        let name = match runtime {
+            Runtime::Crun => "crun",
+            Runtime::Runc => "runc",
+            Runtime::Other => return None,
+        };
+        // runc heeds the variable for users only, crun always.
+        let own = (runtime == Runtime::Crun || user != 0)
+            .then(runtime_dir)
+            .flatten()
+            .filter(|folder| !folder.is_empty());
+        let folder = own.map_or_else(|| PathBuf::from("/run"), PathBuf::from);
+        Some(folder.join(name)).filter(|root| root.is_absolute())
+    }
+
+    /// What holds whichever of two readings is the runtime's: of a container that one makes and the
+    /// other does not, the container.
+    fn and(self, other: CommandLine) -> Option<CommandLine> {
+        match (&self.command, &other.command) {
+            (Command::Makes(one), Command::Makes(two)) if one != two => None,
+            (Command::Makes(_), _) => Some(self),
+            (_, Command::Makes(_)) | (Command::Speaks, _) => Some(other),
+            (Command::Other { .. }, _) => Some(self),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

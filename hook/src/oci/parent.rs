@@ -1,0 +1,237 @@
+//! The runtime that called the hook, by its command line.
+//!
+//! crun and runc execute copies of themselves in memory, so `/proc/PID/exe` does not say which one
+//! it is. A command line counts only if it belongs to an ancestor of the same user and makes the
+//! very container that the hook was called for; pods' authors have no process among these.
+
+use super::command_line::{Command, CommandLine, Runtime};
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    io::Read,
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::MetadataExt,
+    },
+    path::{Path, PathBuf},
+};
+
+/// How many ancestors are looked at: a hook may be called through a script or two.
+const GENERATIONS: usize = 4;
+/// The longest command line or environment that is read, in bytes; longer ones are cut.
+const MAX_BYTES: u64 = 256 * 1024;
+
+/// The runtime that is making a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentRuntime {
+    /// Its process.
+    pub process: u32,
+    /// Which one, by the name that it was called by.
+    pub kind: Runtime,
+    /// Where it keeps its containers' state; `None` where that can't be told.
+    pub root: Option<PathBuf>,
+    /// The container's bundle, where its command line has an absolute one: the runtime changes its
+    /// working directory, so that a relative one can't be resolved any more.
+    pub bundle: Option<PathBuf>,
+    /// The container.
+    pub id: String,
+}
+
+impl ParentRuntime {
+    /// The nearest ancestor that is making this container.
+    pub fn of(id: &str) -> Option<ParentRuntime> {
+        let parent = u32::try_from(nix::unistd::getppid().as_raw()).ok()?;
+        find(
+            Path::new("/proc"),
+            parent,
+            nix::unistd::geteuid().as_raw(),
+            id,
+        )
+    }
+}
+
+fn find(proc: &Path, first: u32, user: u32, id: &str) -> Option<ParentRuntime> {
+    let mut process = first;
+    for _ in 0..GENERATIONS {
+        let folder = proc.join(process.to_string());
+        // Root's own where the process can't be dumped.
+        let owner = fs::metadata(&folder).ok()?.uid();
+        if owner != user && owner != 0 {
+            return None;
+        }
+        if let Some(runtime) = making(&folder, process, user, id) {
+            return Some(runtime);
+        }
+        process = parent(&folder).filter(|parent| *parent > 1)?;
+    }
+    None
+}
+
+/// What a process is making, if it is this container.
+fn making(folder: &Path, process: u32, user: u32, id: &str) -> Option<ParentRuntime> {
+    let mut words = strings(&folder.join("cmdline")).into_iter();
+    let program = PathBuf::from(words.next()?);
+    let kind = Runtime::named(&program);
+    let line = CommandLine::read(kind, &words.collect::<Vec<_>>()).ok()?;
+    let root = line.root(kind, user, || variable(folder, "XDG_RUNTIME_DIR"));
+    match line.command {
+        Command::Makes(container) if container.id == id => Some(ParentRuntime {
+            process,
+            kind,
+            root,
+            bundle: container.bundle.filter(|bundle| bundle.is_absolute()),
+            id: container.id,
+        }),
+        _ => None,
+    }
+}
+
+/// The parent of a process (`stat`, proc(5)): the second field behind its name.
+fn parent(folder: &Path) -> Option<u32> {
+    let text = String::from_utf8_lossy(&bytes(&folder.join("stat"))).into_owned();
+    let (_, fields) = text.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn variable(folder: &Path, name: &str) -> Option<OsString> {
+    strings(&folder.join("environ"))
+        .into_iter()
+        .find_map(|entry| {
+            let value = entry.as_bytes().strip_prefix(name.as_bytes())?;
+            Some(OsStr::from_bytes(value.strip_prefix(b"=")?).to_owned())
+        })
+}
+
+/// The strings of a file that are separated by NUL.
+fn strings(path: &Path) -> Vec<OsString> {
+    let bytes = bytes(path);
+    let whole = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
+    if whole.is_empty() {
+        return Vec::new();
+    }
+    whole
+        .split(|byte| *byte == 0)
+        .map(|word| OsString::from_vec(word.to_vec()))
+        .collect()
+}
+
+/// A file of `/proc`; empty where it can't be read.
+fn bytes(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes));
+    read.map_or_else(|_| Vec::new(), |_| bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Proc(tempfile::TempDir);
+
+    impl Proc {
+        /// Processes with their parents, command lines and environments.
+        fn new(processes: &[(u32, u32, &str, &str)]) -> Proc {
+            let folder = tempfile::tempdir().unwrap();
+            for (process, parent, line, environment) in processes {
+                let at = folder.path().join(process.to_string());
+                fs::create_dir(&at).unwrap();
+                let nul = |text: &str| text.replace(' ', "\0") + "\0";
+                fs::write(at.join("cmdline"), nul(line)).unwrap();
+                fs::write(at.join("environ"), nul(environment)).unwrap();
+                let stat = format!("{process} (a) b (c) S {parent} 1 1");
+                fs::write(at.join("stat"), stat).unwrap();
+            }
+            Proc(folder)
+        }
+
+        fn finds(&self, first: u32, id: &str) -> Option<ParentRuntime> {
+            let user = nix::unistd::geteuid().as_raw();
+            find(self.0.path(), first, user, id)
+        }
+    }
+
+    const CONMON: &str = "/usr/bin/conmon -c ID -u ID -b /other -r /usr/bin/crun";
+
+    #[test]
+    fn the_runtime_is_found_above_scripts() {
+        let proc = Proc::new(&[
+            (9, 8, "/bin/sh /hook", "A=b"),
+            (8, 7, "/usr/bin/crun --root /r create --bundle /b ID", "A=b"),
+            (7, 1, CONMON, ""),
+        ]);
+        for first in [8, 9] {
+            let found = proc.finds(first, "ID").unwrap();
+            assert_eq!((found.process, found.kind), (8, Runtime::Crun));
+            assert_eq!(found.root.as_deref(), Some(Path::new("/r")));
+            assert_eq!(found.bundle.as_deref(), Some(Path::new("/b")));
+        }
+    }
+
+    #[test]
+    fn no_process_that_makes_another_container_or_none_counts() {
+        for line in [
+            CONMON,
+            "crun create --bundle /b OTHER",
+            "crun delete ID",
+            "crun --root /r create --unknown /b ID",
+            "crun create --help ID",
+            "sleep 1",
+            "",
+        ] {
+            let proc = Proc::new(&[(8, 7, line, ""), (7, 1, CONMON, "")]);
+            assert_eq!(proc.finds(8, "ID"), None, "{line}");
+        }
+        let far = Proc::new(&[
+            (9, 8, "sh", ""),
+            (8, 7, "sh", ""),
+            (7, 6, "sh", ""),
+            (6, 5, "sh", ""),
+            (5, 1, "crun run -b /b ID", ""),
+        ]);
+        assert_eq!(far.finds(9, "ID"), None);
+        assert!(far.finds(8, "ID").is_some());
+    }
+
+    #[test]
+    fn a_relative_bundle_is_none_and_the_root_is_the_runtimes_default() {
+        let found = |line: &str, environment: &str| {
+            let proc = Proc::new(&[(8, 1, line, environment)]);
+            let found = proc.finds(8, "ID").unwrap();
+            (
+                found.bundle,
+                found.root.map(|root| root.display().to_string()),
+            )
+        };
+        let default = Some("/run/crun".to_owned());
+        assert_eq!(
+            found("crun create -b b ID", "X=/x"),
+            (None, default.clone())
+        );
+        assert_eq!(found("crun run ID", "XDG_RUNTIME_DIR="), (None, default));
+        let users = Some("/run/user/3/crun".to_owned());
+        assert_eq!(
+            found("crun run ID", "A=b XDG_RUNTIME_DIR=/run/user/3").1,
+            users
+        );
+        // crun before 1.21 takes the value of --rootless for its root.
+        assert_eq!(found("crun --rootless true run ID", "").1, None);
+        assert_eq!(found("youki run ID", "").1, None);
+        assert_eq!(found("crun --root r run ID", "").1, None);
+    }
+
+    #[test]
+    fn a_process_of_somebody_else_does_not_count() {
+        let proc = Proc::new(&[(8, 1, "crun run -b /b ID", "")]);
+        let own = fs::metadata(proc.0.path()).unwrap().uid();
+        let stranger = own + 1;
+        // Root's processes count for everybody, others for their user alone.
+        let found = |user| find(proc.0.path(), 8, user, "ID").is_some();
+        assert!(found(own));
+        assert_eq!(found(stranger), own == 0);
+        if own == 0 {
+            std::os::unix::fs::chown(proc.0.path().join("8"), Some(1234), None).unwrap();
+            assert!(!found(own));
+            assert!(found(1234));
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Which runtime made a container, so that its later commands go to the same one, whatever becomes
+//! of hook.toml meanwhile.
+//!
+//! One file a container in a folder of root's own, named by the hash of root and ID as the command
+//! line has them. The node agent has that folder's parent mounted and runs as root, so what a file
+//! says is executed only from where the agent can't write.
+
+use crate::oci::command_line::{CommandLine, Runtime};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open, openat, renameat},
+    sys::stat::{FileStat, Mode, SFlag, fstat},
+    unistd::{UnlinkatFlags, unlinkat},
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{
+    fmt::Write as _,
+    fs::{self, DirBuilder, File},
+    io::{self, Read, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{
+            ffi::OsStrExt,
+            fs::{DirBuilderExt, MetadataExt},
+        },
+    },
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// Where it is remembered; gone with the next boot, as containers are.
+pub const FOLDER: &str = "/run/portcullis/runtimes";
+
+/// The largest file that is read, in bytes.
+const MAX_BYTES: u64 = 16 * 1024;
+/// How many words of a command line may be a container's ID.
+const MAX_WORDS: usize = 16;
+/// Each time that so many more files are there, those of containers that are gone are removed.
+const SWEEP: usize = 64;
+/// A younger file may be of a container that is just being made.
+const YOUNG: Duration = Duration::from_secs(10 * 60);
+
+/// Folders that the agent or anybody may write, or that are not the host's own.
+const UNTRUSTED: [&str; 7] = [
+    "/dev",
+    "/proc",
+    "/run",
+    "/tmp",
+    "/var/lib/kubelet",
+    "/var/lib/portcullis",
+    "/var/tmp",
+];
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    runtime: PathBuf,
+    /// The folder of the container's state, where that is known; it is gone with the container.
+    state: Option<PathBuf>,
+}
+
+impl Entry {
+    fn is_over(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| !state.exists())
+    }
+}
+
+/// The folder, opened.
+#[derive(Debug)]
+pub struct Remembered {
+    path: PathBuf,
+    folder: OwnedFd,
+    is_trusted: fn(&Path) -> bool,
+}
+
+impl Remembered {
+    /// Opens the folder, and makes it where it is missing.
+    ///
+    /// # Errors
+    /// It can't be made, or somebody else may write there.
+    pub fn open(path: &Path) -> io::Result<Remembered> {
+        if let Some(parent) = path.parent() {
+            make(parent, 0o755)?;
+            opened(parent)?;
+        }
+        make(path, 0o700)?;
+        Ok(Remembered {
+            path: path.to_owned(),
+            folder: opened(path)?,
+            is_trusted,
+        })
+    }
+
+    /// The runtime that made the container that a command line is about: the first of its words
+    /// that is one's ID.
+    pub fn find(&self, root: Option<&Path>, words: &[String]) -> Option<PathBuf> {
+        words
+            .iter()
+            .filter(|word| !word.starts_with('-'))
+            .take(MAX_WORDS)
+            .find_map(|id| self.read(&name(root, id)))
+            .filter(|entry| !entry.is_over())
+            .map(|entry| entry.runtime)
+    }
+
+    /// Remembers who makes a container. One that is there already was made by whoever is
+    /// remembered: this one will be told so by the runtime.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn remember(&self, line: &CommandLine, id: &str, runtime: &Path) -> io::Result<()> {
+        if !(self.is_trusted)(runtime) {
+            return Ok(());
+        }
+        let name = name(line.root.as_deref(), id);
+        let is_there = |entry: &Entry| entry.state.is_some() && !entry.is_over();
+        if self.read(&name).as_ref().is_some_and(is_there) {
+            return Ok(());
+        }
+        let root = line.root(
+            Runtime::named(runtime),
+            nix::unistd::geteuid().as_raw(),
+            || std::env::var_os("XDG_RUNTIME_DIR"),
+        );
+        // runsc and others name the state as they like.
+        let is_known = Runtime::named(runtime) != Runtime::Other;
+        let entry = Entry {
+            runtime: runtime.to_owned(),
+            state: root.filter(|_| is_known).map(|root| root.join(id)),
+        };
+        self.write(&name, &serde_json::to_vec(&entry)?)?;
+        self.sweep()
+    }
+
+    fn read(&self, name: &str) -> Option<Entry> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = openat(&self.folder, name, flags, Mode::empty()).ok()?;
+        let data = fstat(&file).ok()?;
+        if SFlag::from_bits_truncate(data.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG
+            || !is_own(&data)
+        {
+            return None;
+        }
+        let mut text = Vec::new();
+        File::from(file)
+            .take(MAX_BYTES)
+            .read_to_end(&mut text)
+            .ok()?;
+        let entry: Entry = serde_json::from_slice(&text).ok()?;
+        (self.is_trusted)(&entry.runtime).then_some(entry)
+    }
+
+    fn write(&self, name: &str, text: &[u8]) -> io::Result<()> {
+        let temporary = format!(".{}", std::process::id());
+        let remove = || unlinkat(&self.folder, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+        // What a process of the same number left that was killed.
+        let _ = remove();
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let file = openat(&self.folder, temporary.as_str(), flags, mode)?;
+        let written = File::from(file).write_all(text).and_then(|()| {
+            Ok(renameat(
+                &self.folder,
+                temporary.as_str(),
+                &self.folder,
+                name,
+            )?)
+        });
+        if written.is_err() {
+            // The first error is the one that counts.
+            let _ = remove();
+        }
+        written
+    }
+
+    /// Now and then removes what is left of containers that are gone.
+    fn sweep(&self) -> io::Result<()> {
+        let files: Vec<_> = fs::read_dir(&self.path)?.filter_map(Result::ok).collect();
+        if !files.len().is_multiple_of(SWEEP) {
+            return Ok(());
+        }
+        for file in files {
+            let age = file
+                .metadata()
+                .and_then(|data| data.modified())
+                .ok()
+                .and_then(|time| SystemTime::now().duration_since(time).ok());
+            let name = file.file_name();
+            let is_old = age.is_some_and(|age| age > YOUNG);
+            let is_over = name
+                .to_str()
+                .and_then(|name| self.read(name))
+                .is_none_or(|entry| entry.is_over());
+            if is_old && is_over {
+                // Another wrapper may have been faster.
+                let _ = unlinkat(&self.folder, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file of a container: lengths keep root and ID apart.
+fn name(root: Option<&Path>, id: &str) -> String {
+    let root = root.map_or(&[][..], |root| root.as_os_str().as_bytes());
+    let mut hash = Sha256::new();
+    hash.update(root.len().to_le_bytes());
+    hash.update(root);
+    hash.update(id.as_bytes());
+    let mut name = String::new();
+    for byte in hash.finalize() {
+        // Writing to a string can't fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+fn make(path: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn opened(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let folder = open(path, flags, Mode::empty())?;
+    if is_own(&fstat(folder.as_fd())?) {
+        Ok(folder)
+    } else {
+        Err(Errno::EPERM.into())
+    }
+}
+
+/// Whether it is ours, and nobody else may write there.
+fn is_own(data: &FileStat) -> bool {
+    data.st_uid == nix::unistd::geteuid().as_raw() && data.st_mode & 0o022 == 0
+}
+
+/// Whether only root may write the file or put another in its place, and no agent can.
+fn is_trusted(path: &Path) -> bool {
+    let Ok(real) = path.canonicalize() else {
+        return false;
+    };
+    !UNTRUSTED.iter().any(|folder| real.starts_with(folder))
+        && real.ancestors().all(|part| {
+            fs::metadata(part).is_ok_and(|data| data.uid() == 0 && data.mode() & 0o022 == 0)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{ffi::OsString, os::unix::fs::symlink};
+
+    struct Case {
+        folder: tempfile::TempDir,
+        remembered: Remembered,
+    }
+
+    impl Case {
+        fn new() -> Case {
+            let folder = tempfile::tempdir().unwrap();
+            let mut remembered = Remembered::open(&folder.path().join("run/runtimes")).unwrap();
+            remembered.is_trusted = |_| true;
+            Case { folder, remembered }
+        }
+
+        fn line(&self) -> CommandLine {
+            let root = self.folder.path().join("root").into_os_string();
+            let words = ["--root".into(), root, "create".into(), OsString::from("ID")];
+            CommandLine::read(Runtime::Crun, &words).unwrap()
+        }
+
+        fn remember(&self, runtime: &str) {
+            let line = self.line();
+            self.remembered
+                .remember(&line, "ID", Path::new(runtime))
+                .unwrap();
+        }
+
+        fn make_state(&self) {
+            fs::create_dir_all(self.folder.path().join("root/ID")).unwrap();
+        }
+
+        fn finds(&self, words: &[&str]) -> Option<PathBuf> {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            self.remembered.find(self.line().root.as_deref(), &words)
+        }
+
+        fn file(&self) -> PathBuf {
+            let name = name(self.line().root.as_deref(), "ID");
+            self.folder.path().join("run/runtimes").join(name)
+        }
+    }
+
+    #[test]
+    fn the_runtime_that_made_a_container_is_found_until_the_container_is_gone() {
+        let case = Case::new();
+        assert_eq!(case.finds(&["ID"]), None);
+        case.make_state();
+        case.remember("/usr/bin/crun");
+        let crun = Some(PathBuf::from("/usr/bin/crun"));
+        assert_eq!(case.finds(&["ID"]), crun);
+        assert_eq!(case.finds(&["--force", "ID", "KILL"]), crun);
+        assert_eq!(case.finds(&["OTHER"]), None);
+        assert_eq!(case.finds(&["--id=ID"]), None);
+        assert_eq!(case.remembered.find(None, &["ID".to_owned()]), None);
+        fs::remove_dir(case.folder.path().join("root/ID")).unwrap();
+        assert_eq!(case.finds(&["ID"]), None);
+    }
+
+    #[test]
+    fn a_container_that_is_there_keeps_its_runtime() {
+        let case = Case::new();
+        case.remember("/usr/bin/runc");
+        case.remember("/usr/bin/crun");
+        case.make_state();
+        case.remember("/usr/bin/runc");
+        assert_eq!(case.finds(&["ID"]), Some("/usr/bin/crun".into()));
+    }
+
+    #[test]
+    fn only_what_root_wrote_itself_is_believed() {
+        let case = Case::new();
+        case.make_state();
+        case.remember("/usr/bin/crun");
+        let good = fs::read(case.file()).unwrap();
+        let restore = || {
+            let _ = fs::remove_file(case.file());
+            fs::write(case.file(), &good).unwrap();
+            assert!(case.finds(&["ID"]).is_some());
+            fs::remove_file(case.file()).unwrap();
+        };
+        fs::set_permissions(
+            case.file(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o666),
+        )
+        .unwrap();
+        assert_eq!(case.finds(&["ID"]), None);
+        restore();
+        let elsewhere = case.folder.path().join("elsewhere");
+        fs::write(&elsewhere, &good).unwrap();
+        symlink(&elsewhere, case.file()).unwrap();
+        assert_eq!(case.finds(&["ID"]), None);
+        restore();
+        nix::unistd::mkfifo(&case.file(), Mode::S_IRWXU).unwrap();
+        assert_eq!(case.finds(&["ID"]), None);
+        restore();
+        fs::write(case.file(), "not JSON").unwrap();
+        assert_eq!(case.finds(&["ID"]), None);
+        restore();
+        let folder = case.folder.path().join("open");
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(Remembered::open(&folder).is_err());
+        assert!(Remembered::open(&folder.join("below")).is_err());
+    }
+
+    #[test]
+    fn nothing_is_executed_from_where_others_write() {
+        let program = tempfile::NamedTempFile::new().unwrap();
+        assert!(!is_trusted(program.path()));
+        assert!(!is_trusted(Path::new("/run/portcullis/runtimes/x")));
+        assert!(!is_trusted(Path::new("/nonexistent/crun")));
+        assert!(is_trusted(Path::new("/bin/sh")));
+    }
+
+    #[test]
+    fn what_is_left_of_old_containers_is_swept() {
+        let case = Case::new();
+        let folder = case.folder.path().join("run/runtimes");
+        let old = SystemTime::now() - YOUNG * 2;
+        for number in 0..SWEEP - 1 {
+            let file = File::create(folder.join(number.to_string())).unwrap();
+            if number > 0 {
+                file.set_modified(old).unwrap();
+            }
+        }
+        case.remember("/usr/bin/crun");
+        // The young one, and the one just written.
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        case.make_state();
+        assert!(case.finds(&["ID"]).is_some());
+    }
+}

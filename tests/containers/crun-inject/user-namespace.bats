@@ -1,0 +1,1 @@
+../cases/user-namespace.bash

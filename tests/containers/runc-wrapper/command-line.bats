@@ -1,0 +1,1 @@
+../cases/command-line.bash
