@@ -19,7 +19,7 @@ use portcullis_profile::{
     equal,
     gate::decision_table::{self, Apply, Present, Verify, Wanted},
     parse_filter,
-    program::compile::{CompileError, unknown_to_runtime},
+    program::compile::{CompileError, unprotected_by_runtime},
     root::{ReadError, SeccompRoot, read_named},
     select::identity::{Annotations, Identity, says_runtime_default},
     select::reference::{ProfilePath, Reference},
@@ -431,9 +431,8 @@ impl Container<'_> {
     fn profile(&self, path: &ProfilePath) -> Result<Filter, Refusal> {
         let text = self.read_waiting(path)?;
         let filter = Document::parse(&text)?.resolve(&self.context())?;
-        let unknown = unknown_to_runtime(&filter);
-        if !unknown.stricter.is_empty() {
-            let mut names = unknown.stricter;
+        let mut names = unprotected_by_runtime(&filter);
+        if !names.is_empty() {
             names.sort();
             names.dedup();
             return Err(Refusal::UnknownToRuntime(first_names(&names)));

@@ -130,6 +130,56 @@ fn canonical(mut condition: ArgCondition) -> ArgCondition {
     condition
 }
 
+/// The rules that libseccomp gets for each name of a rule.
+fn branches(treatment: Treatment, args: &[ArgCondition]) -> Vec<Branch> {
+    let mut conditions: Vec<ArgCondition> = args.iter().copied().map(canonical).collect();
+    if has_repeated_index(&conditions) {
+        return conditions
+            .into_iter()
+            .map(|condition| Branch {
+                treatment,
+                conditions: vec![condition],
+            })
+            .collect();
+    }
+    conditions.sort_unstable();
+    vec![Branch {
+        treatment,
+        conditions,
+    }]
+}
+
+/// Rules of multiplexed calls in their order; empty where that can't matter: nothing is
+/// multiplexed, or all of them are treated alike.
+fn family<'a>(
+    architectures: &BTreeSet<Arch>,
+    mentions: &[(&'a str, usize)],
+    sets: &[Vec<Branch>],
+) -> Vec<(&'a str, Branch)> {
+    // Mostly so, and then no name needs to be looked at.
+    if !multiplexes(architectures) || are_alike(sets.iter().flatten()) {
+        return Vec::new();
+    }
+    let family: Vec<(&str, Branch)> = mentions
+        .iter()
+        .filter(|(name, _)| is_multiplexed(name))
+        .flat_map(|(name, set)| sets[*set].iter().map(|branch| (*name, branch.clone())))
+        .collect();
+    if are_alike(family.iter().map(|(_, branch)| branch)) {
+        return Vec::new();
+    }
+    family
+}
+
+/// Whether all rules have one treatment and no conditions.
+fn are_alike<'b>(branches: impl IntoIterator<Item = &'b Branch>) -> bool {
+    let mut treatment = None;
+    branches.into_iter().all(|branch| {
+        branch.conditions.is_empty()
+            && *treatment.get_or_insert(branch.treatment) == branch.treatment
+    })
+}
+
 impl<'a> Normal<'a> {
     pub(crate) fn of(filter: &'a Filter) -> Normal<'a> {
         let default = Treatment::default_of(filter);
@@ -138,53 +188,34 @@ impl<'a> Normal<'a> {
             .iter()
             .map(|arch| arch.concrete())
             .collect();
-        let mut rules: BTreeMap<&str, Vec<Branch>> = BTreeMap::new();
-        let mut family = Vec::new();
+        let mut sets: Vec<Vec<Branch>> = Vec::new();
+        // Each name with the set that a rule of it gives, in the order of the rules.
+        let mut mentions: Vec<(&str, usize)> = Vec::new();
         for rule in &filter.syscalls {
             let treatment = Treatment::of(rule.action, rule.errno_ret);
-            if treatment == default {
-                continue;
-            }
-            let conditions: Vec<ArgCondition> = rule.args.iter().copied().map(canonical).collect();
-            let branches: Vec<Branch> = if has_repeated_index(&conditions) {
-                conditions
-                    .iter()
-                    .map(|c| Branch {
-                        treatment,
-                        conditions: vec![*c],
-                    })
-                    .collect()
-            } else {
-                let mut conditions = conditions;
-                conditions.sort_unstable();
-                vec![Branch {
-                    treatment,
-                    conditions,
-                }]
-            };
-            for name in &rule.names {
-                if is_multiplexed(name) {
-                    family.extend(
-                        branches
-                            .iter()
-                            .map(|branch| (name.as_str(), branch.clone())),
-                    );
-                }
-                rules
-                    .entry(name)
-                    .or_default()
-                    .extend(branches.iter().cloned());
+            if treatment != default {
+                mentions.extend(rule.names.iter().map(|name| (name.as_str(), sets.len())));
+                sets.push(branches(treatment, &rule.args));
             }
         }
-        for branches in rules.values_mut() {
-            fold(branches);
-        }
-        let alike = |(_, branch): &(&str, Branch)| {
-            branch.conditions.is_empty() && branch.treatment == family[0].1.treatment
-        };
-        if !multiplexes(&architectures) || family.iter().all(alike) {
-            family = Vec::new();
-        }
+        let family = family(&architectures, &mentions, &sets);
+        // By name, and within a name still in order. The map is built from them at once: a filter
+        // has hundreds of names, and the gate compares two filters for each container.
+        mentions.sort_by_key(|(name, _)| *name);
+        let rules = mentions
+            .chunk_by(|(a, _), (b, _)| a == b)
+            .map(|of_name| {
+                let mut branches = match of_name {
+                    [(_, set)] => sets[*set].clone(),
+                    several => several
+                        .iter()
+                        .flat_map(|(_, set)| sets[*set].iter().cloned())
+                        .collect(),
+                };
+                fold(&mut branches);
+                (of_name[0].0, branches)
+            })
+            .collect();
         Normal {
             default,
             architectures,
@@ -243,14 +274,7 @@ impl<'a> Normal<'a> {
 /// Rules of one treatment without conditions are one rule. The order of all others is kept: what
 /// libseccomp builds of conditional rules depends on it, also where they have one treatment.
 fn fold(branches: &mut Vec<Branch>) {
-    let Some(first) = branches.first() else {
-        return;
-    };
-    let treatment = first.treatment;
-    if branches
-        .iter()
-        .all(|branch| branch.treatment == treatment && branch.conditions.is_empty())
-    {
+    if are_alike(branches.iter()) {
         branches.truncate(1);
     }
 }

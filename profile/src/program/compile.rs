@@ -7,7 +7,7 @@
 mod child;
 
 use crate::{
-    Action, Arch, ArgCondition, Filter, Operator,
+    Action, Arch, ArgCondition, Filter, Operator, Rule,
     compare::difference::first_names,
     compare::normal::{Treatment, has_repeated_index},
 };
@@ -219,36 +219,45 @@ pub struct Unknown {
 
 /// Finds names that the linked libseccomp does not know for any architecture.
 pub fn unknown_to_runtime(filter: &Filter) -> Unknown {
-    let default = Treatment::default_of(filter);
-    let mut unknown = Unknown::default();
-    for rule in &filter.syscalls {
-        let treatment = Treatment::of(rule.action, rule.errno_ret);
-        if treatment == default {
-            continue;
-        }
-        // The order of Action is from the strictest to the loosest; another errno counts as
-        // stricter, since it is not what the profile says.
-        let stricter = treatment.action <= default.action;
-        for name in rule
-            .names
-            .iter()
-            .filter(|name| ScmpSyscall::from_name(name).is_err())
-        {
-            let list = if stricter {
-                &mut unknown.stricter
-            } else {
-                &mut unknown.looser
-            };
-            list.push(name.clone());
-        }
+    Unknown {
+        stricter: unprotected_by_runtime(filter),
+        looser: rules_with_effect(filter, false)
+            .flat_map(unknown_names)
+            .collect(),
     }
-    unknown
+}
+
+/// [`Unknown::stricter`] alone: a filter that only allows calls has no such rules, and then nothing
+/// is asked of the library.
+pub fn unprotected_by_runtime(filter: &Filter) -> Vec<String> {
+    rules_with_effect(filter, true)
+        .flat_map(unknown_names)
+        .collect()
+}
+
+/// The rules that are stricter than the default action, or looser.
+///
+/// The order of [`Action`] is from the strictest to the loosest; another errno counts as stricter,
+/// since it is not what the profile says.
+fn rules_with_effect(filter: &Filter, stricter: bool) -> impl Iterator<Item = &Rule> {
+    let default = Treatment::default_of(filter);
+    filter.syscalls.iter().filter(move |rule| {
+        let treatment = Treatment::of(rule.action, rule.errno_ret);
+        treatment != default && (treatment.action <= default.action) == stricter
+    })
+}
+
+fn unknown_names(rule: &Rule) -> impl Iterator<Item = String> {
+    let unknown = rule
+        .names
+        .iter()
+        .filter(|name| ScmpSyscall::from_name(name).is_err());
+    unknown.cloned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Rule;
 
     fn filter(default: Action, name: &str, action: Action) -> Filter {
         let rule = Rule {
@@ -268,8 +277,12 @@ mod tests {
         let name = "not_a_call";
         let stricter = unknown_to_runtime(&filter(Action::Allow, name, Action::Errno));
         assert_eq!((stricter.stricter.len(), stricter.looser.len()), (1, 0));
+        let denying = filter(Action::Allow, name, Action::Errno);
+        assert_eq!(unprotected_by_runtime(&denying), [name]);
         let looser = unknown_to_runtime(&filter(Action::Errno, name, Action::Allow));
         assert_eq!((looser.stricter.len(), looser.looser.len()), (0, 1));
+        let allowing = filter(Action::Errno, name, Action::Allow);
+        assert!(unprotected_by_runtime(&allowing).is_empty());
         assert_eq!(
             unknown_to_runtime(&filter(Action::Errno, name, Action::Errno)),
             Unknown::default()
