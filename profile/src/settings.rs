@@ -14,6 +14,8 @@ use std::{
     str::FromStr,
 };
 
+pub mod crio;
+
 /// Where the settings are read from unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/portcullis/hook.toml";
 

@@ -6,10 +6,12 @@
 
 mod child;
 
+pub use crate::filter::unknown::Unknown;
 use crate::{
-    Action, Arch, ArgCondition, Filter, Operator, Rule,
+    Action, Arch, ArgCondition, Filter, Operator,
     compare::difference::first_names,
     compare::normal::{Treatment, has_repeated_index},
+    filter::unknown::{unknown, unprotected},
 };
 use child::{Ended, in_child};
 use libseccomp::{
@@ -207,57 +209,24 @@ pub fn enosys_limits(filter: &Filter) -> Result<BTreeMap<Arch, i32>, CompileErro
     Ok(limits)
 }
 
-/// Names that the linked libseccomp does not know, so that their rules would silently not be
-/// there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unknown {
-    /// Of rules that are stricter than the default action: the container would be unprotected.
-    pub stricter: Vec<String>,
-    /// Of rules that are looser: the call would fail.
-    pub looser: Vec<String>,
-}
-
 /// Finds names that the linked libseccomp does not know for any architecture.
 pub fn unknown_to_runtime(filter: &Filter) -> Unknown {
-    Unknown {
-        stricter: unprotected_by_runtime(filter),
-        looser: rules_with_effect(filter, false)
-            .flat_map(unknown_names)
-            .collect(),
-    }
+    unknown(filter, is_known_to_runtime)
 }
 
-/// [`Unknown::stricter`] alone: a filter that only allows calls has no such rules, and then nothing
-/// is asked of the library.
+/// The names of [`unknown_to_runtime`] without whose rules the container would be unprotected.
 pub fn unprotected_by_runtime(filter: &Filter) -> Vec<String> {
-    rules_with_effect(filter, true)
-        .flat_map(unknown_names)
-        .collect()
+    unprotected(filter, is_known_to_runtime)
 }
 
-/// The rules that are stricter than the default action, or looser.
-///
-/// The order of [`Action`] is from the strictest to the loosest; another errno counts as stricter,
-/// since it is not what the profile says.
-fn rules_with_effect(filter: &Filter, stricter: bool) -> impl Iterator<Item = &Rule> {
-    let default = Treatment::default_of(filter);
-    filter.syscalls.iter().filter(move |rule| {
-        let treatment = Treatment::of(rule.action, rule.errno_ret);
-        treatment != default && (treatment.action <= default.action) == stricter
-    })
-}
-
-fn unknown_names(rule: &Rule) -> impl Iterator<Item = String> {
-    let unknown = rule
-        .names
-        .iter()
-        .filter(|name| ScmpSyscall::from_name(name).is_err());
-    unknown.cloned()
+fn is_known_to_runtime(name: &str) -> bool {
+    ScmpSyscall::from_name(name).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Rule;
 
     fn filter(default: Action, name: &str, action: Action) -> Filter {
         let rule = Rule {
@@ -273,24 +242,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_stricter_or_looser_than_the_default() {
-        let name = "not_a_call";
-        let stricter = unknown_to_runtime(&filter(Action::Allow, name, Action::Errno));
-        assert_eq!((stricter.stricter.len(), stricter.looser.len()), (1, 0));
-        let denying = filter(Action::Allow, name, Action::Errno);
-        assert_eq!(unprotected_by_runtime(&denying), [name]);
-        let looser = unknown_to_runtime(&filter(Action::Errno, name, Action::Allow));
-        assert_eq!((looser.stricter.len(), looser.looser.len()), (0, 1));
-        let allowing = filter(Action::Errno, name, Action::Allow);
-        assert!(unprotected_by_runtime(&allowing).is_empty());
-        assert_eq!(
-            unknown_to_runtime(&filter(Action::Errno, name, Action::Errno)),
-            Unknown::default()
-        );
-        assert_eq!(
-            unknown_to_runtime(&filter(Action::Allow, "mkdir", Action::Errno)),
-            Unknown::default()
-        );
+    fn a_name_that_the_library_lacks_is_found() {
+        let found = unknown_to_runtime(&filter(Action::Allow, "not_a_call", Action::Errno));
+        assert_eq!(found.stricter, ["not_a_call"]);
+        let found = unknown_to_runtime(&filter(Action::Allow, "mkdir", Action::Errno));
+        assert_eq!(found, Unknown::default());
     }
 
     #[test]

@@ -1,0 +1,463 @@
+//! CRI-O's effective configuration, as far as the gate needs it: runtime handlers, hook folders and
+//! seccomp profiles.
+//!
+//! CRI-O reads `crio.conf`, then every file below `crio.conf.d` in lexical order (whatever its name
+//! ends in), and merges as its TOML library does (`crio.conf.d(5)`, `pkg/config`): a later value
+//! replaces an earlier one, a list as a whole; handlers are merged by name, and **a handler that a
+//! later file mentions starts from nothing**; keys match regardless of case; unknown keys are
+//! ignored. What CRI-O was told on its command line is not in these files.
+
+use super::line_of;
+use crate::root::{ReadError, read_named};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// The first file that CRI-O reads.
+pub const CONFIG: &str = "/etc/crio/crio.conf";
+
+/// The folder of drop-ins that it reads next.
+pub const CONFIG_FOLDER: &str = "/etc/crio/crio.conf.d";
+
+/// The largest configuration file that is read, in bytes.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// How deep folders may lie in [`CONFIG_FOLDER`].
+const MAX_DEPTH: usize = 8;
+
+/// A runtime handler (`[crio.runtime.runtimes.NAME]`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handler {
+    /// `runtime_path`; `None`: the handler's name in `PATH`.
+    pub path: Option<PathBuf>,
+    /// `runtime_type`: `oci` (also where empty), `vm` or `pod`.
+    pub kind: String,
+    /// `runtime_root`: where the runtime keeps its containers' state.
+    pub root: Option<PathBuf>,
+    /// `platform_runtime_paths`: paths that replace `path` on a platform, such as `linux/amd64`.
+    pub platform_paths: BTreeMap<String, PathBuf>,
+    /// `inherit_default_runtime`: path, type and root are those of the default handler.
+    pub inherits: bool,
+    /// `monitor_path`; `None`: conmon in `PATH`.
+    pub monitor: Option<PathBuf>,
+    /// `seccomp_profile`; goes before the one that holds for all handlers.
+    pub seccomp_profile: Option<PathBuf>,
+    /// `allowed_annotations`, matched as prefixes.
+    pub allowed_annotations: Vec<String>,
+}
+
+impl Handler {
+    /// Whether its containers run under an OCI runtime that conmon watches.
+    pub fn is_oci(&self) -> bool {
+        matches!(self.kind.as_str(), "" | "oci")
+    }
+}
+
+/// The configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrioConfig {
+    /// `default_runtime`: the handler of pods that name none.
+    pub default_runtime: String,
+    /// The handlers, by name.
+    pub runtimes: BTreeMap<String, Handler>,
+    /// `hooks_dir`: a hook file hides one of the same name in a folder before its own.
+    pub hooks_dir: Vec<PathBuf>,
+    /// `seccomp_profile`; `None`: CRI-O's built-in profile.
+    pub seccomp_profile: Option<PathBuf>,
+    /// `privileged_seccomp_profile`: what privileged containers get instead of none.
+    pub privileged_seccomp_profile: Option<PathBuf>,
+    /// `conmon` (deprecated); goes before every handler's `monitor_path`.
+    pub conmon: Option<PathBuf>,
+}
+
+impl Default for CrioConfig {
+    /// What CRI-O 1.37 starts from.
+    fn default() -> CrioConfig {
+        let crun = Handler {
+            kind: "oci".to_owned(),
+            root: Some(PathBuf::from("/run/crun")),
+            allowed_annotations: vec![
+                "io.containers.trace-syscall".to_owned(),
+                "devices.crio.io".to_owned(),
+            ],
+            ..Handler::default()
+        };
+        CrioConfig {
+            default_runtime: "crun".to_owned(),
+            runtimes: BTreeMap::from([("crun".to_owned(), crun)]),
+            hooks_dir: vec![PathBuf::from("/usr/share/containers/oci/hooks.d")],
+            seccomp_profile: None,
+            privileged_seccomp_profile: None,
+            conmon: None,
+        }
+    }
+}
+
+/// Why CRI-O's configuration can't be known.
+#[derive(Debug, thiserror::Error)]
+pub enum CrioConfigError {
+    /// A file can't be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ReadError,
+    },
+    /// A folder can't be read.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file's text is not a configuration.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong, in one line.
+        reason: String,
+    },
+}
+
+/// Handlers differ in their default profile, and which of them made the container is not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "CRI-O's handlers {} have different default profiles, and which one made the container is not known",
+    handlers.join(", ")
+)]
+pub struct Ambiguous {
+    /// The handlers.
+    pub handlers: Vec<String>,
+}
+
+impl CrioConfig {
+    /// Reads `crio.conf` and the files below its drop-in folder; what is not there is left out, as
+    /// CRI-O does.
+    ///
+    /// # Errors
+    /// Something can't be read, is no regular file, larger than 1 MiB, or not valid.
+    pub fn load(config: &Path, folder: &Path) -> Result<CrioConfig, CrioConfigError> {
+        let mut result = CrioConfig::default();
+        for file in files(config, folder)? {
+            let text = match read_named(&file, MAX_BYTES) {
+                Ok(text) => text,
+                Err(ReadError::Root { source, .. })
+                    if file == config && source.kind() == io::ErrorKind::NotFound =>
+                {
+                    continue;
+                }
+                Err(source) => return Err(CrioConfigError::Read { path: file, source }),
+            };
+            let text = std::str::from_utf8(&text).map_err(|error| CrioConfigError::Invalid {
+                path: file.clone(),
+                line: line_of(&String::from_utf8_lossy(&text), error.valid_up_to()),
+                reason: "is not UTF-8".to_owned(),
+            })?;
+            result.merge(&file, text)?;
+        }
+        Ok(result)
+    }
+
+    /// Adds what a file says; `path` is for messages only.
+    ///
+    /// # Errors
+    /// It is not TOML, or a value that is read here has another type.
+    pub fn merge(&mut self, path: &Path, text: &str) -> Result<(), CrioConfigError> {
+        self.merge_text(text)
+            .map_err(|(offset, reason)| CrioConfigError::Invalid {
+                path: path.to_owned(),
+                line: line_of(text, offset),
+                reason: reason.replace(['\n', '\r'], " "),
+            })
+    }
+
+    fn merge_text(&mut self, text: &str) -> Result<(), Wrong> {
+        let whole = DeTable::parse(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            (offset, error.message().to_owned())
+        })?;
+        let Some(crio) = Table(whole.get_ref()).table("crio")? else {
+            return Ok(());
+        };
+        let Some(runtime) = crio.table("runtime")? else {
+            return Ok(());
+        };
+        if let Some(name) = runtime.string("default_runtime")? {
+            // An empty one is CRI-O's own default.
+            let name = if name.is_empty() { "crun" } else { name };
+            name.clone_into(&mut self.default_runtime);
+        }
+        if let Some(folders) = runtime.strings("hooks_dir")? {
+            self.hooks_dir = folders.into_iter().map(PathBuf::from).collect();
+        }
+        runtime.path("seccomp_profile", &mut self.seccomp_profile)?;
+        runtime.path(
+            "privileged_seccomp_profile",
+            &mut self.privileged_seccomp_profile,
+        )?;
+        runtime.path("conmon", &mut self.conmon)?;
+        if let Some(handlers) = runtime.table("runtimes")? {
+            for (name, value) in handlers.0 {
+                let name = name.get_ref().to_string();
+                self.runtimes.insert(name, handler(value)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of the handler of a pod that asks for `handler`; none or an empty one is the
+    /// default.
+    fn handler_name<'a>(&'a self, handler: Option<&'a str>) -> &'a str {
+        handler
+            .filter(|name| !name.is_empty())
+            .unwrap_or(&self.default_runtime)
+    }
+
+    /// A handler with what it inherits; `path` is still `None` where CRI-O looks in `PATH` for
+    /// [`CrioConfig::name_in_path`].
+    pub fn handler(&self, name: &str) -> Option<Handler> {
+        let mut own = self.runtimes.get(name)?.clone();
+        if own.inherits
+            && let Some(default) = self.runtimes.get(&self.default_runtime)
+        {
+            own.path.clone_from(&default.path);
+            own.kind.clone_from(&default.kind);
+            own.root.clone_from(&default.root);
+        }
+        Some(own)
+    }
+
+    /// The program's name that CRI-O looks for in `PATH` where a handler has no path.
+    pub fn name_in_path<'a>(&'a self, handler: &'a str) -> &'a str {
+        let inherits = self.runtimes.get(handler).is_some_and(|own| own.inherits);
+        if inherits {
+            &self.default_runtime
+        } else {
+            handler
+        }
+    }
+
+    /// The file of the profile that `RuntimeDefault` means under a handler (`None`: the default
+    /// one). `None`: CRI-O's built-in profile, which is not to be had as a file. CRI-O also falls
+    /// back to that where the file for all handlers does not exist.
+    pub fn default_profile(&self, handler: Option<&str>) -> Option<PathBuf> {
+        self.runtimes
+            .get(self.handler_name(handler))
+            .and_then(|own| own.seccomp_profile.clone())
+            .or_else(|| self.seccomp_profile.clone())
+    }
+
+    /// As [`CrioConfig::default_profile`], for a container whose handler is not known by name.
+    ///
+    /// CRI-O writes a handler's name only into the sandbox's `config.json`, where an annotation of
+    /// the pod replaces it; so none is believed. What is known is `runtime`, the path that CRI-O
+    /// executed: the handlers that lead to it come into question, all of them where it is not
+    /// known or no handler's.
+    ///
+    /// # Errors
+    /// The handlers that come into question have different profiles.
+    pub fn default_profile_under(
+        &self,
+        runtime: Option<&Path>,
+    ) -> Result<Option<PathBuf>, Ambiguous> {
+        let leads_there = |name: &&String| {
+            let Some((runtime, own)) = runtime.zip(self.handler(name)) else {
+                return false;
+            };
+            own.path.as_deref() == Some(runtime)
+                || own.platform_paths.values().any(|path| path == runtime)
+                || own.path.is_none() && runtime.ends_with(self.name_in_path(name))
+        };
+        let mut names: Vec<&String> = self.runtimes.keys().filter(leads_there).collect();
+        if names.is_empty() {
+            names = self.runtimes.keys().collect();
+        }
+        let profiles: BTreeSet<Option<PathBuf>> = names
+            .iter()
+            .map(|name| self.default_profile(Some(name)))
+            .collect();
+        if profiles.len() > 1 {
+            return Err(Ambiguous {
+                handlers: names.into_iter().cloned().collect(),
+            });
+        }
+        Ok(profiles
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| self.seccomp_profile.clone()))
+    }
+}
+
+/// The files that CRI-O reads, in its order; the first may not exist.
+///
+/// # Errors
+/// A folder can't be read, or lies too deep.
+pub fn files(config: &Path, folder: &Path) -> Result<Vec<PathBuf>, CrioConfigError> {
+    let mut all = vec![config.to_owned()];
+    // CRI-O walks the folder without following links: a linked one is read as a file, and fails.
+    match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => {
+            return Err(CrioConfigError::Folder {
+                path: folder.to_owned(),
+                source,
+            });
+        }
+        Ok(data) if data.is_dir() => walk(folder, MAX_DEPTH, &mut all)?,
+        Ok(_) => all.push(folder.to_owned()),
+    }
+    Ok(all)
+}
+
+fn walk(folder: &Path, depth: usize, all: &mut Vec<PathBuf>) -> Result<(), CrioConfigError> {
+    let failed = |source| CrioConfigError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
+    if depth == 0 {
+        return Err(failed(io::Error::other("folders lie too deep")));
+    }
+    let mut entries = fs::read_dir(folder)
+        .and_then(Iterator::collect::<io::Result<Vec<_>>>)
+        .map_err(failed)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        if entry.file_type().map_err(failed)?.is_dir() {
+            walk(&entry.path(), depth - 1, all)?;
+        } else {
+            all.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Where in the text something is wrong, and what.
+type Wrong = (usize, String);
+
+type Value<'i> = Spanned<DeValue<'i>>;
+
+fn handler(value: &Value<'_>) -> Result<Handler, Wrong> {
+    let table = Table(value.get_ref().as_table().ok_or_else(|| {
+        let found = value.get_ref().type_str();
+        (
+            value.span().start,
+            format!("a handler is {found}, not a table"),
+        )
+    })?);
+    let mut own = Handler::default();
+    table.path("runtime_path", &mut own.path)?;
+    table.path("runtime_root", &mut own.root)?;
+    table.path("monitor_path", &mut own.monitor)?;
+    table.path("seccomp_profile", &mut own.seccomp_profile)?;
+    if let Some(kind) = table.string("runtime_type")? {
+        kind.clone_into(&mut own.kind);
+    }
+    own.inherits = table.boolean("inherit_default_runtime")?.unwrap_or(false);
+    own.allowed_annotations = table.strings("allowed_annotations")?.unwrap_or_default();
+    if let Some(paths) = table.table("platform_runtime_paths")? {
+        for (platform, path) in paths.0 {
+            let text = path
+                .get_ref()
+                .as_str()
+                .ok_or_else(|| mistyped(platform.get_ref(), path, "a string"))?;
+            let platform = platform.get_ref().to_string();
+            own.platform_paths.insert(platform, PathBuf::from(text));
+        }
+    }
+    Ok(own)
+}
+
+fn mistyped(key: &str, value: &Value<'_>, wanted: &str) -> Wrong {
+    let found = value.get_ref().type_str();
+    (
+        value.span().start,
+        format!("{key} is {found}, not {wanted}"),
+    )
+}
+
+/// A table whose keys match as in CRI-O's TOML library.
+struct Table<'a, 'i>(&'a DeTable<'i>);
+
+impl<'a, 'i> Table<'a, 'i> {
+    fn get(&self, key: &str) -> Result<Option<&'a Value<'i>>, Wrong> {
+        let mut found = self
+            .0
+            .iter()
+            .filter(|(name, _)| name.get_ref().eq_ignore_ascii_case(key));
+        let first = found.next();
+        if let (Some((one, _)), Some((other, _))) = (first, found.next()) {
+            let later = one.span().start.max(other.span().start);
+            let reason = format!("{key} is there twice, in upper and lower case; write it once");
+            return Err((later, reason));
+        }
+        Ok(first.map(|(_, value)| value))
+    }
+
+    fn table(&self, key: &str) -> Result<Option<Table<'a, 'i>>, Wrong> {
+        self.get(key)?
+            .map(|value| {
+                let table = value.get_ref().as_table();
+                table
+                    .map(Table)
+                    .ok_or_else(|| mistyped(key, value, "a table"))
+            })
+            .transpose()
+    }
+
+    fn string(&self, key: &str) -> Result<Option<&'a str>, Wrong> {
+        self.get(key)?
+            .map(|value| {
+                let text = value.get_ref().as_str();
+                text.ok_or_else(|| mistyped(key, value, "a string"))
+            })
+            .transpose()
+    }
+
+    fn boolean(&self, key: &str) -> Result<Option<bool>, Wrong> {
+        self.get(key)?
+            .map(|value| {
+                let truth = value.get_ref().as_bool();
+                truth.ok_or_else(|| mistyped(key, value, "a boolean"))
+            })
+            .transpose()
+    }
+
+    fn strings(&self, key: &str) -> Result<Option<Vec<String>>, Wrong> {
+        let Some(value) = self.get(key)? else {
+            return Ok(None);
+        };
+        let wrong = |value| mistyped(key, value, "a list of strings");
+        let list = value.get_ref().as_array().ok_or_else(|| wrong(value))?;
+        list.iter()
+            .map(|item| {
+                let text = item.get_ref().as_str().ok_or_else(|| wrong(item))?;
+                Ok(text.to_owned())
+            })
+            .collect::<Result<Vec<String>, Wrong>>()
+            .map(Some)
+    }
+
+    /// Sets a path where the key is there; an empty one counts as none.
+    fn path(&self, key: &str, into: &mut Option<PathBuf>) -> Result<(), Wrong> {
+        if let Some(text) = self.string(key)? {
+            *into = Some(text)
+                .filter(|text| !text.is_empty())
+                .map(PathBuf::from);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! The stamps that the gate leaves for the containers that it decided on: when it last ran, and
+//! for which. `portcullis-hook check` compares them with the containers that started.
+//!
+//! A stamp is one file of a fixed size in a fixed ring of slots, chosen by a hash of the
+//! container's ID: leaving one is an open, a write and a close, nothing is ever listed, and a newer
+//! stamp takes the place of an older one in its slot. The folder is on a tmpfs, so what is in it is
+//! of this boot.
+
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2},
+    sys::stat::Mode,
+};
+use std::{
+    fs::{DirBuilder, File},
+    io::{self, Read, Write},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Where stamps are.
+pub const FOLDER: &str = "/run/portcullis/decided";
+
+/// How many slots the ring has.
+const SLOTS: u64 = 1024;
+
+/// The size of a stamp in bytes; each has a page of the tmpfs, so all take 4 MiB at most.
+const BYTES: usize = 512;
+
+/// The longest ID that a stamp holds, in bytes.
+const MAX_ID: usize = 256;
+
+/// One decision on a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// When it was made.
+    pub time: SystemTime,
+    /// Which part made it: `verify`, `runtime`, …
+    pub verb: String,
+    /// How it ended: `accepted`, `applied`, `warned`, `refused`.
+    pub outcome: String,
+    /// The container.
+    pub id: String,
+}
+
+/// Leaves a stamp in a folder, which is made where it is not there (mode 0700).
+///
+/// # Errors
+/// The folder can't be made or written, a link is on the way, or a word does not fit into a stamp.
+/// Nobody has to care: a container's fate does not hang on its stamp.
+pub fn leave(folder: &Path, id: &str, verb: &str, outcome: &str) -> io::Result<()> {
+    let fits = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic());
+    if ![id, verb, outcome].into_iter().all(fits) || id.len() > MAX_ID {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let time = now.map_or(0, |since| since.as_nanos());
+    // The time stands at both ends: a reader sees where it met a writer halfway.
+    let text = format!("{time} {verb} {outcome} {id} {time}");
+    if text.len() >= BYTES {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = [b' '; BYTES];
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    bytes[BYTES - 1] = b'\n';
+    let path = slot(folder, id);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
+    let file = match open(&path, flags) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(folder)?;
+            open(&path, flags)?
+        }
+        other => other?,
+    };
+    (&file).write_all(&bytes)
+}
+
+/// Every stamp in a folder, in no order; a slot that holds none, or no regular file, is left out.
+///
+/// # Errors
+/// The folder is not ours to read.
+pub fn read(folder: &Path) -> io::Result<Vec<Stamp>> {
+    let mut all = Vec::new();
+    for number in 0..SLOTS {
+        let path = folder.join(slot_name(number));
+        // Twice: a writer may have been halfway the first time.
+        for _ in 0..2 {
+            match open(&path, OFlag::O_RDONLY) {
+                Ok(file) => {
+                    let mut text = String::new();
+                    let read = file.take(BYTES as u64).read_to_string(&mut text);
+                    if let Some(stamp) = read.ok().and_then(|_| parse(&text)) {
+                        all.push(stamp);
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(error);
+                }
+                Err(_) => break,
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn parse(text: &str) -> Option<Stamp> {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [time, verb, outcome, id, again] = words[..] else {
+        return None;
+    };
+    let nanos: u64 = time.parse().ok().filter(|_| time == again)?;
+    Some(Stamp {
+        time: UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))?,
+        verb: verb.to_owned(),
+        outcome: outcome.to_owned(),
+        id: id.to_owned(),
+    })
+}
+
+/// FNV-1a, which spreads the engines' random IDs evenly.
+fn slot(folder: &Path, id: &str) -> PathBuf {
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    folder.join(slot_name(hash % SLOTS))
+}
+
+fn slot_name(number: u64) -> String {
+    format!("{number:03x}")
+}
+
+/// Opens a regular file; no link is followed anywhere on the way.
+fn open(path: &Path, flags: OFlag) -> io::Result<File> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
+        .mode(if flags.contains(OFlag::O_CREAT) {
+            Mode::S_IRUSR | Mode::S_IWUSR
+        } else {
+            Mode::empty()
+        })
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let file = File::from(openat2(AT_FDCWD, path, how)?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(Errno::EINVAL.into())
+    }
+}
+
+/// The folder that holds `folder` serves others too; this one is the gate's alone.
+fn make(folder: &Path) -> io::Result<()> {
+    let make = |path: &Path, mode| match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    };
+    if let Some(above) = folder.parent() {
+        make(above, 0o755)?;
+    }
+    make(folder, 0o700)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt, symlink},
+    };
+
+    fn ids(folder: &Path) -> Vec<String> {
+        let mut all: Vec<String> = read(folder).unwrap().into_iter().map(|s| s.id).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn what_was_left_is_read_back_and_the_folder_is_the_gates_alone() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("portcullis/decided");
+        assert!(ids(&folder).is_empty());
+        let before = SystemTime::now();
+        leave(&folder, "abc", "runtime", "applied").unwrap();
+        leave(&folder, "abc", "verify", "accepted").unwrap();
+        let all = read(&folder).unwrap();
+        assert_eq!(all.len(), 1);
+        assert_eq!((&*all[0].verb, &*all[0].outcome), ("verify", "accepted"));
+        assert_eq!(all[0].id, "abc");
+        assert!(before <= all[0].time && all[0].time <= SystemTime::now());
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+        let file = fs::metadata(slot(&folder, "abc")).unwrap();
+        assert_eq!((file.mode() & 0o777, file.len()), (0o600, BYTES as u64));
+    }
+
+    #[test]
+    fn the_ring_never_grows_and_keeps_the_newest_of_a_slot() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..3 * SLOTS {
+            leave(folder.path(), &format!("id-{number}"), "verify", "accepted").unwrap();
+        }
+        let files = fs::read_dir(folder.path()).unwrap().count() as u64;
+        assert!(files <= SLOTS && files > SLOTS / 2, "{files}");
+        assert!(ids(folder.path()).contains(&format!("id-{}", 3 * SLOTS - 1)));
+    }
+
+    #[test]
+    fn no_link_is_followed_and_only_regular_files_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = folder.path().join("outside");
+        fs::write(&outside, "kept").unwrap();
+        let ring = folder.path().join("ring");
+        fs::create_dir(&ring).unwrap();
+        symlink(&outside, slot(&ring, "link")).unwrap();
+        assert!(leave(&ring, "link", "verify", "accepted").is_err());
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "kept");
+        fs::remove_file(slot(&ring, "link")).unwrap();
+        nix::unistd::mkfifo(&slot(&ring, "fifo"), Mode::S_IRWXU).unwrap();
+        assert!(leave(&ring, "fifo", "verify", "accepted").is_err());
+        fs::remove_file(slot(&ring, "fifo")).unwrap();
+        symlink(&ring, folder.path().join("linked")).unwrap();
+        assert!(leave(&folder.path().join("linked"), "x", "verify", "accepted").is_err());
+        assert!(ids(&ring).is_empty());
+    }
+
+    #[test]
+    fn a_word_that_would_break_a_stamp_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = "x".repeat(MAX_ID + 1);
+        for id in ["", "a b", "a\n", "\u{e9}", &long] {
+            assert!(
+                leave(folder.path(), id, "verify", "accepted").is_err(),
+                "{id:?}"
+            );
+        }
+        leave(folder.path(), &long[1..], "verify", "accepted").unwrap();
+        assert_eq!(ids(folder.path()), [&long[1..]]);
+    }
+
+    #[test]
+    fn what_is_no_stamp_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, text) in [
+            "",
+            "1 verify accepted x 2",
+            "x verify a b x",
+            "1 2 3 4",
+            "\u{ff}",
+        ]
+        .iter()
+        .enumerate()
+        {
+            fs::write(folder.path().join(slot_name(number as u64)), text).unwrap();
+        }
+        fs::write(folder.path().join("foreign"), "1 verify accepted x 1").unwrap();
+        fs::set_permissions(
+            folder.path().join("foreign"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o644),
+        )
+        .unwrap();
+        assert!(ids(folder.path()).is_empty());
+    }
+}
