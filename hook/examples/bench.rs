@@ -76,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut commands = vec![vec!["/bin/true".to_owned()], command.to_vec()];
     if let Some(path) = against {
-        commands.push([&[path.clone()], &command[1..]].concat());
+        commands.push([std::slice::from_ref(path), &command[1..]].concat());
     }
     // Before any other build has run, since the kernel tells the largest of all children.
     once(command, stdin)?;
