@@ -1,5 +1,9 @@
 //! Times whole processes against `/bin/true` in the same run: `bench STDIN COMMAND…` prints both
 //! medians in microseconds, their ratio and the children's peak memory in KiB.
+//!
+//! `bench --against PATH STDIN COMMAND…` also times another build of the same program, PATH with the
+//! same arguments, and adds its median and the ratio between the two: the median of the pairs and
+//! the 95 % interval of that median. The order of the commands turns from round to round.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use std::{
@@ -11,6 +15,10 @@ use std::{
 };
 
 const ROUNDS: usize = 1000;
+
+/// Half the width of a median's 95 % interval, in places of the sorted values (its distribution is
+/// binomial).
+const HALF_WIDTH: usize = 31;
 
 fn once(command: &[String], stdin: &str) -> Result<Duration, Box<dyn Error>> {
     let stdin = File::open(stdin)?;
@@ -29,28 +37,63 @@ fn once(command: &[String], stdin: &str) -> Result<Duration, Box<dyn Error>> {
     }
 }
 
-fn median(times: &mut [Duration]) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64() * 1e6
+fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
+fn median_us(times: &[Duration]) -> f64 {
+    sorted(times.iter().map(Duration::as_secs_f64))[ROUNDS / 2] * 1e6
+}
+
+/// The cells on a command and another build of it, run in turn.
+fn compared(ours: &[Duration], other: &[Duration]) -> String {
+    let ratios = sorted(
+        ours.iter()
+            .zip(other)
+            .map(|(ours, other)| ours.as_secs_f64() / other.as_secs_f64()),
+    );
+    let at = |place: usize| ratios[place];
+    format!(
+        " {:.0} µs | {:.2}× ({:.2} … {:.2}) |",
+        median_us(other),
+        at(ROUNDS / 2),
+        at(ROUNDS / 2 - HALF_WIDTH),
+        at(ROUNDS / 2 + HALF_WIDTH)
+    )
 }
 
 #[allow(clippy::print_stdout)]
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [stdin, command @ ..] = &arguments[..] else {
-        return Err("usage: bench STDIN COMMAND…".into());
+    let (against, rest) = match &arguments[..] {
+        [option, path, rest @ ..] if option == "--against" => (Some(path), rest),
+        rest => (None, rest),
     };
-    let nothing = ["/bin/true".to_owned()];
-    let (mut base, mut ours) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        base.push(once(&nothing, stdin)?);
-        ours.push(once(command, stdin)?);
+    let [stdin, command @ ..] = rest else {
+        return Err("usage: bench [--against PATH] STDIN COMMAND…".into());
+    };
+    let mut commands = vec![vec!["/bin/true".to_owned()], command.to_vec()];
+    if let Some(path) = against {
+        commands.push([std::slice::from_ref(path), &command[1..]].concat());
     }
-    let (base, ours) = (median(&mut base), median(&mut ours));
+    // Before any other build has run, since the kernel tells the largest of all children.
+    once(command, stdin)?;
     let memory = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
+    let mut times = vec![Vec::new(); commands.len()];
+    for round in 0..ROUNDS {
+        for turn in 0..commands.len() {
+            let which = (round + turn) % commands.len();
+            times[which].push(once(&commands[which], stdin)?);
+        }
+    }
+    let (base, ours) = (median_us(&times[0]), median_us(&times[1]));
+    let more = times.get(2).map(|other| compared(&times[1], other));
     println!(
-        "| {base:.0} µs | {ours:.0} µs | {:.2}× | {memory} KiB |",
-        ours / base
+        "| {base:.0} µs | {ours:.0} µs | {:.2}× | {memory} KiB |{}",
+        ours / base,
+        more.unwrap_or_default()
     );
     Ok(())
 }

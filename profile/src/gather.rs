@@ -21,7 +21,7 @@ use crate::{
     parse_filter,
     program::{
         check,
-        compile::{compiled, unknown_to_runtime},
+        compile::{compiled, unprotected_by_runtime},
     },
     root::ReadError,
     select::reference::ProfilePath,
@@ -120,9 +120,8 @@ fn profile(
         _ => Reason::ProfileUnreadable(error),
     })?;
     let resolved = resolve(&text, input).map_err(Reason::ProfileInvalid)?;
-    let unknown = unknown_to_runtime(&resolved.filter);
-    if !unknown.stricter.is_empty() {
-        let mut names = unknown.stricter;
+    let mut names = unprotected_by_runtime(&resolved.filter);
+    if !names.is_empty() {
         names.sort();
         names.dedup();
         return Err(Reason::UnknownToRuntime(first_names(&names)));

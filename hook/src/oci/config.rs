@@ -21,6 +21,9 @@ use std::{
 /// The largest `config.json` or state that is read, in bytes.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Room for most of them, so that they are read at once.
+const USUAL_BYTES: usize = 16 * 1024;
+
 /// Why a `config.json` or a state can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OciError {
@@ -292,7 +295,7 @@ pub fn read_text(
     what: &'static str,
     path: &Path,
 ) -> Result<String, OciError> {
-    let mut text = String::new();
+    let mut text = String::with_capacity(USUAL_BYTES);
     source
         .by_ref()
         .take(MAX_BYTES + 1)

@@ -33,6 +33,10 @@ fn equal_as_read(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
     if let Some(name) = a.names().chain(b.names()).find(|name| name.contains('\0')) {
         return Err(CompileError::Name(format!("{name:?}")));
     }
+    // Mostly the one was made from the other.
+    if a == b {
+        return Ok(true);
+    }
     let (left, right) = (Normal::of(a), Normal::of(b));
     if left == right {
         return Ok(true);

@@ -1,7 +1,7 @@
 //! The normal form of a filter: what the runtimes would load, with everything folded that
 //! provably makes no difference to the kernel.
 
-use crate::{Arch, ArgCondition, Filter, Flag, Operator, filter::Treatment};
+use crate::{Arch, ArgCondition, Filter, Flag, Operator, Rule, filter::Treatment};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One rule of libseccomp for one name: all conditions must hold; none: always.
@@ -97,6 +97,50 @@ fn canonical(condition: &ArgCondition) -> ArgCondition {
     }
 }
 
+/// The rules that libseccomp gets for each name of a rule.
+fn branches(treatment: Treatment, rule: &Rule) -> Vec<Branch> {
+    let branch = |conditions: &[ArgCondition]| {
+        let mut conditions: Vec<_> = conditions.iter().map(canonical).collect();
+        conditions.sort_unstable();
+        Branch {
+            treatment,
+            conditions,
+        }
+    };
+    rule.branches().into_iter().map(branch).collect()
+}
+
+/// Rules of multiplexed calls in their order; empty where that can't matter: nothing is
+/// multiplexed, or all of them are treated alike.
+fn family<'a>(
+    architectures: &BTreeSet<Arch>,
+    mentions: &[(&'a str, usize)],
+    sets: &[Vec<Branch>],
+) -> Vec<(&'a str, Branch)> {
+    // Mostly so, and then no name needs to be looked at.
+    if !multiplexes(architectures) || are_alike(sets.iter().flatten()) {
+        return Vec::new();
+    }
+    let family: Vec<(&str, Branch)> = mentions
+        .iter()
+        .filter(|(name, _)| is_multiplexed(name))
+        .flat_map(|(name, set)| sets[*set].iter().map(|branch| (*name, branch.clone())))
+        .collect();
+    if are_alike(family.iter().map(|(_, branch)| branch)) {
+        return Vec::new();
+    }
+    family
+}
+
+/// Whether all rules have one treatment and no conditions.
+fn are_alike<'b>(branches: impl IntoIterator<Item = &'b Branch>) -> bool {
+    let mut treatment = None;
+    branches.into_iter().all(|branch| {
+        branch.conditions.is_empty()
+            && *treatment.get_or_insert(branch.treatment) == branch.treatment
+    })
+}
+
 impl<'a> Normal<'a> {
     pub(crate) fn of(filter: &'a Filter) -> Normal<'a> {
         let default = Treatment::default_of(filter);
@@ -105,48 +149,34 @@ impl<'a> Normal<'a> {
             .iter()
             .map(|arch| arch.concrete())
             .collect();
-        let mut rules: BTreeMap<&str, Vec<Branch>> = BTreeMap::new();
-        let mut family = Vec::new();
+        let mut sets: Vec<Vec<Branch>> = Vec::new();
+        // Each name with the set that a rule of it gives, in the order of the rules.
+        let mut mentions: Vec<(&str, usize)> = Vec::new();
         for rule in &filter.syscalls {
             let treatment = Treatment::of(rule.action, rule.errno_ret);
-            if treatment == default {
-                continue;
-            }
-            let branches: Vec<Branch> = rule
-                .branches()
-                .into_iter()
-                .map(|conditions| {
-                    let mut conditions: Vec<_> = conditions.iter().map(canonical).collect();
-                    conditions.sort_unstable();
-                    Branch {
-                        treatment,
-                        conditions,
-                    }
-                })
-                .collect();
-            for name in &rule.names {
-                if is_multiplexed(name) {
-                    family.extend(
-                        branches
-                            .iter()
-                            .map(|branch| (name.as_str(), branch.clone())),
-                    );
-                }
-                rules
-                    .entry(name)
-                    .or_default()
-                    .extend(branches.iter().cloned());
+            if treatment != default {
+                mentions.extend(rule.names.iter().map(|name| (name.as_str(), sets.len())));
+                sets.push(branches(treatment, rule));
             }
         }
-        for branches in rules.values_mut() {
-            fold(branches);
-        }
-        let alike = |(_, branch): &(&str, Branch)| {
-            branch.conditions.is_empty() && branch.treatment == family[0].1.treatment
-        };
-        if !multiplexes(&architectures) || family.iter().all(alike) {
-            family = Vec::new();
-        }
+        let family = family(&architectures, &mentions, &sets);
+        // By name, and within a name still in order. The map is built from them at once: a filter
+        // has hundreds of names, and the gate compares two filters for each container.
+        mentions.sort_by_key(|(name, _)| *name);
+        let rules = mentions
+            .chunk_by(|(a, _), (b, _)| a == b)
+            .map(|of_name| {
+                let mut branches = match of_name {
+                    [(_, set)] => sets[*set].clone(),
+                    several => several
+                        .iter()
+                        .flat_map(|(_, set)| sets[*set].iter().cloned())
+                        .collect(),
+                };
+                fold(&mut branches);
+                (of_name[0].0, branches)
+            })
+            .collect();
         Normal {
             default,
             architectures,
@@ -188,14 +218,7 @@ impl<'a> Normal<'a> {
 /// Rules of one treatment without conditions are one rule. The order of all others is kept: what
 /// libseccomp builds of conditional rules depends on it, also where they have one treatment.
 fn fold(branches: &mut Vec<Branch>) {
-    let Some(first) = branches.first() else {
-        return;
-    };
-    let treatment = first.treatment;
-    if branches
-        .iter()
-        .all(|branch| branch.treatment == treatment && branch.conditions.is_empty())
-    {
+    if are_alike(branches.iter()) {
         branches.truncate(1);
     }
 }

@@ -70,8 +70,51 @@ pub fn name(number: u32, arch: Arch) -> Option<&'static str> {
     Some(table::NAMES[row])
 }
 
+/// Where a name stands in the table.
 fn index(name: &str) -> Option<usize> {
-    table::NAMES.binary_search(&name).ok()
+    let mut slot = slot_of(name);
+    while let Some(row) = SLOTS[slot].checked_sub(1) {
+        let row = usize::from(row);
+        if table::NAMES[row] == name {
+            return Some(row);
+        }
+        slot = (slot + 1) % SIZE;
+    }
+    None
+}
+
+/// A hash table of the names, open addressing: each slot is a row plus one, or 0. The gate looks up
+/// every name of two filters for each container, and a binary search takes ten comparisons.
+#[allow(clippy::cast_possible_truncation)] // rows are few
+static SLOTS: [u16; SIZE] = {
+    let mut slots = [0; SIZE];
+    let mut row = 0;
+    while row < table::NAMES.len() {
+        let mut slot = slot_of(table::NAMES[row]);
+        while slots[slot] != 0 {
+            slot = (slot + 1) % SIZE;
+        }
+        row += 1;
+        slots[slot] = row as u16;
+    }
+    slots
+};
+
+/// Slots in the hash table: more than twice the names, so that a search ends soon.
+const SIZE: usize = 2048;
+const _: () = assert!(table::NAMES.len() < SIZE / 2);
+
+/// The slot at which the search for a name begins (FNV-1a).
+#[allow(clippy::cast_lossless)] // `From` is not const
+const fn slot_of(name: &str) -> usize {
+    let mut hash: u32 = 0x811c_9dc5;
+    let bytes = name.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    (hash ^ (hash >> 16)) as usize % SIZE
 }
 
 fn column(arch: Arch) -> Option<&'static [u16; table::NAMES.len()]> {

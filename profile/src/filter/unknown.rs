@@ -18,25 +18,36 @@ pub struct Unknown {
 
 /// Finds the names that `knows` denies.
 pub fn unknown(filter: &Filter, knows: impl Fn(&str) -> bool) -> Unknown {
-    let default = Treatment::default_of(filter);
-    let mut unknown = Unknown::default();
-    for rule in &filter.syscalls {
-        if Treatment::of(rule.action, rule.errno_ret) == default {
-            continue;
-        }
-        let list = if rule.action.is_stricter_than(filter.default_action) {
-            &mut unknown.stricter
-        } else {
-            &mut unknown.looser
-        };
-        list.extend(rule.names.iter().filter(|name| !knows(name)).cloned());
+    Unknown {
+        stricter: unknown_of_rules(filter, true, &knows),
+        looser: unknown_of_rules(filter, false, &knows),
     }
-    unknown
+}
+
+/// [`Unknown::stricter`] alone. A filter that only allows calls has no such rule, and then `knows`
+/// is not asked.
+pub fn unprotected(filter: &Filter, knows: impl Fn(&str) -> bool) -> Vec<String> {
+    unknown_of_rules(filter, true, &knows)
+}
+
+/// The unknown names of the rules that are stricter than the default action, or of the others that
+/// say something else than it.
+fn unknown_of_rules(filter: &Filter, stricter: bool, knows: &impl Fn(&str) -> bool) -> Vec<String> {
+    let default = Treatment::default_of(filter);
+    filter
+        .syscalls
+        .iter()
+        .filter(|rule| {
+            rule.action.is_stricter_than(filter.default_action) == stricter
+                && Treatment::of(rule.action, rule.errno_ret) != default
+        })
+        .flat_map(|rule| rule.names.iter().filter(|name| !knows(name)).cloned())
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Unknown, unknown};
+    use super::{Unknown, unknown, unprotected};
     use crate::{Action, Filter, fixtures::rule};
 
     fn found(default: Action, action: Action, errno_ret: Option<u16>) -> Unknown {
@@ -46,7 +57,10 @@ mod tests {
             syscalls: vec![of_one],
             ..Filter::new(default)
         };
-        unknown(&filter, |name| name == "old")
+        let knows = |name: &str| name == "old";
+        let found = unknown(&filter, knows);
+        assert_eq!(unprotected(&filter, knows), found.stricter);
+        found
     }
 
     #[test]
@@ -69,5 +83,15 @@ mod tests {
     fn another_errno_is_not_stricter() {
         let unknown = found(Action::Errno, Action::Errno, Some(38));
         assert_eq!((unknown.stricter.len(), unknown.looser.len()), (0, 1));
+    }
+
+    #[test]
+    fn no_name_is_asked_about_where_every_rule_allows() {
+        let filter = Filter {
+            syscalls: vec![rule(&["new"], Action::Allow, &[])],
+            ..Filter::new(Action::Errno)
+        };
+        let none = unprotected(&filter, |name| panic!("{name} is asked about"));
+        assert!(none.is_empty());
     }
 }

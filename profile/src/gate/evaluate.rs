@@ -19,7 +19,7 @@ use crate::{
     },
     settings::{Require, Settings},
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Decides on one container, or says what has to be gathered first.
 ///
@@ -392,19 +392,21 @@ impl<'a> Container<'a, '_> {
         asks: bool,
         notes: &mut Notes,
     ) -> Result<(), Stop<'a>> {
-        let filter = match (verdict, self.input.present) {
-            (Verdict::Set { filter, .. }, _) => filter.clone(),
+        let effect = self.gathered.effect.as_ref();
+        let said = match (verdict, self.input.present) {
+            (Verdict::Set { filter, .. }, _) => known(effect, || {
+                Need::Effect(Box::new(Cow::Owned(Filter::clone(filter))))
+            })?,
             (_, PresentFilter::Document(text))
                 if asks || self.settings.require == Require::AnyFilter =>
             {
                 match self.present_filter(text)? {
-                    Some(there) => Box::new(there.clone()),
+                    Some(there) => known(effect, || Need::Effect(Box::new(Cow::Borrowed(there))))?,
                     None => return Ok(()),
                 }
             }
             _ => return Ok(()),
         };
-        let said = known(self.gathered.effect.as_ref(), || Need::Effect(filter))?;
         notes.extend(said.iter().cloned());
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::{
     },
     settings::{Settings, SettingsError},
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Whether the container can still be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,5 +129,5 @@ pub enum Need<'a> {
     /// Find what the first, the selected one, allows in excess of the second, the engine's default.
     Excess(&'a Filter, &'a Filter),
     /// Compile this filter, which will be set or accepted, and look at what its program does.
-    Effect(Box<Filter>),
+    Effect(Box<Cow<'a, Filter>>),
 }

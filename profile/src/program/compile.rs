@@ -10,7 +10,10 @@ pub use crate::filter::unknown::Unknown;
 use crate::{
     Action, Arch, ArgCondition, Filter, Operator,
     compare::difference::first_names,
-    filter::{Treatment, unknown::unknown},
+    filter::{
+        Treatment,
+        unknown::{unknown, unprotected},
+    },
     program::bpf::{Program, ProgramError},
 };
 use child::{Ended, in_child};
@@ -208,7 +211,16 @@ pub fn enosys_limits(filter: &Filter) -> Result<BTreeMap<Arch, i32>, CompileErro
 
 /// Finds names that the linked libseccomp does not know for any architecture.
 pub fn unknown_to_runtime(filter: &Filter) -> Unknown {
-    unknown(filter, |name| ScmpSyscall::from_name(name).is_ok())
+    unknown(filter, is_known_to_runtime)
+}
+
+/// The names of [`unknown_to_runtime`] without whose rules the container would be unprotected.
+pub fn unprotected_by_runtime(filter: &Filter) -> Vec<String> {
+    unprotected(filter, is_known_to_runtime)
+}
+
+fn is_known_to_runtime(name: &str) -> bool {
+    ScmpSyscall::from_name(name).is_ok()
 }
 
 #[cfg(test)]
