@@ -253,11 +253,6 @@ mod tests {
             fs::write(folder.path().join(slot_name(number as u64)), text).unwrap();
         }
         fs::write(folder.path().join("foreign"), "1 verify accepted x 1").unwrap();
-        fs::set_permissions(
-            folder.path().join("foreign"),
-            fs::Permissions::from_mode(0o644),
-        )
-        .unwrap();
         assert!(ids(folder.path()).is_empty());
     }
 }
