@@ -121,7 +121,7 @@ pub(super) fn look(node: &Node, gate: &Gate<'_>, report: &mut Report) {
     if let Some(watch) = &gate.watch {
         look_at_watch(node, gate, watch, ran_after, report);
     }
-    let began = since.into_iter().chain(last.map(|stamp| stamp.time)).min();
+    let began = since.or(last.map(|stamp| stamp.time));
     let without: Vec<&Container> = all
         .iter()
         .filter(|container| {
@@ -147,7 +147,9 @@ pub(super) fn look(node: &Node, gate: &Gate<'_>, report: &mut Report) {
     } else if older > 0 {
         report.warning(
             "containers before",
-            format!("{older} that run were started before the hook was there"),
+            format!(
+                "{older} that run were started without the hook, before {engine} read its file"
+            ),
             "start them again",
         );
     } else {

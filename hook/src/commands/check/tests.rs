@@ -438,10 +438,42 @@ fn what_was_seen_is_said_and_settles_what_times_leave_open() {
     stand.container("0123456789abcdef", "cri-o", true, "container");
     stand.container("sandbox", "cri-o", false, "sandbox");
     stand.container("podmans", "libpod", false, "");
+    fs::create_dir(stand.at("run/crun/no-container")).unwrap();
     let report = stand.is_good(None);
     let lines = report.lines().join("\n");
     assert!(lines.contains("for container 0123456789ab at "), "{lines}");
     assert!(lines.contains("1 were started with the hook"), "{lines}");
+}
+
+#[test]
+fn containers_from_before_the_hook_are_a_warning() {
+    let stand = Stand::crio();
+    stand.container("0123456789abcdef", "cri-o", false, "container");
+    stand.says(None, Level::Problem, "1 started without the hook");
+    stand.renew(VERIFY);
+    stand.says(
+        None,
+        Level::Warning,
+        "1 that run were started without the hook",
+    );
+}
+
+#[test]
+fn a_container_of_runc_is_seen_too() {
+    let stand = Stand::crio();
+    stand.container("0123456789abcdef", "cri-o", false, "container");
+    let text = fs::read_to_string(stand.at("run/crun/0123456789abcdef/status")).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let label = format!("bundle={}", status["bundle"].as_str().unwrap());
+    let state =
+        serde_json::json!({ "created": status["created"], "config": { "labels": ["a=b", label] } });
+    stand.write("run/runc/0123456789abcdef/state.json", &state.to_string());
+    fs::remove_dir_all(stand.at("run/crun")).unwrap();
+    stand.says(
+        None,
+        Level::Problem,
+        "1 started without the hook (0123456789ab)",
+    );
 }
 
 #[test]
