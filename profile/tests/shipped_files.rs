@@ -188,3 +188,19 @@ fn the_handlers_lead_to_the_wrapper_have_a_monitor_and_open_no_annotation() {
     }
     assert_eq!(config.runtimes.len(), 3);
 }
+
+#[test]
+fn podmans_drop_in_adds_one_folder_to_those_that_podman_reads_by_itself() {
+    let text = fs::read_to_string(shipped("containers.conf.d/50-portcullis.conf")).unwrap();
+    let table: toml::Table = toml::from_str(&text).unwrap();
+    let folders = table["engine"]["hooks_dir"].as_array().unwrap();
+    let folders: Vec<&str> = folders.iter().map(|f| f.as_str().unwrap()).collect();
+    let expected = [
+        "/usr/share/containers/oci/hooks.d",
+        "/etc/containers/oci/hooks.d",
+        "/etc/portcullis/podman-hooks.d",
+    ];
+    assert_eq!(folders, expected);
+    // CRI-O does not start over a file with Podman's own stage.
+    assert!(!with_drop_ins().hooks_dir.contains(&expected[2].into()));
+}

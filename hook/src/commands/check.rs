@@ -18,8 +18,9 @@ mod seen;
 mod tests;
 
 use crate::{clock, exit::Code};
+use gate::Wanted;
 use node::Node;
-use portcullis_profile::{Engine, settings::Settings};
+use portcullis_profile::Engine;
 pub use report::{Finding, Level, Report};
 use std::{
     collections::BTreeSet,
@@ -75,9 +76,14 @@ fn look(path: &Path, engine: Option<Engine>, arguments: &Arguments) -> Report {
     let settings = folders::settings(&node, path, &mut report);
     folders::seccomp_root(&node, &settings, &mut report);
     let engine = engine.unwrap_or(settings.engine);
+    let wanted = |engine| Wanted {
+        engine,
+        settings: &settings,
+        path,
+    };
     let recording = match engine {
-        Engine::CriO => look_at_crio(&node, &settings, arguments, &mut report),
-        Engine::Podman => look_at_podman(&node, &settings, arguments, &mut report),
+        Engine::CriO => look_at_crio(&node, wanted(engine), arguments, &mut report),
+        Engine::Podman => look_at_podman(&node, wanted(engine), arguments, &mut report),
         Engine::Containerd => {
             report.warning(
                 "containerd",
@@ -92,7 +98,12 @@ fn look(path: &Path, engine: Option<Engine>, arguments: &Arguments) -> Report {
     }
     // A node under CRI-O may have Podman's gate beside it.
     if engine == Engine::CriO && node.exists(Path::new("/etc/portcullis/podman-hooks.d")) {
-        look_at_podman(&node, &settings, &Arguments::default(), &mut report);
+        look_at_podman(
+            &node,
+            wanted(Engine::Podman),
+            &Arguments::default(),
+            &mut report,
+        );
     }
     report
 }
@@ -100,7 +111,7 @@ fn look(path: &Path, engine: Option<Engine>, arguments: &Arguments) -> Report {
 /// Whether containers can be recorded there.
 fn look_at_crio(
     node: &Node,
-    settings: &Settings,
+    wanted: Wanted<'_>,
     arguments: &Arguments,
     report: &mut Report,
 ) -> bool {
@@ -112,9 +123,9 @@ fn look_at_crio(
     }
     let folders = &crio.config.hooks_dir;
     let files = hook_files::read(node, folders, &[]);
-    let verify = gate::look(node, Engine::CriO, &files, folders, settings, report);
-    handlers::look(node, &crio, settings, report);
-    folders::crio_default(node, &crio.config, settings, report);
+    let verify = gate::look(node, wanted, &files, folders, report);
+    handlers::look(node, &crio, wanted.settings, report);
+    folders::crio_default(node, &crio.config, wanted.settings, report);
     if let Some(verify) = &verify {
         let names = crio.config.runtimes.keys();
         let roots: BTreeSet<PathBuf> = names
@@ -141,7 +152,7 @@ fn look_at_crio(
 
 fn look_at_podman(
     node: &Node,
-    settings: &Settings,
+    wanted: Wanted<'_>,
     arguments: &Arguments,
     report: &mut Report,
 ) -> bool {
@@ -159,8 +170,8 @@ fn look_at_podman(
         arguments.hooks.clone()
     };
     let files = hook_files::read(node, &folders, &podman::OWN_STAGES);
-    let verify = gate::look(node, Engine::Podman, &files, &folders, settings, report);
-    folders::runtime_default(node, settings, report);
+    let verify = gate::look(node, wanted, &files, &folders, report);
+    folders::runtime_default(node, wanted.settings, report);
     if let Some(verify) = &verify {
         seen::look(
             node,

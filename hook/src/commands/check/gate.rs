@@ -11,10 +11,7 @@ use crate::{
     oci::config::is_our_hook,
 };
 use clap::Parser;
-use portcullis_profile::{
-    Engine,
-    settings::{DEFAULT_PATH, Settings},
-};
+use portcullis_profile::{Engine, settings::Settings};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -60,18 +57,31 @@ const fn verb_of(arguments: &Arguments) -> &'static str {
     }
 }
 
+/// What the hooks are held against.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// Who reads the files.
+    pub(super) engine: Engine,
+    /// The settings that were looked at.
+    pub(super) settings: &'a Settings,
+    /// Where they are.
+    pub(super) path: &'a Path,
+}
+
 /// Looks at the files and gives the hook that verifies every container.
 pub(super) fn look<'a>(
     node: &Node,
-    engine: Engine,
+    wanted: Wanted<'_>,
     files: &'a [HookFile],
     folders: &[PathBuf],
-    settings: &Settings,
     report: &mut Report,
 ) -> Option<OurHook<'a>> {
+    let Wanted {
+        engine, settings, ..
+    } = wanted;
     let mut ours = Vec::new();
     for file in files {
-        ours.extend(one_file(engine, file, settings, report));
+        ours.extend(one_file(wanted, file, report));
     }
     for binary in ours
         .iter()
@@ -113,11 +123,11 @@ pub(super) fn look<'a>(
 
 /// Says what is wrong with a file, and gives its hook if it is one of ours that runs.
 fn one_file<'a>(
-    engine: Engine,
+    wanted: Wanted<'_>,
     file: &'a HookFile,
-    settings: &Settings,
     report: &mut Report,
 ) -> Option<OurHook<'a>> {
+    let engine = wanted.engine;
     let subject = format!("hook file {}", file.path.display());
     let hook = match &file.reading {
         Reading::Hook(hook) if is_our_hook(&hook.path) => hook,
@@ -144,11 +154,11 @@ fn one_file<'a>(
         hook,
         arguments,
     };
-    if own.is("verify") && own.arguments.config != Path::new(DEFAULT_PATH) {
+    if own.is("verify") && own.arguments.config != wanted.path {
         report.warning(
             subject.clone(),
             format!("uses the settings of {}", own.arguments.config.display()),
-            "see that check --config was given the same",
+            "look at these too: check --config",
         );
     }
     if !hook.unknown.is_empty() {
@@ -159,7 +169,7 @@ fn one_file<'a>(
         let text = format!("takes the place of {}", hidden.display());
         report.warning(subject.clone(), text, "remove the one that is not meant");
     }
-    let wrong = mistakes(engine, &own, settings);
+    let wrong = mistakes(wanted, &own);
     if wrong.is_empty() {
         report.ok(subject.clone(), verb_of(&own.arguments));
     }
@@ -209,7 +219,10 @@ fn not_ours(engine: Engine, file: &HookFile, subject: &str, report: &mut Report)
 }
 
 /// What is wrong with a hook of ours, and what to do.
-fn mistakes(engine: Engine, own: &OurHook<'_>, settings: &Settings) -> Vec<(String, &'static str)> {
+fn mistakes(wanted: Wanted<'_>, own: &OurHook<'_>) -> Vec<(String, &'static str)> {
+    let Wanted {
+        engine, settings, ..
+    } = wanted;
     let mut wrong = Vec::new();
     let hook = own.hook;
     let verb = verb_of(&own.arguments);
@@ -279,10 +292,11 @@ fn look_at_binary(node: &Node, binary: &Path, report: &mut Report) {
     for path in [binary, folder] {
         if let Some(wrong) = node.changeable(path) {
             report.problem(
-                subject.clone(),
+                subject,
                 format!("{}: {wrong}", path.display()),
                 format!("chown root {0}; chmod go-w {0}", path.display()),
             );
+            return; // and is not executed here
         }
     }
     let own = format!("portcullis-hook {}", env!("CARGO_PKG_VERSION"));

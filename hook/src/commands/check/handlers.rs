@@ -83,7 +83,10 @@ fn one(
             "runtime_path {}: {wrong}; CRI-O ignores the handler",
             path.display()
         );
-        let remedy = format!("ln -s {WRAPPER} {}, then restart CRI-O", path.display());
+        let remedy = format!(
+            "ln -s {WRAPPER} {}, or take the handler out; then systemctl restart crio",
+            path.display()
+        );
         ignored(ours, subject, text, &remedy, report);
         return false;
     }
@@ -112,7 +115,11 @@ fn one(
     let real = match real_runtime(node, &path, settings) {
         Ok(real) => real,
         Err(wrong) => {
-            report.problem(subject, wrong, "name it under [runtimes] in hook.toml");
+            report.problem(
+                subject,
+                wrong,
+                "name it under [runtimes] in hook.toml, or take the handler out",
+            );
             return false;
         }
     };

@@ -139,10 +139,16 @@ pub(super) fn look(node: &Node, gate: &Gate<'_>, report: &mut Report) {
                 without.len(),
                 names.join(", ")
             ),
-            format!(
-                "touch {}, or restart {engine}; then start these again",
-                file.display()
-            ),
+            match engine {
+                Engine::Podman => {
+                    "name the hooks' folder as hooks_dir in containers.conf, then start these again"
+                        .to_owned()
+                }
+                _ => format!(
+                    "touch {}, or systemctl restart crio; then start these again",
+                    file.display()
+                ),
+            },
         );
     } else if older > 0 {
         report.warning(
@@ -195,7 +201,7 @@ fn look_at_watch(
                 format!(
                     "was made after {engine} started, which watches another that was there before"
                 ),
-                format!("restart {engine}"),
+                "systemctl restart crio",
             );
         }
     }

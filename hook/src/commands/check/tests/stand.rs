@@ -167,10 +167,7 @@ impl Stand {
     /// A node where Podman's hooks are named in containers.conf.
     pub(super) fn podman() -> Stand {
         let stand = Stand::base();
-        stand.write(
-            "etc/containers/containers.conf.d/50-portcullis.conf",
-            "[engine]\nhooks_dir = ['/etc/portcullis/podman-hooks.d']\n",
-        );
+        stand.ship("containers.conf.d", "etc/containers/containers.conf.d");
         stand.ship("podman-hooks.d", "etc/portcullis/podman-hooks.d");
         stand
     }
