@@ -16,12 +16,18 @@ use std::{path::PathBuf, process::ExitCode};
 
 /// The gate at a container's start: no container starts under a filter other than its own.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis-hook", version, about, after_help = exit::HELP)]
+#[command(name = "portcullis-hook", version, about, after_help = exit::help())]
 pub struct Arguments {
-    /// Settings; a file that is not there gives the defaults.
-    #[arg(long, global = true, value_name = "FILE", default_value = settings::DEFAULT_PATH)]
-    pub config: PathBuf,
-    /// Whose annotations are believed; goes before hook.toml.
+    /// hook.toml; a file that is not there gives the defaults.
+    #[arg(
+        long,
+        visible_alias = "config",
+        global = true,
+        value_name = "FILE",
+        default_value = settings::DEFAULT_PATH
+    )]
+    pub settings: PathBuf,
+    /// Whose annotations are believed; overrides hook.toml.
     #[arg(long, global = true, value_enum)]
     pub engine: Option<EngineName>,
     /// What to do.
@@ -79,13 +85,13 @@ pub enum Verb {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let engine = arguments.engine.map(Engine::from);
     match &arguments.verb {
-        Verb::Verify => verify::run(&arguments.config, engine),
-        Verb::Inject => inject::run(&arguments.config, engine),
-        Verb::Record => record::run(&arguments.config, engine),
-        Verb::Collect(own) => collect::run(&arguments.config, own),
-        Verb::Recordings(own) => recordings::run(&arguments.config, own),
-        Verb::Explain(own) => explain::run(&arguments.config, engine, own),
-        Verb::Check(own) => check::run(&arguments.config, engine, own),
+        Verb::Verify => verify::run(&arguments.settings, engine),
+        Verb::Inject => inject::run(&arguments.settings, engine),
+        Verb::Record => record::run(&arguments.settings, engine),
+        Verb::Collect(own) => collect::run(&arguments.settings, own),
+        Verb::Recordings(own) => recordings::run(&arguments.settings, own),
+        Verb::Explain(own) => explain::run(&arguments.settings, engine, own),
+        Verb::Check(own) => check::run(&arguments.settings, engine, own),
         Verb::Completions(own) => completions::run(own),
     }
 }

@@ -6,12 +6,12 @@ pub mod runtime;
 
 use crate::{
     exit::Code,
-    gate::{Stage, decide, denials::applied},
+    gate::{Moment, changed, evaluate},
     oci::config::{OciConfig, OciError, read_bundle},
-    report::{self, End},
+    report,
 };
 use arguments::{Arguments, LogFormat};
-use portcullis_profile::settings::Settings;
+use portcullis_profile::{filter::reader::Runtime, settings::Settings};
 use serde_json::json;
 use std::{
     ffi::OsString,
@@ -42,9 +42,9 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
     };
     if let Some(bundle) = &arguments.bundle {
         match apply(bundle, &arguments, &settings) {
-            Ok(End::Starts) => {}
-            Ok(End::Refused(code)) => return code.into(),
-            Err(error) => return refuse(&arguments, Code::Input, &error.to_string()),
+            Ok(None) => {}
+            Ok(Some(code)) => return code.into(),
+            Err(error) => return refuse(&arguments, error.code(), &error.to_string()),
         }
     }
     let error = Command::new(&real).args(&arguments.passed).exec();
@@ -65,25 +65,25 @@ fn apply(
     bundle: &Path,
     arguments: &Arguments,
     settings: &Result<Settings, portcullis_profile::settings::SettingsError>,
-) -> Result<End, OciError> {
+) -> Result<Option<Code>, OciError> {
     let text = read_bundle(bundle)?;
     let config = OciConfig::parse(&text)?;
-    let ruling = decide(Stage::Apply, &config, settings, arguments.engine);
-    if let Ok(passed) = &ruling.result
-        && let Some(changed) = applied(passed, &config)?
-    {
+    let engine = arguments.engine;
+    let evaluation = evaluate(Moment::Apply, &config, settings, engine, Runtime::Either);
+    if let Some(changed) = changed(&evaluation, &config)? {
         write_config(bundle, &changed)?;
     }
     let fallback = Settings::default();
     let usable = settings.as_ref().unwrap_or(&fallback);
-    let end = report::ruling("runtime", arguments.id().as_deref(), &ruling, usable);
-    if let End::Refused(_) = end {
+    report::evaluation("runtime", arguments.id().as_deref(), &evaluation, usable);
+    let refused = evaluation.code();
+    if refused.is_some() {
         runtime_log(
             arguments,
-            &format!("portcullis: refused: {}", report::line(&ruling)),
+            &format!("portcullis: refused: {}", report::line(&evaluation)),
         );
     }
-    Ok(end)
+    Ok(refused)
 }
 
 /// Replaces `config.json` by rename, with its permissions.
@@ -105,7 +105,7 @@ fn write_config(bundle: &Path, text: &str) -> Result<(), OciError> {
     write().map_err(|source| {
         // What is left of a failed write is ours alone; the first error is the one that counts.
         let _ = fs::remove_file(&temporary);
-        OciError::Read { path, source }
+        OciError::Write { path, source }
     })
 }
 

@@ -1,15 +1,18 @@
-//! Writes `profile/src/syscalls/table.rs` from the kernel's tables, as the crate `syscalls`
-//! carries them. `-- --check` writes nothing and fails where the committed file differs.
+//! Writes `profile/src/filter/syscalls/table.rs` from the kernel's tables, as crates carry them:
+//! `syscalls` all calls up to Linux 6.17, `syscall-numbers` the common ones up to 6.19, where both
+//! must agree, and what is newer is added here. `-- --check` writes nothing and fails where the
+//! committed file differs.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::ExitCode};
 
 /// The largest number in any of the kernel's tables is below this (MIPS n32 ends below 7000).
-const NUMBERS: usize = 8192;
+const NUMBERS: u16 = 8192;
 
 /// What stands in a column where the architecture lacks the call.
 const NONE: u16 = u16::MAX;
 
-/// Names that no table of the crate has; `profile/src/syscalls.rs` says where they come from.
+/// Names that no table of the crates has; `profile/src/filter/syscalls.rs` says where they come
+/// from.
 const EXTRA: &[&str] = &[
     "atomic_barrier",
     "atomic_cmpxchg_32",
@@ -20,7 +23,14 @@ const EXTRA: &[&str] = &[
     "usr32",
 ];
 
-/// Where the crate differs from the kernel's tables: (column, name, number).
+/// Calls that are newer than both crates, each with the call that comes before it in the kernel's
+/// tables (Linux 7.0, `scripts/syscall.tbl` and `arch/*/kernel/syscalls/syscall*.tbl`).
+const NEWER: &[(&str, &str)] = &[("rseq_slice_yield", "listns")];
+
+/// From here on the architectures number new calls alike, each from its own first number.
+const COMMON: u16 = 424;
+
+/// Where the crate `syscalls` differs from the kernel's tables: (column, name, number).
 const CORRECTIONS: &[(&str, &str, u16)] = &[
     // scripts/syscall.tbl; the crate has libc's macro name, `fstatat`.
     ("AARCH64", "newfstatat", 79),
@@ -31,17 +41,29 @@ const CORRECTIONS: &[(&str, &str, u16)] = &[
 /// Names that the crate gives to calls which the kernel calls otherwise.
 const NOT_KERNEL_NAMES: &[&str] = &["fstatat"];
 
-/// Collects one architecture's table as (name, number).
+/// A call and its number.
+type Call = (&'static str, u16);
+
+/// One architecture's calls, and its common ones as the newer crate has them.
+type Tables = (Vec<Call>, Vec<Call>);
+
+/// Collects one architecture's tables, given its first number.
 macro_rules! table {
-    ($arch:ident) => {{
+    ($arch:ident, $first:literal) => {{
         let mut calls = Vec::new();
+        let mut common = Vec::new();
         for number in 0..NUMBERS {
-            if let Some(call) = syscalls::$arch::Sysno::new(number) {
+            if let Some(call) = syscalls::$arch::Sysno::new(number.into()) {
                 let name = call.name();
                 calls.push((name.strip_prefix("r#").unwrap_or(name), number));
             }
+            if number >= $first + COMMON
+                && let Some(name) = syscall_numbers::$arch::sys_call_name(number.into())
+            {
+                common.push((name, number));
+            }
         }
-        calls
+        (calls, common)
     }};
 }
 
@@ -49,17 +71,17 @@ fn main() -> ExitCode {
     let check = std::env::args()
         .skip(1)
         .any(|argument| argument == "--check");
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/syscalls/table.rs");
-    let wanted = generate();
-    let result = if check {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/filter/syscalls/table.rs");
+    let result = generate().and_then(|wanted| {
+        if !check {
+            return fs::write(&file, wanted).map_err(|error| error.to_string());
+        }
         match fs::read_to_string(&file) {
-            Ok(there) if there == wanted => return ExitCode::SUCCESS,
+            Ok(there) if there == wanted => Ok(()),
             Ok(_) => Err("it is not what `make generate` writes".to_owned()),
             Err(error) => Err(error.to_string()),
         }
-    } else {
-        fs::write(&file, wanted).map_err(|error| error.to_string())
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -69,50 +91,54 @@ fn main() -> ExitCode {
     }
 }
 
-fn generate() -> String {
-    let columns = [
-        ("X86_64", table!(x86_64)),
-        ("X86", table!(x86)),
-        ("AARCH64", table!(aarch64)),
-        ("ARM", table!(arm)),
-        ("LOONGARCH64", table!(loongarch64)),
-        ("MIPS", table!(mips)),
-        ("MIPS64", table!(mips64)),
-        ("PPC", table!(powerpc)),
-        ("PPC64", table!(powerpc64)),
-        ("RISCV64", table!(riscv64)),
-        ("S390X", table!(s390x)),
+/// The text of the file.
+fn generate() -> Result<String, String> {
+    let columns: [(&str, Tables); 11] = [
+        ("X86_64", table!(x86_64, 0)),
+        ("X86", table!(x86, 0)),
+        ("AARCH64", table!(aarch64, 0)),
+        ("ARM", table!(arm, 0)),
+        ("LOONGARCH64", table!(loongarch64, 0)),
+        ("MIPS", table!(mips, 4000)),
+        ("MIPS64", table!(mips64, 5000)),
+        ("PPC", table!(powerpc, 0)),
+        ("PPC64", table!(powerpc64, 0)),
+        ("RISCV64", table!(riscv64, 0)),
+        ("S390X", table!(s390x, 0)),
     ];
     let mut rows: BTreeMap<&str, Vec<u16>> = BTreeMap::new();
     for name in EXTRA {
         rows.insert(name, vec![NONE; columns.len()]);
     }
-    for (column, (_, calls)) in columns.iter().enumerate() {
-        for (name, number) in calls {
-            if is_placeholder(name) || NOT_KERNEL_NAMES.contains(name) {
-                continue;
-            }
+    let mut wrong: Vec<String> = Vec::new();
+    for (column, (arch, (calls, common))) in columns.iter().enumerate() {
+        let mut here: BTreeMap<&str, u16> = calls.iter().copied().collect();
+        here.retain(|name, _| !is_placeholder(name) && !NOT_KERNEL_NAMES.contains(name));
+        let corrections = CORRECTIONS.iter().filter(|(there, ..)| there == arch);
+        here.extend(corrections.map(|(_, name, number)| (*name, *number)));
+        for (name, number) in common {
+            wrong.extend(add(&mut here, name, *number).err());
+        }
+        for (name, before) in NEWER {
+            let number = here.get(before).map_or(NONE, |before| before + 1);
+            wrong.extend(add(&mut here, name, number).err());
+        }
+        for (name, number) in here {
             let row = rows
                 .entry(name)
                 .or_insert_with(|| vec![NONE; columns.len()]);
-            if let Ok(number) = u16::try_from(*number) {
-                row[column] = number;
-            }
+            row[column] = number;
         }
     }
-
-    for (arch, name, number) in CORRECTIONS {
-        let column = columns.iter().position(|(there, _)| there == arch);
-        if let (Some(column), Some(row)) = (column, rows.get_mut(name)) {
-            row[column] = *number;
-        }
+    if !wrong.is_empty() {
+        return Err(format!("the crates disagree: {}", wrong.join("; ")));
     }
 
     let mut text = String::from(
         "//! Every system call name, and the numbers that the architectures give them.\n\
          //!\n\
-         //! Generated by `make generate` (`profile/examples/generate-tables.rs`) from the crate\n\
-         //! `syscalls`; do not edit.\n\n\
+         //! Generated by `make generate` (`profile/examples/generate-tables.rs`) from the\n\
+         //! crates `syscalls` and `syscall-numbers`; do not edit.\n\n\
          /// Stands where an architecture lacks the call.\n\
          pub(super) const NONE: u16 = u16::MAX;\n\n",
     );
@@ -137,7 +163,26 @@ fn generate() -> String {
         );
     }
     text.push_str("];\n");
-    text
+    Ok(text)
+}
+
+/// Adds a call to one architecture's, where neither its name nor its number stands for another.
+fn add(
+    here: &mut BTreeMap<&'static str, u16>,
+    name: &'static str,
+    number: u16,
+) -> Result<(), String> {
+    let holder = here.iter().find(|(_, there)| **there == number);
+    match (here.get(name), holder) {
+        (Some(there), _) if *there == number => Ok(()),
+        (None, None) if number != NONE => {
+            here.insert(name, number);
+            Ok(())
+        }
+        (there, holder) => Err(format!(
+            "{name} is {number}, but also {there:?}, and {holder:?} is there"
+        )),
+    }
 }
 
 /// Whether a MIPS table only keeps the number's place by this name.

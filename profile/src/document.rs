@@ -58,6 +58,8 @@ pub struct Context<'a> {
 struct ArchEntry {
     architecture: Arch,
     sub_architectures: Vec<Arch>,
+    /// What is wrong where this entry counts: the first sub-architecture that is not known here.
+    unknown: Option<DocumentError>,
 }
 
 /// One entry of `syscalls`.
@@ -121,10 +123,11 @@ impl Document {
         &self.warnings
     }
 
-    /// Where an engine's reading differs from what the document's author may expect of it on this
-    /// host: entries that apply though their `minKernel` says otherwise.
+    /// All that a user has to be told where an engine reads the document for a container:
+    /// [`Document::warnings`], then the entries that apply though their `minKernel` says
+    /// otherwise.
     pub fn warnings_in(&self, context: &Context<'_>) -> Vec<Warning> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.warnings.clone();
         for (index, entry) in self.syscalls.iter().enumerate() {
             if let Some((side, minimum)) =
                 condition::unmet_min_kernel(&entry.includes, &entry.excludes, context.kernel)
@@ -148,7 +151,8 @@ impl Document {
     /// # Errors
     /// [`Problem::NotRead`] where the document uses the containers form and the engine would take
     /// another filter out of it; [`Problem::ErrnoNumber`] for a name on an architecture with
-    /// numbers of its own.
+    /// numbers of its own; [`Problem::Unknown`] where `archMap` has an architecture for this host
+    /// that is not known.
     pub fn resolve(&self, context: &Context<'_>) -> Result<Filter, DocumentError> {
         if context.engine == Engine::Containerd {
             self.check_oci_form(context)?;
@@ -161,12 +165,17 @@ impl Document {
                 .iter()
                 .find(|entry| entry.architecture == native)
         {
+            if let Some(unknown) = &entry.unknown {
+                return Err(unknown.clone());
+            }
             architectures.push(entry.architecture);
             architectures.extend(&entry.sub_architectures);
         }
         let mut syscalls = Vec::with_capacity(self.syscalls.len());
         for (index, entry) in self.syscalls.iter().enumerate() {
-            if condition::applies(&entry.includes, &entry.excludes, context) {
+            if !entry.names.is_empty()
+                && condition::applies(&entry.includes, &entry.excludes, context)
+            {
                 let errno_ret = entry.errno.resolve(native, "errno");
                 syscalls.push(Rule {
                     names: entry.names.clone(),
@@ -180,7 +189,10 @@ impl Document {
             default_action: self.default_action,
             default_errno_ret: self.default_errno.resolve(native, "defaultErrno")?,
             architectures,
-            flags: self.flags.clone(),
+            flags: self.flags.clone().filter(|flags| {
+                // Podman writes the configuration itself, and Go leaves an empty list out.
+                !flags.is_empty() || context.engine != Engine::Podman
+            }),
             listener_path: self.listener_path.clone(),
             listener_metadata: self.listener_metadata.clone(),
             syscalls,
@@ -227,20 +239,30 @@ impl Document {
 }
 
 /// Reads `linux.seccomp` of a `config.json`, as an engine wrote it for a runtime: the OCI form,
-/// every other key ignored. Names that are not known here are left to the runtime, and entries
-/// without any name are no rules.
+/// every other key ignored. Names that are not known here are left to the runtime, entries
+/// without any name are no rules, and a rule keeps all its conditions (see
+/// [`Filter::as_read_by`]).
 ///
 /// # Errors
 /// [`DocumentError`] where it is not JSON, where it has a value that runtimes don't know or that is
 /// out of range, and where runtimes would not all read the same (a key given twice or in another
-/// case).
+/// case, a name with a NUL).
 pub fn parse_filter(text: &[u8]) -> Result<Filter, DocumentError> {
+    Ok(parse_filter_with_warnings(text)?.0)
+}
+
+/// [`parse_filter`], and what is remarkable in it: names that are not known here, an errno for an
+/// action that takes none, rules with more conditions than crun reads.
+///
+/// # Errors
+/// As [`parse_filter`].
+pub fn parse_filter_with_warnings(text: &[u8]) -> Result<(Filter, Vec<Warning>), DocumentError> {
     let document = parse(text, Form::Config)?;
     let rules = document
         .syscalls
         .into_iter()
         .filter(|entry| !entry.names.is_empty());
-    Ok(Filter {
+    let filter = Filter {
         default_action: document.default_action,
         default_errno_ret: document.default_errno.number,
         architectures: document.architectures,
@@ -255,7 +277,8 @@ pub fn parse_filter(text: &[u8]) -> Result<Filter, DocumentError> {
                 args: entry.args,
             })
             .collect(),
-    })
+    };
+    Ok((filter, document.warnings))
 }
 
 fn parse(text: &[u8], form: Form) -> Result<Document, DocumentError> {

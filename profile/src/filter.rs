@@ -8,7 +8,9 @@
 mod arch;
 pub mod errno;
 pub(crate) mod nearest;
+pub mod reader;
 pub mod syscalls;
+pub mod unknown;
 
 use serde::Serialize;
 use std::{fmt, str::FromStr};
@@ -110,6 +112,14 @@ impl Action {
     /// (`libcontainer/seccomp/patchbpf`).
     pub const fn is_permissive_default(self) -> bool {
         matches!(self, Action::Allow | Action::Log | Action::Trace)
+    }
+
+    /// Whether the kernel prefers this action where several filters disagree (seccomp(2):
+    /// `KILL_PROCESS`, `KILL_THREAD`, `TRAP`, `ERRNO`, `USER_NOTIF`, `TRACE`, `LOG`, `ALLOW`).
+    #[must_use]
+    pub fn is_stricter_than(self, other: Action) -> bool {
+        // The order of declaration, but for the old name.
+        self.folded() < other.folded()
     }
 
     /// The action with the names of the same kernel behaviour folded into one.

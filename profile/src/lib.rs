@@ -11,6 +11,7 @@ pub mod filter;
 #[cfg(test)]
 mod fixtures;
 pub mod gate;
+pub mod gather;
 pub mod program;
 pub mod root;
 pub mod select;
@@ -18,6 +19,8 @@ pub mod settings;
 pub mod stamp;
 
 pub use compare::{Difference, equal};
-pub use document::{Context, Document, DocumentError, Warning, parse_filter};
+pub use document::{
+    Context, Document, DocumentError, Warning, parse_filter, parse_filter_with_warnings,
+};
 pub use filter::{Action, Arch, ArgCondition, Filter, Flag, Operator, Rule};
 pub use select::Engine;

@@ -1,5 +1,6 @@
 //! Which profile a container selects, by whose word.
 
+pub mod annotations;
 pub mod engine;
 pub mod identity;
 pub mod reference;

@@ -1,12 +1,11 @@
 //! `portcullis-hook explain`: what would be decided for a bundle, and why, without refusing.
 
 use crate::{
-    exit::Code,
-    gate::{Ruling, Stage, decide},
+    gate::{Moment, evaluate},
     oci::config::{OciConfig, OciError, read_bundle},
     report,
 };
-use portcullis_profile::{Engine, settings::Settings};
+use portcullis_profile::{Engine, filter::reader::Runtime, gate::Evaluation, settings::Settings};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -32,7 +31,7 @@ pub fn run(settings: &Path, engine: Option<Engine>, arguments: &Arguments) -> Ex
             println!("{text}");
             ExitCode::SUCCESS
         }
-        Err(error) => report::failure(Code::Input, &error.to_string()).into(),
+        Err(error) => report::failure(error.code(), &error.to_string()).into(),
     }
 }
 
@@ -44,8 +43,8 @@ fn explain(
     let text = read_bundle(&arguments.bundle)?;
     let config = OciConfig::parse(&text)?;
     let settings = Settings::load(settings);
-    let apply = decide(Stage::Apply, &config, &settings, engine);
-    let verify = decide(Stage::Verify(None), &config, &settings, engine);
+    let at = |moment| evaluate(moment, &config, &settings, engine, Runtime::Either);
+    let (apply, verify) = (at(Moment::Apply), at(Moment::Verify(None)));
     if arguments.json {
         let both = json!({
             "engine": apply.engine,
@@ -69,22 +68,23 @@ fn explain(
     Ok(lines.join("\n"))
 }
 
-fn sentence(ruling: &Ruling) -> String {
-    let word = match &ruling.result {
-        Ok(_) => "would pass: ".to_owned(),
-        Err(refusal) => format!("would refuse (exit code {}): ", refusal.code().number()),
+fn sentence(evaluation: &Evaluation) -> String {
+    let word = match evaluation.reason() {
+        None => "would pass: ".to_owned(),
+        Some(reason) => format!("would refuse (exit code {}): ", reason.code().number()),
     };
-    word + &report::line(ruling)
+    word + &report::line(evaluation)
 }
 
-fn value(ruling: &Ruling) -> Value {
-    match &ruling.result {
-        Ok(_) => json!({ "passes": true, "message": report::line(ruling) }),
-        Err(refusal) => json!({
+fn value(evaluation: &Evaluation) -> Value {
+    let message = report::line(evaluation);
+    match evaluation.reason() {
+        None => json!({ "passes": true, "message": message }),
+        Some(reason) => json!({
             "passes": false,
-            "code": refusal.code().number(),
-            "reason": refusal.code().as_str(),
-            "message": report::line(ruling),
+            "code": reason.code().number(),
+            "reason": reason.code().word(),
+            "message": message,
         }),
     }
 }

@@ -3,11 +3,11 @@
 
 use crate::{
     exit::Code,
-    gate::{Stage, decide, denials::applied},
+    gate::{Moment, changed, evaluate},
     oci::config::{OciConfig, OciError, read_text},
-    report::{self, End},
+    report,
 };
-use portcullis_profile::{Engine, settings::Settings};
+use portcullis_profile::{Engine, filter::reader::Runtime, settings::Settings};
 use std::{
     io::{self, Write},
     path::Path,
@@ -17,12 +17,13 @@ use std::{
 /// Reads, decides, writes.
 pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
     match inject(settings, engine) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => report::failure(Code::Input, &error.to_string()).into(),
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(code)) => code.into(),
+        Err(error) => report::failure(error.code(), &error.to_string()).into(),
     }
 }
 
-fn inject(settings: &Path, engine: Option<Engine>) -> Result<u8, OciError> {
+fn inject(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciError> {
     let text = read_text(
         io::stdin().lock(),
         "config.json on stdin",
@@ -30,22 +31,19 @@ fn inject(settings: &Path, engine: Option<Engine>) -> Result<u8, OciError> {
     )?;
     let config = OciConfig::parse(&text)?;
     let settings = Settings::load(settings);
-    let ruling = decide(Stage::Apply, &config, &settings, engine);
+    let evaluation = evaluate(Moment::Apply, &config, &settings, engine, Runtime::Either);
     let settings = settings.unwrap_or_default();
-    let changed = match &ruling.result {
-        Ok(passed) => applied(passed, &config)?,
-        Err(_) => None,
-    };
-    let end = report::ruling("inject", None, &ruling, &settings);
-    if end == End::Starts {
+    let changed = changed(&evaluation, &config)?;
+    report::evaluation("inject", None, &evaluation, &settings);
+    if evaluation.code().is_none() {
         let mut stdout = io::stdout().lock();
         stdout
             .write_all(changed.as_deref().unwrap_or(&text).as_bytes())
             .and_then(|()| stdout.flush())
-            .map_err(|source| OciError::Read {
+            .map_err(|source| OciError::Write {
                 path: "stdout".into(),
                 source,
             })?;
     }
-    Ok(end.code())
+    Ok(evaluation.code())
 }

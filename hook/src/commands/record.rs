@@ -40,7 +40,7 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, 
     let fallback = Settings::default();
     let settings = loaded.as_ref().unwrap_or(&fallback);
     let engine = engine.unwrap_or(settings.engine);
-    let annotations = config.annotations();
+    let annotations = config.annotations().clone();
     let identity = Identity::of(engine, &annotations);
     let about = report::about(&identity);
     let outcome = request(engine, &identity, &annotations, &settings.record).and_then(|asked| {

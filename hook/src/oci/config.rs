@@ -4,7 +4,7 @@
 //! Typed round trips lose unknown fields and order, so the one object is exchanged in the text;
 //! every other byte stays as it is.
 
-use portcullis_profile::{Filter, select::identity::Annotations};
+use portcullis_profile::{Filter, gate::Code, select::identity::Annotations};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::{
@@ -28,6 +28,14 @@ pub enum OciError {
         /// What the system said.
         source: io::Error,
     },
+    /// It can't be written.
+    #[error("{}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// It is larger than [`MAX_BYTES`].
     #[error("{what} is larger than {MAX_BYTES} bytes")]
     TooLarge {
@@ -42,6 +50,18 @@ pub enum OciError {
         /// What the parser said, with line and column.
         source: serde_json::Error,
     },
+}
+
+impl OciError {
+    /// The exit code that goes with it.
+    pub const fn code(&self) -> Code {
+        match self {
+            OciError::Write { .. } => Code::Output,
+            OciError::Read { .. } | OciError::TooLarge { .. } | OciError::Invalid { .. } => {
+                Code::Input
+            }
+        }
+    }
 }
 
 /// What the gate reads of a `config.json`.
@@ -144,8 +164,8 @@ impl<'a> OciConfig<'a> {
     }
 
     /// The annotations; none where there are none.
-    pub fn annotations(&self) -> Annotations {
-        self.annotations.clone()
+    pub fn annotations(&self) -> &Annotations {
+        &self.annotations
     }
 
     /// Whether the runtime will call our hook to record the container, and none of ours to verify
@@ -212,7 +232,7 @@ impl<'a> OciConfig<'a> {
     /// # Errors
     /// The annotations can't be written as JSON.
     pub fn with_annotation(&self, key: &str, value: &str) -> Result<String, OciError> {
-        let mut all = self.annotations();
+        let mut all = self.annotations.clone();
         all.insert(key.to_owned(), value.to_owned());
         let json = serde_json::to_string(&all).map_err(|source| OciError::Invalid {
             what: "the annotations",

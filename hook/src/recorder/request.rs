@@ -3,25 +3,18 @@
 use super::RecordError;
 use portcullis_profile::{
     Engine,
+    select::annotations::{
+        DENIALS_LOGGED_ANNOTATION, RECORD_ANNOTATION, RECORD_CONTAINER_ANNOTATION_PREFIX,
+        TRACE_ANNOTATION,
+    },
     select::identity::{Annotations, Identity},
     settings::Record,
 };
 use std::path::{Component, Path, PathBuf};
 
-/// Records every container of a pod.
-pub const POD_ANNOTATION: &str = "portcullis.dev/record";
-/// What comes before a container's name in the annotation for it alone.
-pub const CONTAINER_ANNOTATION_PREFIX: &str = "portcullis.dev/record.";
-/// The older recorder hook's annotation: `[if:/abs;]of:/abs`, in any order.
-pub const TRACE_ANNOTATION: &str = "io.containers.trace-syscall";
-
-/// The annotation that the gate writes into `config.json` where it relaxed the filter for a recording:
-/// a container that has it never starts unrecorded.
-pub const MARK: &str = "portcullis.dev/denials-logged";
-
 /// Whether a configuration is marked.
 pub fn is_marked(annotations: &Annotations) -> bool {
-    annotations.contains_key(MARK)
+    annotations.contains_key(DENIALS_LOGGED_ANNOTATION)
 }
 
 /// A file below one of the folders of hook.toml.
@@ -68,8 +61,8 @@ pub fn request(
     let own = identity
         .container
         .as_ref()
-        .map(|name| format!("{CONTAINER_ANNOTATION_PREFIX}{name}"));
-    for key in own.as_deref().into_iter().chain([POD_ANNOTATION]) {
+        .map(|name| format!("{RECORD_CONTAINER_ANNOTATION_PREFIX}{name}"));
+    for key in own.as_deref().into_iter().chain([RECORD_ANNOTATION]) {
         match annotations.get(key).map(String::as_str) {
             Some("true") => return Ok(Some(Request::default())),
             Some("false") => return Ok(None),
@@ -209,15 +202,15 @@ mod tests {
     fn a_containers_annotation_goes_before_the_pods() {
         let crio = |pairs: &[(&str, &str)]| asked(Engine::CriO, pairs).unwrap().is_some();
         assert!(!crio(&[NAME]));
-        assert!(crio(&[NAME, (POD_ANNOTATION, "true")]));
+        assert!(crio(&[NAME, (RECORD_ANNOTATION, "true")]));
         assert!(crio(&[NAME, ("portcullis.dev/record.app", "true")]));
         assert!(!crio(&[NAME, ("portcullis.dev/record.sibling", "true")]));
         assert!(!crio(&[
             NAME,
-            (POD_ANNOTATION, "true"),
+            (RECORD_ANNOTATION, "true"),
             ("portcullis.dev/record.app", "false")
         ]));
-        assert!(asked(Engine::CriO, &[(POD_ANNOTATION, "yes")]).is_err());
+        assert!(asked(Engine::CriO, &[(RECORD_ANNOTATION, "yes")]).is_err());
     }
 
     #[test]

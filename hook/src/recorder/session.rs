@@ -224,7 +224,7 @@ fn full(
 
 /// Whether the denials of a configuration's filter are only logged: it is marked so, and it is so.
 fn are_logged(config: &OciConfig<'_>) -> bool {
-    is_marked(&config.annotations())
+    is_marked(config.annotations())
         && config
             .seccomp()
             .and_then(|text| parse_filter(text.as_bytes()).ok())

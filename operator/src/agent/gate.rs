@@ -8,7 +8,7 @@ use crate::{
     events::Publisher,
     health::{Health, Metric},
 };
-use portcullis_profile::gate::decision::{Decision, Outcome, REASONS, VERSION};
+use portcullis_profile::gate::decision::{Decision, Outcome, VERSION, reasons};
 use serde::Deserialize;
 use socket::{Received, Socket};
 use std::{io, path::Path, time::Duration};
@@ -125,7 +125,7 @@ fn read(received: Received) -> Result<Decision, Dropped> {
 
 fn count(decision: &Decision, health: &Health) {
     let outcome = decision.outcome.as_str();
-    let reason = REASONS.into_iter().find(|word| *word == decision.reason);
+    let reason = reasons().find(|word| *word == decision.reason);
     health.add_labelled(
         DECISIONS,
         vec![("outcome", outcome), ("reason", reason.unwrap_or("other"))],

@@ -5,7 +5,7 @@
 use crate::stored::metadata;
 use k8s_openapi::{api::core::v1::Pod as Object, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Resource, ResourceExt, api::ListParams};
-use portcullis_profile::select::selection::{
+use portcullis_profile::select::annotations::{
     CONTAINER_ANNOTATION_PREFIX as CONTAINER, POD_ANNOTATION as POD,
 };
 use serde::{Deserialize, Deserializer};

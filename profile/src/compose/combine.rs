@@ -1,12 +1,14 @@
-//! The union and the intersection of two filters with the same header.
+//! The union and the intersection of two filters with the same header: for each call and its
+//! arguments the looser, or the stricter, of the two treatments in the kernel's order.
 //!
-//! Both are exact or refused: what can't be written as rules is an error, never a guess.
+//! Both are exact or refused: what can't be written as rules is an error, never a guess. They are
+//! commutative, associative and idempotent.
 
 use crate::{
-    Action, ArgCondition, Filter, Rule,
+    ArgCondition, Filter, Rule,
     compare::normal::{Branch, Normal, Treatment, is_multiplexed},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Why two filters can't be combined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,64 +26,151 @@ pub enum AlgebraError {
     },
 }
 
-/// The effective rules of one name: those of one treatment are a set here, in which one without
-/// conditions covers the others.
-fn by_name<'a>(normal: &Normal<'a>) -> BTreeMap<&'a str, Vec<Branch>> {
-    let mut names = normal.rules.clone();
-    for branches in names.values_mut() {
-        if branches
-            .iter()
-            .all(|branch| branch.treatment == branches[0].treatment)
-        {
-            branches.sort_unstable();
-            branches.dedup();
-            if branches[0].conditions.is_empty() {
-                branches.truncate(1);
+/// What a filter does with one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Decision {
+    /// The same whatever the arguments are.
+    Always(Treatment),
+    /// This where one of the conjunctions holds, else the default.
+    Where(Treatment, BTreeSet<Vec<ArgCondition>>),
+    /// Several treatments. libseccomp's program for such rules depends on their order, so they stay
+    /// as they are or go as a whole.
+    Several(Vec<Branch>),
+}
+
+impl Decision {
+    fn of(branches: &[Branch], default: Treatment) -> Decision {
+        let Some(first) = branches.first() else {
+            return Decision::Always(default);
+        };
+        if branches.iter().any(|one| one.treatment != first.treatment) {
+            return Decision::Several(branches.to_vec());
+        }
+        let conjunctions = branches.iter().map(|branch| branch.conditions.clone());
+        Decision::any(first.treatment, conjunctions.collect())
+    }
+
+    /// A treatment where any of the conjunctions holds: one without conditions always does, and one
+    /// that asks for all that another asks for, and more, adds nothing.
+    fn any(treatment: Treatment, conjunctions: BTreeSet<Vec<ArgCondition>>) -> Decision {
+        if conjunctions.iter().any(Vec::is_empty) {
+            return Decision::Always(treatment);
+        }
+        let adds = |one: &&Vec<ArgCondition>| {
+            !conjunctions
+                .iter()
+                .any(|other| other != *one && other.iter().all(|condition| one.contains(condition)))
+        };
+        Decision::Where(
+            treatment,
+            conjunctions.iter().filter(adds).cloned().collect(),
+        )
+    }
+
+    /// Every treatment that a call may get.
+    fn treatments(&self, default: Treatment) -> Vec<Treatment> {
+        match self {
+            Decision::Always(treatment) => vec![*treatment],
+            Decision::Where(treatment, _) => vec![*treatment, default],
+            Decision::Several(branches) => {
+                let own = branches.iter().map(|branch| branch.treatment);
+                own.chain([default]).collect()
             }
         }
     }
-    names
 }
 
-/// What passes of a call.
-enum Passes {
-    All,
-    Nothing,
-    /// The rules decide against the default where one of their conjunctions holds.
-    Part,
+/// Which of two treatments a call gets.
+#[derive(Clone, Copy)]
+struct Choice {
+    default: Treatment,
+    looser: bool,
 }
 
-/// `None` where a tracer or a supervisor decides, or the rules have several treatments.
-fn passes(branches: &[Branch], default: Treatment) -> Option<Passes> {
-    let decided = |action| !matches!(action, Action::Trace | Action::Notify);
-    let whole = |through| {
-        if through {
-            Passes::All
+impl Choice {
+    /// The looser or the stricter one in the kernel's order. Of two errnos an intersection takes
+    /// the smaller one and a union the larger one, but that of the default counts as the loosest:
+    /// what a filter denies by a rule keeps its errno, and gives way in a union.
+    fn of(self, a: Treatment, b: Treatment) -> Treatment {
+        let rank = |one: Treatment| (one.action, one == self.default, one.errno);
+        if (rank(a) > rank(b)) == self.looser {
+            a
         } else {
-            Passes::Nothing
+            b
         }
-    };
-    let by_default = default.action.lets_through();
-    let Some(first) = branches.first() else {
-        return decided(default.action).then(|| whole(by_default));
-    };
-    let through = first.treatment.action.lets_through();
-    if !decided(first.treatment.action)
-        || branches.iter().any(|one| one.treatment != first.treatment)
-    {
-        None
-    } else if first.conditions.is_empty() {
-        Some(whole(through))
-    } else if !decided(default.action) {
-        None
-    } else if through == by_default {
-        Some(whole(through))
-    } else {
-        Some(Passes::Part)
+    }
+
+    /// What a call gets of which two filters decide so.
+    fn join(self, a: &Decision, b: &Decision) -> Result<Decision, &'static str> {
+        use Decision::{Always, Several, Where};
+        match (a, b) {
+            _ if a == b => Ok(a.clone()),
+            (Always(a), Always(b)) => Ok(Always(self.of(*a, *b))),
+            (Always(always), other) | (other, Always(always)) => self.join_always(*always, other),
+            (Where(a, here), Where(b, there)) => self.join_conditions(*a, here, *b, there),
+            (Several(_), _) | (_, Several(_)) => Err("it has rules of several actions"),
+        }
+    }
+
+    fn join_always(self, always: Treatment, other: &Decision) -> Result<Decision, &'static str> {
+        let all = other.treatments(self.default);
+        let chosen: Vec<Treatment> = all.iter().map(|one| self.of(always, *one)).collect();
+        if chosen.iter().all(|one| *one == chosen[0]) {
+            return Ok(Decision::Always(chosen[0]));
+        }
+        match other {
+            _ if chosen == all => Ok(other.clone()),
+            Decision::Where(_, conjunctions) if chosen[1] == self.default => {
+                Ok(Decision::Where(chosen[0], conjunctions.clone()))
+            }
+            _ => Err("its treatment under conditions and that without any both count"),
+        }
+    }
+
+    fn join_conditions(
+        self,
+        a: Treatment,
+        here: &BTreeSet<Vec<ArgCondition>>,
+        b: Treatment,
+        there: &BTreeSet<Vec<ArgCondition>>,
+    ) -> Result<Decision, &'static str> {
+        let both = self.of(a, b);
+        if here == there {
+            return Ok(Decision::Where(both, here.clone()));
+        }
+        let alone = |one| self.of(one, self.default) == one;
+        match (alone(a), alone(b)) {
+            (true, true) if a == b => Ok(Decision::any(a, here.union(there).cloned().collect())),
+            (true, true) => Err("different actions under conditions"),
+            // The other one never gets the better of the default.
+            (true, false) => Ok(Decision::Where(a, here.clone())),
+            (false, true) => Ok(Decision::Where(b, there.clone())),
+            (false, false) => Ok(Decision::any(both, product(here, there)?)),
+        }
     }
 }
 
-/// The filter under which passes what passes under `a` or under `b`.
+/// The conjunctions that hold where one of each side does.
+fn product(
+    here: &BTreeSet<Vec<ArgCondition>>,
+    there: &BTreeSet<Vec<ArgCondition>>,
+) -> Result<BTreeSet<Vec<ArgCondition>>, &'static str> {
+    let mut products = BTreeSet::new();
+    for left in here {
+        for right in there {
+            let both: BTreeSet<ArgCondition> = left.iter().chain(right).copied().collect();
+            let indices: BTreeSet<u8> = both.iter().map(|one| one.index).collect();
+            if indices.len() < both.len() {
+                // Two conditions on an argument are an "or" to the runtimes.
+                return Err("two conditions on one argument would have to hold");
+            }
+            products.insert(both.into_iter().collect());
+        }
+    }
+    Ok(products)
+}
+
+/// The filter under which each call gets the looser of its two treatments.
 ///
 /// # Errors
 /// The headers differ, or a call's rules can't be joined.
@@ -89,7 +178,7 @@ pub fn union(a: &Filter, b: &Filter) -> Result<Filter, AlgebraError> {
     combine(a, b, true)
 }
 
-/// The filter under which passes what passes under both `a` and `b`.
+/// The filter under which each call gets the stricter of its two treatments.
 ///
 /// # Errors
 /// The headers differ, or a call's rules can't be joined.
@@ -97,13 +186,13 @@ pub fn intersection(a: &Filter, b: &Filter) -> Result<Filter, AlgebraError> {
     combine(a, b, false)
 }
 
-fn combine(a: &Filter, b: &Filter, union: bool) -> Result<Filter, AlgebraError> {
+fn combine(a: &Filter, b: &Filter, looser: bool) -> Result<Filter, AlgebraError> {
     let (of_a, of_b) = (Normal::of(a), Normal::of(b));
     if let Some(what) = of_a.header_difference(&of_b) {
         return Err(AlgebraError::Header(what));
     }
     let default = of_a.default;
-    let (left, right) = (by_name(&of_a), by_name(&of_b));
+    let choice = Choice { default, looser };
     let mut family: Option<Treatment> = None;
     let mut syscalls = Vec::new();
     for name in of_a.names.union(&of_b.names).copied() {
@@ -111,8 +200,8 @@ fn combine(a: &Filter, b: &Filter, union: bool) -> Result<Filter, AlgebraError> 
             name: name.to_owned(),
             reason,
         };
-        let here = left.get(name).map_or(&[][..], Vec::as_slice);
-        let there = right.get(name).map_or(&[][..], Vec::as_slice);
+        let here = of_a.rules.get(name).map_or(&[][..], Vec::as_slice);
+        let there = of_b.rules.get(name).map_or(&[][..], Vec::as_slice);
         if of_a.multiplexes() && is_multiplexed(name) {
             for branch in here.iter().chain(there) {
                 if *family.get_or_insert(branch.treatment) != branch.treatment {
@@ -122,16 +211,21 @@ fn combine(a: &Filter, b: &Filter, union: bool) -> Result<Filter, AlgebraError> 
                 }
             }
         }
-        let joined = join(here, there, default, union).map_err(inexpressible)?;
-        if joined.is_empty() {
-            // A rule without effect, for runc's ENOSYS stub counts every name.
-            syscalls.push(rule(name, default, Vec::new()));
+        let (here, there) = (Decision::of(here, default), Decision::of(there, default));
+        match choice.join(&here, &there).map_err(inexpressible)? {
+            // Where that is the default, a rule without effect: runc's ENOSYS stub counts it.
+            Decision::Always(treatment) => syscalls.push(rule(name, treatment, Vec::new())),
+            Decision::Where(treatment, conjunctions) => syscalls.extend(
+                conjunctions
+                    .into_iter()
+                    .map(|conditions| rule(name, treatment, conditions)),
+            ),
+            Decision::Several(branches) => syscalls.extend(
+                branches
+                    .into_iter()
+                    .map(|branch| rule(name, branch.treatment, branch.conditions)),
+            ),
         }
-        syscalls.extend(
-            joined
-                .into_iter()
-                .map(|branch| rule(name, branch.treatment, branch.conditions)),
-        );
     }
     Ok(Filter {
         syscalls,
@@ -149,64 +243,10 @@ fn rule(name: &str, treatment: Treatment, args: Vec<ArgCondition>) -> Rule {
     }
 }
 
-fn join(
-    a: &[Branch],
-    b: &[Branch],
-    default: Treatment,
-    union: bool,
-) -> Result<Vec<Branch>, &'static str> {
-    if a == b {
-        return Ok(a.to_vec());
-    }
-    let (Some(left), Some(right)) = (passes(a, default), passes(b, default)) else {
-        return Err("several actions, or a tracer or supervisor decides");
-    };
-    match (left, right) {
-        (Passes::All, _) | (Passes::Nothing, Passes::Nothing) if union => Ok(a.to_vec()),
-        (Passes::Nothing, _) | (_, Passes::All) if union => Ok(b.to_vec()),
-        (Passes::Nothing, _) | (Passes::All, Passes::All) => Ok(a.to_vec()),
-        (Passes::All, _) | (_, Passes::Nothing) if !union => Ok(b.to_vec()),
-        (Passes::Part, Passes::Part) => parts(a, b, union != default.action.lets_through()),
-        _ => Ok(a.to_vec()),
-    }
-}
-
-/// Joins conjunctions by "or" where `either`, else by "and".
-fn parts(a: &[Branch], b: &[Branch], either: bool) -> Result<Vec<Branch>, &'static str> {
-    let treatment = a[0].treatment;
-    if treatment != b[0].treatment {
-        return Err("different actions under conditions");
-    }
-    let mut joined = BTreeSet::new();
-    if either {
-        joined.extend(a.iter().chain(b).cloned());
-    } else {
-        for left in a {
-            for right in b {
-                let both: BTreeSet<ArgCondition> = left
-                    .conditions
-                    .iter()
-                    .chain(&right.conditions)
-                    .copied()
-                    .collect();
-                let indices: BTreeSet<u8> = both.iter().map(|one| one.index).collect();
-                if indices.len() < both.len() {
-                    // Two conditions on an argument are an "or" to the runtimes.
-                    return Err("two conditions on one argument would have to hold");
-                }
-                joined.insert(Branch {
-                    treatment,
-                    conditions: both.into_iter().collect(),
-                });
-            }
-        }
-    }
-    Ok(joined.into_iter().collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Action;
     use crate::{
         Arch,
         fixtures::{filter, is},
@@ -216,66 +256,148 @@ mod tests {
     const DENY: Action = Action::Errno;
     const ALLOW: Action = Action::Allow;
 
-    /// The action class of a call by first matching rule, for filters of one treatment a name.
-    fn lets(filter: &Filter, name: &str, args: [u64; 2]) -> bool {
+    /// What a filter does with a call: the strictest of the rules that match, else the default.
+    fn treatment(filter: &Filter, name: &str, args: [u64; 2]) -> Treatment {
         let normal = Normal::of(filter);
-        by_name(&normal)
-            .get(name)
-            .and_then(|branches| {
-                branches.iter().find(|branch| {
-                    let mut all = branch.conditions.iter();
-                    all.all(|c| args[usize::from(c.index)] == c.value)
-                })
-            })
-            .map_or(normal.default, |branch| branch.treatment)
-            .action
-            .lets_through()
+        let branches = normal.rules.get(name).map_or(&[][..], Vec::as_slice);
+        let matching = branches.iter().filter(|branch| {
+            let mut all = branch.conditions.iter();
+            all.all(|c| args[usize::from(c.index)] == c.value)
+        });
+        matching
+            .map(|branch| branch.treatment)
+            .min()
+            .unwrap_or(normal.default)
+    }
+
+    fn all_treatments(filter: &Filter) -> Vec<Treatment> {
+        let values = [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [0, 2], [2, 2]];
+        ["read", "write", "mkdir"]
+            .iter()
+            .flat_map(|name| values.map(|args| treatment(filter, name, args)))
+            .collect()
+    }
+
+    fn action() -> impl Strategy<Value = Action> {
+        proptest::sample::select(Action::ALL)
+    }
+
+    /// An action with an errno where it takes one.
+    fn some_treatment() -> impl Strategy<Value = (Action, Option<u16>)> {
+        (action(), proptest::option::of(1..4_u16))
+            .prop_map(|(action, errno)| (action, errno.filter(|_| action.takes_errno())))
     }
 
     fn conditions() -> impl Strategy<Value = Vec<ArgCondition>> {
         proptest::collection::vec((0..2_u8, 0..2_u64).prop_map(|(i, v)| is(i, v)), 0..3)
     }
 
-    fn rules() -> impl Strategy<Value = Vec<(bool, Vec<ArgCondition>)>> {
-        proptest::collection::vec((any::<bool>(), conditions()), 0..4)
+    /// For each of two names a treatment, and whether it depends on arguments.
+    fn rules() -> impl Strategy<Value = Vec<Rule>> {
+        let of = |name: &'static str| {
+            let whole = (some_treatment(), proptest::bool::weighted(0.4));
+            (whole, proptest::collection::vec(conditions(), 0..3)).prop_map(
+                move |(((action, errno_ret), always), conditions)| {
+                    let conditions = if always { vec![Vec::new()] } else { conditions };
+                    let rules = conditions.into_iter().map(|args| Rule {
+                        errno_ret,
+                        ..crate::fixtures::rule(&[name], action, &args)
+                    });
+                    rules.collect::<Vec<_>>()
+                },
+            )
+        };
+        (of("read"), of("write")).prop_map(|(a, b)| [a, b].concat())
     }
 
-    fn build(default: Action, other: Action, rules: &[(bool, Vec<ArgCondition>)]) -> Filter {
-        let rules: Vec<_> = rules
-            .iter()
-            .map(|(first, args)| {
-                (
-                    if *first { "read" } else { "write" },
-                    other,
-                    args.as_slice(),
-                )
-            })
-            .collect();
-        filter(default, &rules)
+    fn build(default: (Action, Option<u16>), syscalls: &[Rule]) -> Filter {
+        Filter {
+            default_errno_ret: default.1,
+            syscalls: syscalls.to_vec(),
+            ..Filter::new(default.0)
+        }
     }
+
+    type Operation = fn(&Filter, &Filter) -> Result<Filter, AlgebraError>;
+    const OPERATIONS: [(Operation, bool); 2] = [(union, true), (intersection, false)];
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
         #[test]
-        fn what_passes_is_exactly_the_union_and_the_intersection(
-            a in rules(), b in rules(), permissive: bool,
+        fn each_call_gets_the_looser_or_the_stricter_treatment_for_all_arguments(
+            default in some_treatment(), a in rules(), b in rules(),
+        ) {
+            let (a, b) = (build(default, &a), build(default, &b));
+            for (operation, looser) in OPERATIONS {
+                let Ok(both) = operation(&a, &b) else { continue };
+                let (of_a, of_b) = (all_treatments(&a), all_treatments(&b));
+                for ((one, other), is) in of_a.iter().zip(&of_b).zip(all_treatments(&both)) {
+                    let (least, most) = (one.action.min(other.action), one.action.max(other.action));
+                    prop_assert_eq!(is.action, if looser { most } else { least });
+                    prop_assert!(is == *one || is == *other, "{:?} of {:?} and {:?}", is, one, other);
+                }
+            }
+        }
+
+        #[test]
+        fn order_and_grouping_and_repetition_change_nothing(
+            default in some_treatment(), a in rules(), b in rules(), c in rules(),
+        ) {
+            let [a, b, c] = [a, b, c].map(|rules| build(default, &rules));
+            for (operation, _) in OPERATIONS {
+                let itself = operation(&a, &a).expect("expressible");
+                prop_assert_eq!(all_treatments(&itself), all_treatments(&a));
+                let (ab, ba) = (operation(&a, &b), operation(&b, &a));
+                prop_assert_eq!(&ab, &ba);
+                let (Ok(ab), Ok(bc)) = (ab, operation(&b, &c)) else { continue };
+                if let (Ok(left), Ok(right)) = (operation(&ab, &c), operation(&a, &bc)) {
+                    prop_assert_eq!(all_treatments(&left), all_treatments(&right));
+                }
+            }
+        }
+
+        /// What recordings and their bases are: nothing of these is refused.
+        #[test]
+        fn what_allows_over_a_denying_default_always_has_a_union(
+            a in proptest::collection::vec(conditions(), 0..4),
+            b in proptest::collection::vec(conditions(), 0..4),
+            permissive: bool,
         ) {
             let (default, other) = if permissive { (ALLOW, DENY) } else { (DENY, ALLOW) };
-            let (a, b) = (build(default, other, &a), build(default, other, &b));
-            let (or, and) = (union(&a, &b), intersection(&a, &b));
-            for name in ["read", "write", "mkdir"] {
-                for args in [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [0, 2], [2, 2]] {
-                    let (x, y) = (lets(&a, name, args), lets(&b, name, args));
-                    if let Ok(or) = &or {
-                        prop_assert_eq!(lets(or, name, args), x || y);
-                    }
-                    if let Ok(and) = &and {
-                        prop_assert_eq!(lets(and, name, args), x && y);
+            let [a, b] = [a, b].map(|all| {
+                let rules: Vec<_> = all.iter().map(|args| ("read", other, &**args)).collect();
+                filter(default, &rules)
+            });
+            let both = if permissive { intersection(&a, &b) } else { union(&a, &b) };
+            prop_assert!(both.is_ok());
+        }
+    }
+
+    #[test]
+    fn the_order_is_the_kernels() {
+        let order = [
+            Action::KillProcess,
+            Action::KillThread,
+            Action::Trap,
+            Action::Errno,
+            Action::Notify,
+            Action::Trace,
+            Action::Log,
+            ALLOW,
+        ];
+        for (at, stricter) in order.iter().enumerate() {
+            for looser in &order[at + 1..] {
+                for default in Action::ALL {
+                    let of = |action: &Action| filter(*default, &[("read", *action, &[])]);
+                    let (a, b) = (of(stricter), of(looser));
+                    let read = |both: Filter| treatment(&both, "read", [0, 0]).action;
+                    for (a, b) in [(&a, &b), (&b, &a)] {
+                        assert_eq!(read(intersection(a, b).unwrap()), *stricter);
+                        assert_eq!(read(union(a, b).unwrap()), *looser);
                     }
                 }
             }
-            // Only "and" of conditions may be beyond rules.
-            let always = if permissive { and } else { or };
-            prop_assert!(always.is_ok());
         }
     }
 
@@ -295,18 +417,37 @@ mod tests {
         let one = filter(DENY, &[("clone", ALLOW, &[is(0, 1)])]);
         let two = filter(DENY, &[("clone", ALLOW, &[is(0, 2)])]);
         let traced = filter(DENY, &[("clone", Action::Trace, &[])]);
+        let several = filter(
+            DENY,
+            &[
+                ("clone", ALLOW, &[is(0, 1)]),
+                ("clone", Action::Log, &[is(0, 2)]),
+            ],
+        );
+        let killed = filter(DENY, &[("clone", Action::KillProcess, &[])]);
         for refused in [
             intersection(&one, &two),
             union(&one, &traced),
-            intersection(&one, &traced),
             union(&one, &filter(DENY, &[("clone", Action::Log, &[is(0, 2)])])),
+            union(&one, &several),
         ] {
             assert!(
                 matches!(refused, Err(AlgebraError::Inexpressible { ref name, .. }) if name == "clone"),
                 "{refused:?}"
             );
         }
+        // A tracer is stricter than what is allowed, and looser than the default.
+        let expected = filter(DENY, &[("clone", Action::Trace, &[is(0, 1)])]);
+        let both = intersection(&one, &traced).unwrap();
+        assert_eq!(Normal::of(&both).rules.len(), 1);
+        assert_eq!(both.syscalls[0].args, expected.syscalls[0].args);
+        assert_eq!(both.syscalls[0].action, Action::Trace);
         assert!(union(&traced, &traced).is_ok());
+        // Several actions stay as they are, or go as a whole.
+        assert_eq!(union(&several, &several).unwrap(), several);
+        assert_eq!(union(&several, &killed).unwrap(), several);
+        let both = intersection(&several, &killed).unwrap();
+        assert_eq!(both.syscalls, killed.syscalls);
     }
 
     #[test]

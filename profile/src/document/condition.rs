@@ -55,6 +55,8 @@ pub(super) struct Condition {
     pub(super) caps: Vec<String>,
     /// Architectures by libseccomp's Go names, compared with the native one.
     pub(super) arches: Vec<String>,
+    /// Whether `minKernel` is given, in whatever form.
+    pub(super) asks_for_kernel: bool,
     /// A kernel version that none of the engines compares with anything.
     pub(super) min_kernel: Option<KernelVersion>,
 }
@@ -62,7 +64,7 @@ pub(super) struct Condition {
 impl Condition {
     /// Whether nothing is asked for.
     pub(super) fn is_empty(&self) -> bool {
-        self.caps.is_empty() && self.arches.is_empty() && self.min_kernel.is_none()
+        self.caps.is_empty() && self.arches.is_empty() && !self.asks_for_kernel
     }
 }
 

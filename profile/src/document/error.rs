@@ -56,10 +56,13 @@ pub enum Problem {
     /// A required key that is absent, null or an empty string.
     #[error("`{0}` is missing")]
     Missing(&'static str),
-    /// No names: the engines drop such an entry without a word.
+    /// No names, in an entry that is stricter than the default action: it protects nothing.
     #[error("no system call is named")]
     NoNames,
-    /// The same key twice; which one counts depends on who reads.
+    /// Not a name to C: the runtimes would read it as far as its first NUL.
+    #[error("{0} contains a NUL character")]
+    Nul(String),
+    /// The same key twice; what that makes depends on who reads.
     #[error("key `{0}` is given twice")]
     DuplicateKey(&'static str),
     /// Go reads keys whatever their case, C does not.
@@ -83,27 +86,15 @@ pub enum Problem {
         /// The real name nearest to it.
         nearest: Option<&'static str>,
     },
-    /// A kernel version that is none.
-    #[error("{0} is not a kernel version such as \"5.10\"")]
-    KernelVersion(String),
-    /// An errno for an action that takes none: crun refuses such a container.
-    #[error("{0} takes no errno")]
-    NeedlessErrno(Action),
     /// An errno name whose number on this architecture is not known here.
     #[error("the number of {0} on this architecture is not known: give a number instead")]
     ErrnoNumber(String),
-    /// More conditions than a call has arguments: crun reads the first six only.
-    #[error("more than {} conditions", crate::filter::ARGUMENTS)]
-    TooManyConditions,
     /// runc refuses such a container: it could not hand the listener over.
     #[error("SCMP_ACT_NOTIFY can't be {0}")]
     Notify(&'static str),
     /// Nobody would decide the calls.
     #[error("SCMP_ACT_NOTIFY needs a `listenerPath`")]
     NoListener,
-    /// The runtime specification forbids metadata that nobody is sent.
-    #[error("`listenerMetadata` needs a `listenerPath`")]
-    MetadataWithoutListener,
     /// A key that the engine does not read, so that the filter would not be what the document
     /// says.
     #[error("{engine} does not read `{key}`, the filter would be another one")]
@@ -154,6 +145,66 @@ pub enum Remark {
         /// The real name nearest to it.
         nearest: Option<&'static str>,
     },
+    /// A known key in another case: Go reads it as that key.
+    #[error("key {written} is read as `{meant}`")]
+    KeyCase {
+        /// As it is written.
+        written: String,
+        /// As it should be.
+        meant: &'static str,
+    },
+    /// The same key twice: to Go the last one counts.
+    #[error("key `{0}` is given twice: the last one counts")]
+    DuplicateKey(&'static str),
+    /// A system call that is not known here, in a rule no stricter than the default action: it
+    /// gets a rule where libseccomp knows it, else the default action.
+    #[error(
+        "unknown system call {name}{}: a libseccomp that does not know it either leaves it to the \
+         default action",
+        meant(*.nearest)
+    )]
+    UnknownCall {
+        /// As it is written.
+        name: String,
+        /// The real name nearest to it.
+        nearest: Option<&'static str>,
+    },
+    /// An architecture in `archMap` that is not known here, so that it is not the host's.
+    #[error("unknown architecture {name}{} counts on no host that is known here", meant(*.nearest))]
+    UnknownArch {
+        /// As it is written.
+        name: String,
+        /// The real name nearest to it.
+        nearest: Option<&'static str>,
+    },
+    /// No names, in an entry that is no stricter than the default action.
+    #[error("no system call is named: this entry is ignored")]
+    NoNames,
+    /// More conditions than a call has arguments.
+    #[error(
+        "more than {} conditions: runc reads all of them, crun the first {}",
+        crate::filter::ARGUMENTS,
+        crate::filter::ARGUMENTS
+    )]
+    TooManyConditions,
+    /// An errno for an action that takes none.
+    #[error(
+        "{0} takes no errno: it is ignored, as by runc; crun refuses the container where its \
+         engine passes this on"
+    )]
+    NeedlessErrno(Action),
+    /// An empty list of flags, which programs in Go leave out when they write a configuration.
+    #[error(
+        "an empty list is lost where an engine applies the profile itself (a pod's field, \
+         Podman): the runtime then chooses, and runc sets SECCOMP_FILTER_FLAG_SPEC_ALLOW"
+    )]
+    EmptyFlags,
+    /// Metadata that nobody is sent: the runtimes pass over it.
+    #[error("`listenerMetadata` is ignored without a `listenerPath`")]
+    MetadataWithoutListener,
+    /// A kernel version that is none.
+    #[error("{0} is not a kernel version such as \"5.10\"; CRI-O and Podman ignore `minKernel`")]
+    KernelVersion(String),
     /// `minKernel` decides nothing (measured with Podman; containers/common has no such field).
     #[error("CRI-O and Podman ignore `minKernel`")]
     MinKernelIgnored,

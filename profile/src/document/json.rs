@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::{borrow::Cow, fmt};
 
 /// One JSON value.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Node<'a> {
     Null,
     Bool,

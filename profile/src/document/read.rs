@@ -79,6 +79,7 @@ impl Reader {
             }
             Some(action)
         });
+        self.default_action = default_action;
         let default_errno = self.errno(&members, "defaultErrno", "defaultErrnoRet", default_action);
         let architectures = self.list(&members, "architectures", Reader::architecture);
         let arch_map = self.list(&members, "archMap", Reader::arch_entry);
@@ -88,9 +89,10 @@ impl Reader {
         let flags = self.list(&members, "flags", |reader, node| {
             reader.known(node, "flag", Flag::ALL, Flag::as_str)
         });
-        // An empty list is lost where an engine in Go writes it; a runtime that reads it knows.
-        let flags_given =
-            members.get("flags").is_some() && (self.form == Form::Config || !flags.is_empty());
+        let flags_given = members.get("flags").is_some();
+        if flags_given && flags.is_empty() && self.form == Form::Profile {
+            self.warning_at("flags", || Remark::EmptyFlags);
+        }
         let listener_path = self.optional(&members, "listenerPath", Reader::owned);
         let listener_metadata = self.optional(&members, "listenerMetadata", Reader::owned);
         let syscalls = self.list(&members, "syscalls", Reader::entry);
@@ -104,7 +106,7 @@ impl Reader {
                 });
             }
             if listener_metadata.is_some() {
-                self.problem(Problem::MetadataWithoutListener);
+                self.warning_with(|| Remark::MetadataWithoutListener);
             }
         }
         Some(Document {
@@ -129,10 +131,8 @@ impl Reader {
         if notifies && self.notifies.is_none() {
             self.notifies = Some(self.inside(Step::Key("action"), |reader| reader.place()));
         }
-        let mut names = self.list(&members, "names", |reader, node| {
-            reader.call(node, notifies)
-        });
-        let name = self.optional(&members, "name", |reader, node| reader.call(node, notifies));
+        let mut names = self.list(&members, "names", |reader, node| reader.call(node, action));
+        let name = self.optional(&members, "name", |reader, node| reader.call(node, action));
         let single_name = name.is_some();
         match (name, members.get("names")) {
             (Some(_), Some(Node::List(list))) if !list.is_empty() => {
@@ -140,17 +140,30 @@ impl Reader {
             }
             (Some(name), _) => names.push(name),
             (None, Some(Node::List(list))) if list.is_empty() && self.form == Form::Profile => {
-                self.problem_at("names", Problem::NoNames);
+                if self.protects(action) {
+                    self.problem_at("names", Problem::NoNames);
+                } else {
+                    self.warning_at("names", || Remark::NoNames);
+                }
             }
             (None, None) if !members.gives("name") => {
-                self.problem(Problem::Missing("names"));
+                if self.form == Form::Config || self.protects(action) {
+                    self.problem(Problem::Missing("names"));
+                } else {
+                    self.warning_with(|| Remark::NoNames);
+                }
             }
             (None, _) => {}
         }
         let errno = self.errno(&members, "errno", "errnoRet", action);
         let args = self.list(&members, "args", Reader::argument);
         if args.len() > usize::from(ARGUMENTS) {
-            self.problem_at("args", Problem::TooManyConditions);
+            self.warning_at("args", || Remark::TooManyConditions);
+        }
+        if self.form == Form::Profile {
+            self.optional(&members, "comment", |reader, node| {
+                reader.text(node).map(drop)
+            });
         }
         let includes = self.optional(&members, "includes", Reader::condition);
         let excludes = self.optional(&members, "excludes", Reader::condition);
@@ -165,55 +178,82 @@ impl Reader {
         })
     }
 
-    /// A system call's name.
-    fn call(&mut self, node: &Node<'_>, notifies: bool) -> Option<String> {
-        let name = self.text(node)?;
-        if self.form == Form::Config {
-            return Some(name.to_string());
-        }
+    /// A system call's name in an entry of this action.
+    fn call(&mut self, node: &Node<'_>, action: Option<Action>) -> Option<String> {
+        let name = self.c_text(node)?;
         if !syscalls::is_known(name) {
-            self.problem_with(|| Problem::Unknown {
-                what: "system call",
-                name: quoted(name),
-                nearest: syscalls::nearest(name),
-            });
-            return None;
+            // runc refuses an empty name whatever its rule is.
+            let refused = name.is_empty() || self.protects(action);
+            if self.form == Form::Config {
+                self.warning_with(|| Remark::UnknownCall {
+                    name: quoted(name),
+                    nearest: None,
+                });
+            } else if refused {
+                self.problem_with(|| Problem::Unknown {
+                    what: "system call",
+                    name: quoted(name),
+                    nearest: syscalls::nearest(name),
+                });
+                return None;
+            } else {
+                self.warning_with(|| Remark::UnknownCall {
+                    name: quoted(name),
+                    nearest: syscalls::nearest(name),
+                });
+            }
         }
-        if notifies && name == "write" {
+        if action == Some(Action::Notify) && name == "write" && self.form == Form::Profile {
             self.problem(Problem::Notify("used for write"));
         }
-        Some(name.to_string())
+        Some(name.to_owned())
     }
 
+    /// A condition. A number that is left out is 0: the engines are written in Go.
     fn argument(&mut self, node: &Node<'_>) -> Option<ArgCondition> {
         let members = self.members(node, ARGUMENT)?;
-        let index = self.required(&members, "index", |reader, node| {
-            reader.number(node, u64::from(ARGUMENTS - 1))
-        });
-        let value = self.required(&members, "value", |reader, node| {
-            reader.number(node, u64::MAX)
-        });
-        let value_two = self.optional(&members, "valueTwo", |reader, node| {
-            reader.number(node, u64::MAX)
-        });
+        let index = self.whole(&members, "index", u64::from(ARGUMENTS - 1));
+        let value = self.whole(&members, "value", u64::MAX);
+        let value_two = self.whole(&members, "valueTwo", u64::MAX);
         let op = self.required(&members, "op", |reader, node| {
             reader.known(node, "operator", Operator::ALL, Operator::as_str)
         });
         Some(ArgCondition {
             index: u8::try_from(index?).ok()?,
             value: value?,
-            value_two: value_two.unwrap_or(0),
+            value_two: value_two?,
             op: op?,
         })
     }
 
+    /// An entry of `archMap`; `None` where its architecture is no host's that is known here.
     fn arch_entry(&mut self, node: &Node<'_>) -> Option<ArchEntry> {
         let members = self.members(node, ARCH_ENTRY)?;
-        let architecture = self.required(&members, "architecture", Reader::architecture);
-        let sub_architectures = self.list(&members, "subArchitectures", Reader::architecture);
+        let architecture = self.required(&members, "architecture", |reader, node| {
+            let text = reader.text(node)?;
+            let arch = Arch::from_str(text).ok();
+            if arch.is_none() {
+                reader.warning_with(|| unknown_arch(text));
+            }
+            arch
+        });
+        let mut unknown = None;
+        let sub_architectures = self.list(&members, "subArchitectures", |reader, node| {
+            let text = reader.text(node)?;
+            let arch = Arch::from_str(text).ok();
+            if arch.is_none() {
+                reader.warning_with(|| unknown_arch(text));
+                unknown.get_or_insert_with(|| DocumentError {
+                    place: reader.place(),
+                    problem: unsupported_arch(text),
+                });
+            }
+            arch
+        });
         Some(ArchEntry {
             architecture: architecture?,
             sub_architectures,
+            unknown,
         })
     }
 
@@ -221,14 +261,7 @@ impl Reader {
         let text = self.text(node)?;
         let arch = Arch::from_str(text).ok();
         if arch.is_none() {
-            let tokens = || Arch::ALL.iter().map(|arch| arch.as_str());
-            self.problem_with(|| Problem::Unknown {
-                what: "architecture",
-                name: quoted(text),
-                nearest: Arch::hinted(text)
-                    .map(Arch::as_str)
-                    .or_else(|| nearest(text, tokens())),
-            });
+            self.problem_with(|| unsupported_arch(text));
         }
         arch
     }
@@ -260,25 +293,44 @@ impl Reader {
             }
             Some(name.to_owned())
         });
-        let min_kernel = self.optional(&members, "minKernel", |reader, node| {
-            let text = reader.text(node)?;
-            if let Ok(version) = KernelVersion::from_str(text) {
-                reader.warning_with(|| Remark::MinKernelIgnored);
-                return Some(version);
-            }
-            reader.problem(Problem::KernelVersion(quoted(text)));
-            None
-        });
+        let min_kernel = members
+            .get("minKernel")
+            .and_then(|node| self.inside(Step::Key("minKernel"), |reader| reader.min_kernel(node)));
         Some(Condition {
             caps,
             arches,
+            asks_for_kernel: members.gives("minKernel"),
             min_kernel,
         })
     }
 
-    /// `errno` and `errnoRet`, or their defaults: the name beats the number, and an action that
-    /// takes none must have none. In a `config.json` the latter is runc's to ignore or crun's to
-    /// refuse: no errno then.
+    /// A key that containers/common does not have: whatever is there is ignored.
+    fn min_kernel(&mut self, node: &Node<'_>) -> Option<KernelVersion> {
+        let Node::String(text) = node else {
+            self.warning_with(|| Remark::KernelVersion(node.kind().to_owned()));
+            return None;
+        };
+        if text.is_empty() {
+            return None;
+        }
+        let version = KernelVersion::from_str(text).ok();
+        self.warning_with(|| match version {
+            Some(_) => Remark::MinKernelIgnored,
+            None => Remark::KernelVersion(quoted(text)),
+        });
+        version
+    }
+
+    /// A number that is 0 where it is left out.
+    fn whole(&mut self, members: &Members<'_, '_>, key: &'static str, largest: u64) -> Option<u64> {
+        match members.get(key) {
+            None => Some(0),
+            Some(node) => self.inside(Step::Key(key), |reader| reader.number(node, largest)),
+        }
+    }
+
+    /// `errno` and `errnoRet`, or their defaults: the name beats the number. For an action that
+    /// takes none there is none: runc ignores it, crun refuses it.
     fn errno(
         &mut self,
         members: &Members<'_, '_>,
@@ -310,14 +362,12 @@ impl Reader {
             Some(text.to_owned())
         });
         if let Some(action) = action.filter(|action| !action.takes_errno()) {
-            if self.form == Form::Config {
-                return Errno::default();
-            }
             for (key, given) in [(number, ret.is_some()), (name, named.is_some())] {
                 if given {
-                    self.problem_at(key, Problem::NeedlessErrno(action));
+                    self.warning_at(key, || Remark::NeedlessErrno(action));
                 }
             }
+            return Errno::default();
         }
         Errno {
             number: ret,
@@ -334,4 +384,27 @@ fn nearest_capability(name: &str) -> Option<&'static str> {
         .iter()
         .copied()
         .find(|cap| cap.ends_with(found) && cap.len() == found.len() + 4)
+}
+
+/// The token that was probably meant by one that is not known.
+fn nearest_arch(text: &str) -> Option<&'static str> {
+    Arch::hinted(text)
+        .map(Arch::as_str)
+        .or_else(|| nearest(text, Arch::ALL.iter().map(|arch| arch.as_str())))
+}
+
+/// An architecture that a runtime would be told, and refuse.
+fn unsupported_arch(text: &str) -> Problem {
+    Problem::Unknown {
+        what: "architecture",
+        name: quoted(text),
+        nearest: nearest_arch(text),
+    }
+}
+
+fn unknown_arch(text: &str) -> Remark {
+    Remark::UnknownArch {
+        name: quoted(text),
+        nearest: nearest_arch(text),
+    }
 }

@@ -5,7 +5,7 @@ use super::{
     error::{DocumentError, Problem, Remark, Warning, quoted},
     json::Node,
 };
-use crate::filter::nearest::nearest;
+use crate::{Action, filter::nearest::nearest};
 use std::{borrow::Cow, fmt::Write as _, str::FromStr};
 
 /// How many problems or warnings of one document are told.
@@ -42,6 +42,8 @@ pub(super) struct Reader {
     pub(super) warnings: Vec<Warning>,
     /// The place of the first `SCMP_ACT_NOTIFY` of an entry.
     pub(super) notifies: Option<String>,
+    /// The document's default action, once it is read.
+    pub(super) default_action: Option<Action>,
 }
 
 /// The known members of an object.
@@ -78,6 +80,7 @@ impl Reader {
             problems: Vec::new(),
             warnings: Vec::new(),
             notifies: None,
+            default_action: None,
         }
     }
 
@@ -104,17 +107,24 @@ impl Reader {
         for (key, value) in object {
             let mut known = keys.0.iter().chain(keys.1);
             if let Some(position) = known.clone().position(|known| known == key) {
-                if members.values[position].replace(value).is_some()
-                    && let Some(key) = known.nth(position)
-                {
-                    self.problem(Problem::DuplicateKey(key));
+                let before = members.values[position].replace(value);
+                if let (Some(before), Some(key)) = (before, known.nth(position)) {
+                    self.given_twice(key, before, value);
                 }
-            } else if let Some(meant) = known.clone().find(|known| equal_folded(known, key)) {
-                self.problem(Problem::KeyCase {
-                    written: quoted(key),
-                    meant,
-                });
+            } else if let Some(position) = known.clone().position(|known| equal_folded(known, key))
+                && let Some(meant) = known.nth(position)
+            {
+                let written = quoted(key);
+                if self.form == Form::Config {
+                    self.problem(Problem::KeyCase { written, meant });
+                    continue;
+                }
+                self.warning_with(|| Remark::KeyCase { written, meant });
+                if let Some(before) = members.values[position].replace(value) {
+                    self.given_twice(meant, before, value);
+                }
             } else if self.form == Form::Profile {
+                let known = keys.0.iter().chain(keys.1);
                 self.warning_with(|| Remark::UnknownKey {
                     name: quoted(key),
                     nearest: nearest(key, known.copied()),
@@ -122,6 +132,29 @@ impl Reader {
             }
         }
         Some(members)
+    }
+
+    /// A key that comes twice. The engines are written in Go: there the last one of texts and
+    /// numbers counts, but null leaves some values and unsets others, and the members of lists and
+    /// objects get mixed. Runtimes written in C take the first one.
+    fn given_twice(&mut self, key: &'static str, before: &Node<'_>, last: &Node<'_>) {
+        let is_plain =
+            |node: &Node<'_>| !matches!(node, Node::Null | Node::List(_) | Node::Object(_));
+        let last_counts = key == "comment" || before == last || is_plain(before) && is_plain(last);
+        if self.form == Form::Profile && last_counts {
+            self.warning_with(|| Remark::DuplicateKey(key));
+        } else {
+            self.problem(Problem::DuplicateKey(key));
+        }
+    }
+
+    /// Whether a rule of this action must not get lost: it is stricter than the default action.
+    pub(super) fn protects(&self, action: Option<Action>) -> bool {
+        match (action, self.default_action) {
+            (Some(action), Some(default)) => action.is_stricter_than(default),
+            // One of them is wrong, so that nothing is sure.
+            _ => true,
+        }
     }
 
     /// The value of a key that may be absent, null or an empty string.
@@ -184,8 +217,18 @@ impl Reader {
         }
     }
 
+    /// A text that C programs read, where it would end at a NUL.
+    pub(super) fn c_text<'n>(&mut self, node: &'n Node<'_>) -> Option<&'n str> {
+        let text = self.text(node)?;
+        if text.contains('\0') {
+            self.problem_with(|| Problem::Nul(quoted(text)));
+            return None;
+        }
+        Some(text)
+    }
+
     pub(super) fn owned(&mut self, node: &Node<'_>) -> Option<String> {
-        self.text(node).map(str::to_owned)
+        self.c_text(node).map(str::to_owned)
     }
 
     pub(super) fn number(&mut self, node: &Node<'_>, largest: u64) -> Option<u64> {
@@ -258,6 +301,10 @@ impl Reader {
                 remark: remark(),
             });
         }
+    }
+
+    pub(super) fn warning_at(&mut self, key: &'static str, remark: impl FnOnce() -> Remark) {
+        self.inside(Step::Key(key), |reader| reader.warning_with(remark));
     }
 
     pub(super) fn place(&self) -> String {

@@ -1,5 +1,6 @@
 //! Tests of documents, by what they are about.
 
+mod as_engines_read;
 mod condition;
 mod config;
 mod default_profile;

@@ -3,6 +3,7 @@
 //! Versioned JSON, one datagram each. Values come from pod authors: control characters are
 //! escaped and each value is cut at [`MAX_VALUE`] bytes, so a record is bounded.
 
+use super::{Code, Evaluation};
 use crate::Engine;
 use serde::{Deserialize, Serialize};
 
@@ -12,25 +13,13 @@ pub const VERSION: u32 = 1;
 pub const MAX_VALUE: usize = 256;
 /// The longest record, in bytes: every value at its longest and every byte of it escaped.
 pub const MAX_RECORD: usize = 8192;
-/// The words that [`Decision::reason`] may be.
-pub const REASONS: [&str; 16] = [
-    "accepted",
-    "applied",
-    "annotation",
-    "conflict",
-    "filter-missing",
-    "input",
-    "no-default",
-    "profile-missing",
-    "profile-unusable",
-    "recording",
-    "required",
-    "runtime-annotation",
-    "settings",
-    "unexpected",
-    "unknown-to-runtime",
-    "usage",
-];
+/// Every word that [`Decision::reason`] may be: why a container does not start, else what became of
+/// it.
+pub fn reasons() -> impl Iterator<Item = &'static str> {
+    let outcomes = [Outcome::Accepted, Outcome::Applied].map(Outcome::as_str);
+    let codes = Code::ALL.iter().map(|code| code.word());
+    codes.chain(outcomes)
+}
 
 /// What became of the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +90,30 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The record of an evaluation, bounded: who decided, of which container and when (seconds since
+    /// 1970-01-01 UTC).
+    pub fn of(evaluation: &Evaluation, verb: &str, id: Option<&str>, time: u64) -> Decision {
+        let identity = &evaluation.identity;
+        Decision {
+            version: VERSION,
+            time,
+            verb: verb.to_owned(),
+            outcome: evaluation.outcome(),
+            code: evaluation.code().map_or(0, Code::number),
+            reason: evaluation.word().to_owned(),
+            engine: evaluation.engine,
+            namespace: identity.namespace.clone(),
+            pod: identity.pod.clone(),
+            uid: identity.uid.clone(),
+            container: identity.container.clone(),
+            id: id.map(str::to_owned),
+            annotation: evaluation.annotation.clone(),
+            reference: evaluation.reference.clone(),
+            message: evaluation.sentence(),
+        }
+        .bounded()
+    }
+
     /// The same record with every value made safe by [`plain`].
     #[must_use]
     pub fn bounded(mut self) -> Decision {

@@ -12,12 +12,22 @@ pub enum Present {
     /// One that is equal to the selected one.
     Selected,
     /// The engine's default, known as such, and not equal to the selected one.
-    EngineDefault {
-        /// Whether the selected one allows nothing that this default denies.
-        selected_is_stricter: bool,
-    },
+    EngineDefault(Replacement),
     /// Any other.
     Other,
+    /// Nobody says which (NRI on CRI-O).
+    Unknown,
+}
+
+/// What the selected filter would be in the place of the engine's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    /// It allows nothing that the default denies.
+    Stricter,
+    /// It allows something more.
+    Looser,
+    /// The default itself is not to be had, so that nobody can say.
+    NotCompared,
 }
 
 /// What the annotation asks for.
@@ -50,6 +60,10 @@ pub enum Apply {
     LooserThanDefault,
     /// Refuses: the engine's default is there and settings never replace it.
     DefaultNeverReplaced,
+    /// Refuses: the engine's default is there, but not to be had for comparing.
+    DefaultNotCompared,
+    /// Refuses: it is not known which filter is there.
+    Unknown,
     /// Refuses: settings require a filter and there is none. Where no hook verifies (containerd),
     /// this is the only place that can say so.
     Required,
@@ -66,6 +80,8 @@ pub enum Verify {
     Missing,
     /// Refuses: another filter is there.
     Conflict,
+    /// Refuses: it is not known which filter is there.
+    Unknown,
     /// Refuses: settings require a filter and there is none.
     Required,
 }
@@ -79,20 +95,18 @@ pub fn apply(present: Present, wanted: Wanted, replace: ReplaceDefault, require:
         (Wanted::Nothing, _) | (Wanted::Unconfined, Present::None) | (_, Present::Selected) => {
             Apply::Leave
         }
+        (Wanted::Profile | Wanted::RuntimeDefault, Present::Unknown) => Apply::Unknown,
         (Wanted::RuntimeDefault, Present::None) => Apply::SetDefault,
         (Wanted::Unconfined | Wanted::RuntimeDefault, _) => Apply::Keep,
         (Wanted::Profile, Present::None) => Apply::Set,
         (Wanted::Profile, Present::Other) => Apply::Conflict,
-        (
-            Wanted::Profile,
-            Present::EngineDefault {
-                selected_is_stricter,
-            },
-        ) => match replace {
-            ReplaceDefault::Any => Apply::Set,
-            ReplaceDefault::Never => Apply::DefaultNeverReplaced,
-            ReplaceDefault::Stricter if selected_is_stricter => Apply::Set,
-            ReplaceDefault::Stricter => Apply::LooserThanDefault,
+        (Wanted::Profile, Present::EngineDefault(replacement)) => match (replace, replacement) {
+            (ReplaceDefault::Any, _) | (ReplaceDefault::Stricter, Replacement::Stricter) => {
+                Apply::Set
+            }
+            (ReplaceDefault::Never, _) => Apply::DefaultNeverReplaced,
+            (ReplaceDefault::Stricter, Replacement::Looser) => Apply::LooserThanDefault,
+            (ReplaceDefault::Stricter, Replacement::NotCompared) => Apply::DefaultNotCompared,
         },
     }
 }
@@ -101,6 +115,7 @@ pub fn apply(present: Present, wanted: Wanted, replace: ReplaceDefault, require:
 pub fn verify(present: Present, wanted: Wanted, require: Require) -> Verify {
     match (wanted, present) {
         (Wanted::Profile | Wanted::RuntimeDefault, Present::None) => Verify::Missing,
+        (Wanted::Profile | Wanted::RuntimeDefault, Present::Unknown) => Verify::Unknown,
         (Wanted::Profile, Present::Selected) => Verify::Accept,
         (Wanted::Profile, _) => Verify::Conflict,
         (Wanted::Nothing | Wanted::Unconfined, Present::None) => match require {
@@ -117,12 +132,10 @@ mod tests {
     use super::*;
     use Present::{EngineDefault, Other, Selected};
 
-    const STRICTER: Present = EngineDefault {
-        selected_is_stricter: true,
-    };
-    const LOOSER: Present = EngineDefault {
-        selected_is_stricter: false,
-    };
+    const STRICTER: Present = EngineDefault(Replacement::Stricter);
+    const LOOSER: Present = EngineDefault(Replacement::Looser);
+    const NOT_COMPARED: Present = EngineDefault(Replacement::NotCompared);
+    const UNKNOWN: Present = Present::Unknown;
 
     #[test]
     fn every_row_of_the_table_applies_as_designed() {
@@ -132,6 +145,27 @@ mod tests {
             (STRICTER, Wanted::Profile, stricter, Apply::Set),
             (LOOSER, Wanted::Profile, stricter, Apply::LooserThanDefault),
             (LOOSER, Wanted::Profile, ReplaceDefault::Any, Apply::Set),
+            (
+                NOT_COMPARED,
+                Wanted::Profile,
+                stricter,
+                Apply::DefaultNotCompared,
+            ),
+            (
+                NOT_COMPARED,
+                Wanted::Profile,
+                ReplaceDefault::Any,
+                Apply::Set,
+            ),
+            (
+                UNKNOWN,
+                Wanted::Profile,
+                ReplaceDefault::Any,
+                Apply::Unknown,
+            ),
+            (UNKNOWN, Wanted::RuntimeDefault, stricter, Apply::Unknown),
+            (UNKNOWN, Wanted::Unconfined, stricter, Apply::Keep),
+            (UNKNOWN, Wanted::Nothing, stricter, Apply::Leave),
             (
                 STRICTER,
                 Wanted::Profile,
@@ -208,6 +242,13 @@ mod tests {
                 Verify::Missing,
             ),
             (Selected, Wanted::Profile, Require::None, Verify::Accept),
+            (UNKNOWN, Wanted::Profile, Require::None, Verify::Unknown),
+            (
+                UNKNOWN,
+                Wanted::RuntimeDefault,
+                Require::None,
+                Verify::Unknown,
+            ),
             (STRICTER, Wanted::Profile, Require::None, Verify::Conflict),
             (Other, Wanted::Profile, Require::None, Verify::Conflict),
             (

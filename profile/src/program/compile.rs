@@ -6,10 +6,12 @@
 
 mod child;
 
+pub use crate::filter::unknown::Unknown;
 use crate::{
     Action, Arch, ArgCondition, Filter, Operator,
     compare::difference::first_names,
     compare::normal::{Treatment, has_repeated_index},
+    filter::unknown::unknown,
 };
 use child::{Ended, in_child};
 use libseccomp::{
@@ -207,42 +209,9 @@ pub fn enosys_limits(filter: &Filter) -> Result<BTreeMap<Arch, i32>, CompileErro
     Ok(limits)
 }
 
-/// Names that the linked libseccomp does not know, so that their rules would silently not be
-/// there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unknown {
-    /// Of rules that are stricter than the default action: the container would be unprotected.
-    pub stricter: Vec<String>,
-    /// Of rules that are looser: the call would fail.
-    pub looser: Vec<String>,
-}
-
 /// Finds names that the linked libseccomp does not know for any architecture.
 pub fn unknown_to_runtime(filter: &Filter) -> Unknown {
-    let default = Treatment::default_of(filter);
-    let mut unknown = Unknown::default();
-    for rule in &filter.syscalls {
-        let treatment = Treatment::of(rule.action, rule.errno_ret);
-        if treatment == default {
-            continue;
-        }
-        // The order of Action is from the strictest to the loosest; another errno counts as
-        // stricter, since it is not what the profile says.
-        let stricter = treatment.action <= default.action;
-        for name in rule
-            .names
-            .iter()
-            .filter(|name| ScmpSyscall::from_name(name).is_err())
-        {
-            let list = if stricter {
-                &mut unknown.stricter
-            } else {
-                &mut unknown.looser
-            };
-            list.push(name.clone());
-        }
-    }
-    unknown
+    unknown(filter, |name| ScmpSyscall::from_name(name).is_ok())
 }
 
 #[cfg(test)]
@@ -264,20 +233,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_stricter_or_looser_than_the_default() {
-        let name = "not_a_call";
-        let stricter = unknown_to_runtime(&filter(Action::Allow, name, Action::Errno));
-        assert_eq!((stricter.stricter.len(), stricter.looser.len()), (1, 0));
-        let looser = unknown_to_runtime(&filter(Action::Errno, name, Action::Allow));
-        assert_eq!((looser.stricter.len(), looser.looser.len()), (0, 1));
-        assert_eq!(
-            unknown_to_runtime(&filter(Action::Errno, name, Action::Errno)),
-            Unknown::default()
-        );
-        assert_eq!(
-            unknown_to_runtime(&filter(Action::Allow, "mkdir", Action::Errno)),
-            Unknown::default()
-        );
+    fn a_name_that_the_library_lacks_is_found() {
+        let found = unknown_to_runtime(&filter(Action::Allow, "not_a_call", Action::Errno));
+        assert_eq!(found.stricter, ["not_a_call"]);
+        let found = unknown_to_runtime(&filter(Action::Allow, "mkdir", Action::Errno));
+        assert_eq!(found, Unknown::default());
     }
 
     #[test]

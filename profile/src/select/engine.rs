@@ -1,5 +1,11 @@
-//! The container engines that Portcullis works under, and what differs between them.
+//! The container engines that Portcullis works under, and all that differs between them: whose
+//! keys say who a container is, what the engine says of its filter, and where its default profile
+//! is. A new engine does not compile until each of these is answered.
 
+use super::{
+    annotations::{containerd, crio, podman},
+    identity::{Annotations, IdentityKeys},
+};
 use serde::{Deserialize, Serialize};
 
 /// Who wrote `config.json` and the annotations in it; decides whose keys are believed.
@@ -17,6 +23,17 @@ pub enum Engine {
     Podman,
 }
 
+/// Where an engine's default profile is to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultProfile {
+    /// The first of these files that exists.
+    Files(&'static [&'static str]),
+    /// The file that the engine's configuration names, if it names one.
+    Configured,
+    /// It is compiled into the engine, for this reason not to be had as a file.
+    BuiltIn,
+}
+
 impl Engine {
     /// Every engine.
     pub const ALL: [Engine; 3] = [Engine::CriO, Engine::Containerd, Engine::Podman];
@@ -27,6 +44,60 @@ impl Engine {
             Engine::CriO => "cri-o",
             Engine::Containerd => "containerd",
             Engine::Podman => "podman",
+        }
+    }
+
+    /// The annotation keys that the engine writes itself, over whatever the pod's author wrote
+    /// (CRI-O `internal/annotations`, containerd `internal/cri/annotations`). Podman writes none, so
+    /// that its user's `--annotation` names the container.
+    pub const fn identity_keys(self) -> IdentityKeys {
+        match self {
+            Engine::CriO => IdentityKeys {
+                namespace: Some(crio::NAMESPACE),
+                pod: Some(crio::POD),
+                uid: Some(crio::UID),
+                container: crio::CONTAINER,
+                kind: Some(crio::CONTAINER_TYPE),
+            },
+            Engine::Containerd => IdentityKeys {
+                namespace: Some(containerd::NAMESPACE),
+                pod: Some(containerd::POD),
+                uid: Some(containerd::UID),
+                container: containerd::CONTAINER,
+                kind: Some(containerd::CONTAINER_TYPE),
+            },
+            Engine::Podman => IdentityKeys {
+                namespace: None,
+                pod: None,
+                uid: None,
+                container: podman::CONTAINER,
+                kind: None,
+            },
+        }
+    }
+
+    /// Whether the engine itself says that the filter in `config.json` is its default. CRI-O writes
+    /// what it applied into `io.kubernetes.cri-o.SeccompProfilePath`; the others say nothing.
+    pub fn says_runtime_default(self, annotations: &Annotations) -> bool {
+        match self {
+            Engine::CriO => annotations
+                .get(crio::SECCOMP_PROFILE_PATH)
+                .is_some_and(|applied| applied == "RuntimeDefault"),
+            Engine::Containerd | Engine::Podman => false,
+        }
+    }
+
+    /// Where its default profile is: Podman's in containers-common's files, the node owner's own
+    /// first (`seccomp.json(5)`); CRI-O's in its configuration's `seccomp_profile`, else compiled in
+    /// like containerd's.
+    pub const fn default_profile(self) -> DefaultProfile {
+        match self {
+            Engine::CriO => DefaultProfile::Configured,
+            Engine::Containerd => DefaultProfile::BuiltIn,
+            Engine::Podman => DefaultProfile::Files(&[
+                "/etc/containers/seccomp.json",
+                "/usr/share/containers/seccomp.json",
+            ]),
         }
     }
 }

@@ -25,47 +25,21 @@ pub struct Identity {
     pub sandbox: bool,
 }
 
-/// The annotation keys that an engine writes itself.
-struct Keys {
-    namespace: Option<&'static str>,
-    pod: Option<&'static str>,
-    uid: Option<&'static str>,
-    container: &'static str,
-    kind: Option<&'static str>,
-}
-
-/// CRI-O: `internal/annotations`; containerd: `internal/cri/annotations`; Podman writes none by
-/// itself, so its user's `--annotation` names the container.
-const fn keys(engine: Engine) -> Keys {
-    match engine {
-        Engine::CriO => Keys {
-            namespace: Some("io.kubernetes.pod.namespace"),
-            pod: Some("io.kubernetes.pod.name"),
-            uid: Some("io.kubernetes.pod.uid"),
-            container: "io.kubernetes.container.name",
-            kind: Some("io.kubernetes.cri-o.ContainerType"),
-        },
-        Engine::Containerd => Keys {
-            namespace: Some("io.kubernetes.cri.sandbox-namespace"),
-            pod: Some("io.kubernetes.cri.sandbox-name"),
-            uid: Some("io.kubernetes.cri.sandbox-uid"),
-            container: "io.kubernetes.cri.container-name",
-            kind: Some("io.kubernetes.cri.container-type"),
-        },
-        Engine::Podman => Keys {
-            namespace: None,
-            pod: None,
-            uid: None,
-            container: "io.kubernetes.container.name",
-            kind: None,
-        },
-    }
+/// The annotation keys that say who a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // as in Identity
+pub struct IdentityKeys {
+    pub namespace: Option<&'static str>,
+    pub pod: Option<&'static str>,
+    pub uid: Option<&'static str>,
+    pub container: &'static str,
+    pub kind: Option<&'static str>,
 }
 
 impl Identity {
     /// Reads the identity by the engine's own keys; all others are ignored.
     pub fn of(engine: Engine, annotations: &Annotations) -> Identity {
-        let keys = keys(engine);
+        let keys = engine.identity_keys();
         let get = |key: Option<&str>| {
             key.and_then(|key| annotations.get(key))
                 .filter(|value| !value.is_empty())
@@ -79,14 +53,4 @@ impl Identity {
             sandbox: get(keys.kind).as_deref() == Some("sandbox"),
         }
     }
-}
-
-/// Whether the engine itself says that the filter in `config.json` is its default: CRI-O writes
-/// what it applied into `io.kubernetes.cri-o.SeccompProfilePath`; the others say nothing.
-pub fn says_runtime_default(engine: Engine, annotations: &Annotations) -> bool {
-    engine == Engine::CriO
-        && annotations
-            .get("io.kubernetes.cri-o.SeccompProfilePath")
-            .map(String::as_str)
-            == Some("RuntimeDefault")
 }

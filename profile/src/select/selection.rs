@@ -5,21 +5,13 @@
 //! runtime ignore its filter is refused where a filter is asked for.
 
 use crate::{
-    Engine,
+    select::annotations::{
+        CONTAINER_ANNOTATION_PREFIX, POD_ANNOTATION, bypasses_the_filter, redirects_hook_output,
+    },
     select::identity::{Annotations, Identity},
     select::reference::{Reference, ReferenceError},
     settings::{Require, Settings},
 };
-
-/// The annotation that selects for every container of a pod.
-pub const POD_ANNOTATION: &str = "seccomp.security.alpha.kubernetes.io/pod";
-/// What comes before a container's name in the annotation that selects for it alone.
-pub const CONTAINER_ANNOTATION_PREFIX: &str = "container.seccomp.security.alpha.kubernetes.io/";
-
-/// Annotations with which crun takes its filter from somewhere else than `linux.seccomp`, or
-/// changes what it does with it.
-const RUNTIME_ANNOTATION: &str = "run.oci.handler";
-const RUNTIME_ANNOTATION_PREFIXES: [&str; 2] = ["run.oci.seccomp_bpf_data", "run.oci.seccomp."];
 
 /// What a container selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +62,15 @@ pub enum SelectionError {
         /// The annotation's key.
         annotation: String,
     },
+    /// An annotation would make crun write to a file as root.
+    #[error(
+        "this annotation makes crun append what hooks print to a file of the pod author's choice, \
+         as root; it is never allowed, remove it"
+    )]
+    HookOutput {
+        /// The annotation's key.
+        annotation: String,
+    },
 }
 
 impl SelectionError {
@@ -78,7 +79,8 @@ impl SelectionError {
         match self {
             SelectionError::Ambiguous { annotation }
             | SelectionError::Reference { annotation, .. }
-            | SelectionError::RuntimeAnnotation { annotation } => annotation,
+            | SelectionError::RuntimeAnnotation { annotation }
+            | SelectionError::HookOutput { annotation } => annotation,
         }
     }
 
@@ -96,18 +98,19 @@ impl SelectionError {
 /// # Errors
 /// The container must not start: see [`SelectionError`].
 pub fn select(
-    engine: Engine,
     identity: &Identity,
     annotations: &Annotations,
     settings: &Settings,
 ) -> Result<Selection, SelectionError> {
+    if let Some(annotation) = redirects_hook_output(annotations) {
+        return Err(SelectionError::HookOutput {
+            annotation: annotation.to_owned(),
+        });
+    }
     if identity.sandbox {
         return Ok(Selection::Sandbox);
     }
-    let namespace = identity
-        .namespace
-        .as_ref()
-        .filter(|_| engine != Engine::Podman);
+    let namespace = identity.namespace.as_ref();
     if namespace.is_some_and(|namespace| settings.exempt_namespaces.contains(namespace)) {
         return Ok(Selection::Exempt);
     }
@@ -165,19 +168,14 @@ fn selected(identity: &Identity, annotations: &Annotations) -> Result<Selection,
 fn runtime_annotation(annotations: &Annotations, settings: &Settings) -> Option<String> {
     annotations
         .keys()
-        .find(|key| {
-            (key.as_str() == RUNTIME_ANNOTATION
-                || RUNTIME_ANNOTATION_PREFIXES
-                    .iter()
-                    .any(|prefix| key.starts_with(prefix)))
-                && !settings.allow_runtime_annotations.contains(*key)
-        })
+        .find(|key| bypasses_the_filter(key) && !settings.allow_runtime_annotations.contains(*key))
         .cloned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Engine;
 
     fn annotations(pairs: &[(&str, &str)]) -> Annotations {
         pairs
@@ -211,12 +209,7 @@ mod tests {
         settings: &Settings,
     ) -> Result<Selection, SelectionError> {
         let annotations = annotations(&[of_engine(engine), pairs].concat());
-        select(
-            engine,
-            &Identity::of(engine, &annotations),
-            &annotations,
-            settings,
-        )
+        select(&Identity::of(engine, &annotations), &annotations, settings)
     }
 
     fn selects(engine: Engine, pairs: &[(&str, &str)], reference: &str) {
@@ -291,7 +284,7 @@ mod tests {
         let annotations = annotations(&[(SIBLING, "localhost/s"), (POD_ANNOTATION, "localhost/p")]);
         for engine in Engine::ALL {
             let identity = Identity::of(engine, &annotations);
-            let result = select(engine, &identity, &annotations, &Settings::default());
+            let result = select(&identity, &annotations, &Settings::default());
             assert!(
                 matches!(result, Err(SelectionError::Ambiguous { .. })),
                 "{engine}"
@@ -361,6 +354,28 @@ mod tests {
                 ..Settings::default()
             };
             assert!(!refused(&[(key, "x"), (APP, "localhost/c")], &allowed));
+        }
+    }
+
+    #[test]
+    fn what_redirects_hooks_is_refused_whatever_is_selected_and_whoever_it_is() {
+        let allowed = Settings {
+            allow_runtime_annotations: vec!["run.oci.hooks.stderr".to_owned()],
+            ..Settings::default()
+        };
+        let others: [&[(&str, &str)]; 5] = [
+            &[],
+            &[(APP, "localhost/c")],
+            &[(APP, "unconfined")],
+            &[("io.kubernetes.cri-o.ContainerType", "sandbox")],
+            &[("io.kubernetes.pod.namespace", "kube-system")],
+        ];
+        for pairs in others {
+            for key in ["run.oci.hooks.stderr", "run.oci.hooks.stdout"] {
+                let result = run(Engine::CriO, &[pairs, &[(key, "/f")]].concat(), &allowed);
+                let annotation = key.to_owned();
+                assert_eq!(result, Err(SelectionError::HookOutput { annotation }));
+            }
         }
     }
 }

@@ -4,11 +4,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use portcullis_hook::{
-    oci::config::Config,
-    gate::{Stage, decide},
+    gate::{Moment, evaluate},
+    oci::config::OciConfig,
     report,
 };
-use portcullis_profile::{Action, Engine, Filter, settings::Settings};
+use portcullis_profile::{Action, Engine, Filter, filter::reader::Runtime, settings::Settings};
 use serde_json::Value;
 
 /// What `Filter::new(Action::Allow)` is in JSON.
@@ -44,9 +44,9 @@ fuzz_target!(|text: &str| {
     assert_eq!(again.bounding(), config.bounding());
     let marked = config.with_annotation("m", "1").expect("annotations are JSON");
     let marked = OciConfig::parse(&marked).expect("what was written is read again");
-    let mut annotations = config.annotations();
+    let mut annotations = config.annotations().clone();
     annotations.insert("m".to_owned(), "1".to_owned());
-    assert_eq!(marked.annotations(), annotations);
+    assert_eq!(marked.annotations(), &annotations);
     assert_eq!(marked.seccomp(), config.seccomp());
     let _ = config.is_recorded_before_it_is_verified();
     if let Some(before) = without_seccomp(text) {
@@ -58,8 +58,9 @@ fuzz_target!(|text: &str| {
         ..Settings::default()
     });
     for engine in Engine::ALL {
-        for stage in [Stage::Apply, Stage::Verify(None)] {
-            let line = report::line(&decide(stage, &config, &settings, Some(engine)));
+        for moment in [Moment::Apply, Moment::Verify(None)] {
+            let evaluation = evaluate(moment, &config, &settings, Some(engine), Runtime::Either);
+            let line = report::line(&evaluation);
             assert!(!line.contains(char::is_control), "{line:?}");
         }
     }

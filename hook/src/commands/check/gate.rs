@@ -154,11 +154,11 @@ fn one_file<'a>(
         hook,
         arguments,
     };
-    if own.is("verify") && own.arguments.config != wanted.path {
+    if own.is("verify") && own.arguments.settings != wanted.path {
         report.warning(
             subject.clone(),
-            format!("uses the settings of {}", own.arguments.config.display()),
-            "look at these too: check --config",
+            format!("uses the settings of {}", own.arguments.settings.display()),
+            "look at these too: check --settings",
         );
     }
     if !hook.unknown.is_empty() {

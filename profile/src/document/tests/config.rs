@@ -1,7 +1,7 @@
 //! `linux.seccomp` as an engine wrote it.
 
 use super::text;
-use crate::{Action, Filter, Flag, Rule, parse_filter};
+use crate::{Action, Filter, Flag, Rule, parse_filter, parse_filter_with_warnings};
 use serde_json::{Value, json};
 
 fn parsed(filter: &Value) -> Filter {
@@ -14,6 +14,26 @@ fn names_that_only_a_newer_engine_knows_are_kept() {
         {"names": ["a_call_of_tomorrow", "read"], "action": "SCMP_ACT_KILL"},
     ]}));
     assert_eq!(filter.syscalls[0].names, ["a_call_of_tomorrow", "read"]);
+}
+
+#[test]
+fn what_is_remarkable_in_a_filter_that_is_there_is_told() {
+    let condition = json!({"index": 0, "value": 1, "op": "SCMP_CMP_EQ"});
+    let text = text(&json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {"names": ["tomorrow"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1},
+        {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": vec![condition; 7]},
+    ]}));
+    let (filter, warnings) = parse_filter_with_warnings(&text).expect("a filter");
+    assert_eq!(filter.syscalls[1].args.len(), 7);
+    let places: Vec<&str> = warnings.iter().map(|one| one.place.as_str()).collect();
+    assert_eq!(
+        places,
+        [
+            "syscalls[0].names[0]",
+            "syscalls[0].errnoRet",
+            "syscalls[1].args"
+        ]
+    );
 }
 
 #[test]
@@ -84,6 +104,12 @@ fn what_is_no_filter_is_refused_with_its_place() {
             json!({"defaultAction": "SCMP_ACT_LOG", "DefaultAction": "SCMP_ACT_ALLOW"}),
             "key \"DefaultAction\" must be written `defaultAction`: some programs would read it \
              as that key",
+        ),
+        (
+            json!({"defaultAction": "SCMP_ACT_LOG", "syscalls": [
+                {"names": ["mkdir\u{0}x"], "action": "SCMP_ACT_KILL"},
+            ]}),
+            "syscalls[0].names[0]: \"mkdir\\0x\" contains a NUL character",
         ),
         (
             json!({"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"action": "SCMP_ACT_KILL"}]}),

@@ -106,7 +106,7 @@ fn rule() -> impl Strategy<Value = Rule> {
     let name = select(syscalls::names()).prop_filter("runc", |name| *name != "write");
     let names = vec(name.prop_map(str::to_owned), 1..5);
     let errno = option::of(0..=MAX_ERRNO);
-    (names, select(Action::ALL), errno, vec(argument, 0..=6)).prop_map(
+    (names, select(Action::ALL), errno, vec(argument, 0..=8)).prop_map(
         |(names, action, errno_ret, args)| Rule {
             names,
             action,
@@ -123,7 +123,7 @@ fn filter() -> impl Strategy<Value = Filter> {
         default,
         option::of(0..=MAX_ERRNO),
         vec(select(Arch::ALL), 0..4),
-        option::of(vec(select(Flag::ALL), 1..4)),
+        option::of(vec(select(Flag::ALL), 0..4)),
         "[^\0]{1,20}",
         option::of("[^\0]{1,20}"),
         vec(rule(), 0..6),
@@ -161,8 +161,11 @@ fn read(text: &[u8]) -> Result<(), TestCaseError> {
                 if let Ok(filter) = document.resolve(&Context { engine, ..podman() }) {
                     let written = serde_json::to_vec(&filter).expect("JSON");
                     prop_assert_eq!(parse_filter(&written), Ok(filter.clone()));
-                    if engine == Engine::Containerd {
-                        prop_assert_eq!(parse_filter(text).map(without_empty), Ok(filter));
+                    // A runtime does not read all that an engine does.
+                    if engine == Engine::Containerd
+                        && let Ok(there) = parse_filter(text)
+                    {
+                        prop_assert_eq!(there, filter);
                     }
                 }
             }
@@ -170,14 +173,6 @@ fn read(text: &[u8]) -> Result<(), TestCaseError> {
     }
     let _ = parse_filter(text);
     Ok(())
-}
-
-/// An empty list of flags is lost where a Go program writes it.
-fn without_empty(filter: Filter) -> Filter {
-    Filter {
-        flags: filter.flags.filter(|flags| !flags.is_empty()),
-        ..filter
-    }
 }
 
 proptest! {
@@ -213,7 +208,11 @@ proptest! {
         let document = Document::parse(&text).expect("a valid document");
         for engine in Engine::ALL {
             let context = Context { engine, ..podman() };
-            prop_assert_eq!(document.resolve(&context), Ok(filter.clone()));
+            let mut expected = filter.clone();
+            if engine == Engine::Podman {
+                expected.flags = expected.flags.filter(|flags| !flags.is_empty());
+            }
+            prop_assert_eq!(document.resolve(&context), Ok(expected));
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What makes a document valid, and the one line that says where it is not.
 
 use super::{accepts, entry, rejects, resolved, text};
-use crate::Action;
 use serde_json::{Value, json};
 
 /// A document of one condition on an argument.
@@ -59,7 +58,7 @@ fn complete_documents_of_both_forms_are_accepted_without_a_warning() {
 fn null_and_what_is_empty_counts_as_absent() {
     let document = json!({
         "defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": null, "defaultErrno": "",
-        "architectures": [], "archMap": null, "flags": [], "listenerPath": "",
+        "architectures": [], "archMap": null, "flags": null, "listenerPath": "",
         "listenerMetadata": null,
         "syscalls": [{
             "name": "", "names": ["read"], "action": "SCMP_ACT_LOG", "errno": "",
@@ -145,8 +144,8 @@ fn a_value_of_another_type_is_refused_with_its_place() {
             "syscalls[0].excludes.caps[1]: expected a string, found a number",
         ),
         (
-            json!({"includes": {"minKernel": 5}}),
-            "syscalls[0].includes.minKernel: expected a string, found a number",
+            json!({"comment": 5}),
+            "syscalls[0].comment: expected a string, found a number",
         ),
     ] {
         rejects(text(&entry(&members)), line);
@@ -177,11 +176,10 @@ fn a_document_without_what_it_must_have_is_refused() {
     ] {
         rejects(text(&entry(&members)), line);
     }
-    for key in ["index", "value", "op"] {
-        let line = format!("syscalls[0].args[0]: `{key}` is missing");
-        rejects(text(&argument(&json!({key: null}))), &line);
-    }
-    accepts(&argument(&json!({"valueTwo": null})));
+    rejects(
+        text(&argument(&json!({"op": null}))),
+        "syscalls[0].args[0]: `op` is missing",
+    );
     rejects(
         r#"{"defaultAction": "SCMP_ACT_LOG", "archMap": [{}]}"#,
         "archMap[0]: `architecture` is missing",
@@ -235,7 +233,7 @@ fn an_unknown_name_is_refused_with_the_nearest_one() {
     }
     rejects(
         text(&json!({"defaultAction": "SCMP_ACT_LOG", "syscalls": [
-            {"name": "raed", "action": "SCMP_ACT_LOG"},
+            {"name": "raed", "action": "SCMP_ACT_TRACE"},
         ]})),
         "syscalls[0].name: unknown system call \"raed\" (did you mean \"read\"?)",
     );
@@ -256,11 +254,6 @@ fn an_unknown_name_is_refused_with_the_nearest_one() {
             json!(["SECCOMP_FILTER_FLAG_LOGS"]),
             "flags[0]: unknown flag \"SECCOMP_FILTER_FLAG_LOGS\" (did you mean \
              \"SECCOMP_FILTER_FLAG_LOG\"?)",
-        ),
-        (
-            "archMap",
-            json!([{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["x86"]}]),
-            "archMap[0].subArchitectures[0]: unknown architecture \"x86\" (did you mean \"SCMP_ARCH_X86\"?)",
         ),
     ] {
         rejects(
@@ -332,62 +325,6 @@ fn keys_that_exclude_each_other_are_refused() {
 }
 
 #[test]
-fn a_key_that_readers_would_not_all_read_alike_is_refused() {
-    rejects(
-        r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultAction": "SCMP_ACT_ALLOW"}"#,
-        "key `defaultAction` is given twice",
-    );
-    rejects(
-        r#"{"defaultAction": "SCMP_ACT_LOG", "syscalls": [], "s\u0079scalls": []}"#,
-        "key `syscalls` is given twice",
-    );
-    for (written, shown) in [
-        ("defaultaction", "defaultaction"),
-        ("DefaultAction", "DefaultAction"),
-    ] {
-        rejects(
-            text(&json!({"defaultAction": "SCMP_ACT_LOG", written: "SCMP_ACT_ALLOW"})),
-            &format!(
-                "key \"{shown}\" must be written `defaultAction`: some programs would read it as \
-                 that key"
-            ),
-        );
-    }
-    // Podman reads this one as `syscalls`: U+017F is an s to Go.
-    rejects(
-        text(&json!({"defaultAction": "SCMP_ACT_LOG", "\u{17f}yscalls": []})),
-        "key \"ſyscalls\" must be written `syscalls`: some programs would read it as that key",
-    );
-    rejects(
-        text(&entry(&json!({"excludes": {"min\u{212a}ernel": "5.0"}}))),
-        "syscalls[0].excludes: key \"min\u{212a}ernel\" must be written `minKernel`: some programs \
-         would read it as that key",
-    );
-}
-
-#[test]
-fn an_errno_for_an_action_that_takes_none_is_refused() {
-    for action in Action::ALL.iter().filter(|action| !action.takes_errno()) {
-        if *action == Action::Notify {
-            continue;
-        }
-        for (key, value) in [("errnoRet", json!(1)), ("errno", json!("EPERM"))] {
-            rejects(
-                text(&entry(&json!({"action": action.as_str(), key: value}))),
-                &format!("syscalls[0].{key}: {action} takes no errno"),
-            );
-        }
-        rejects(
-            text(&json!({"defaultAction": action.as_str(), "defaultErrnoRet": 1})),
-            &format!("defaultErrnoRet: {action} takes no errno"),
-        );
-    }
-    accepts(&entry(
-        &json!({"action": "SCMP_ACT_TRACE", "errno": "ENOSYS"}),
-    ));
-}
-
-#[test]
 fn a_supervisor_is_asked_only_where_runtimes_can() {
     rejects(
         r#"{"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/run/s"}"#,
@@ -402,19 +339,5 @@ fn a_supervisor_is_asked_only_where_runtimes_can() {
     rejects(
         text(&entry(&json!({"action": "SCMP_ACT_NOTIFY"}))),
         "syscalls[0].action: SCMP_ACT_NOTIFY needs a `listenerPath`",
-    );
-    rejects(
-        r#"{"defaultAction": "SCMP_ACT_LOG", "listenerMetadata": "m"}"#,
-        "`listenerMetadata` needs a `listenerPath`",
-    );
-}
-
-#[test]
-fn more_conditions_than_crun_reads_are_refused() {
-    let condition = json!({"index": 1, "value": 1, "op": "SCMP_CMP_EQ"});
-    accepts(&entry(&json!({"args": vec![condition.clone(); 6]})));
-    rejects(
-        text(&entry(&json!({"args": vec![condition; 7]}))),
-        "syscalls[0].args: more than 6 conditions",
     );
 }

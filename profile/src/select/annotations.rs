@@ -1,0 +1,125 @@
+//! Every annotation key that Portcullis reads or writes, and what the runtimes make of their own.
+
+use super::identity::Annotations;
+
+/// Selects a profile for every container of a pod.
+pub const POD_ANNOTATION: &str = "seccomp.security.alpha.kubernetes.io/pod";
+/// Followed by a container's name: selects a profile for it alone.
+pub const CONTAINER_ANNOTATION_PREFIX: &str = "container.seccomp.security.alpha.kubernetes.io/";
+
+/// Records every container of a pod.
+pub const RECORD_ANNOTATION: &str = "portcullis.dev/record";
+/// Followed by a container's name: records it alone.
+pub const RECORD_CONTAINER_ANNOTATION_PREFIX: &str = "portcullis.dev/record.";
+/// The older recorder hook's annotation: `[if:/abs;]of:/abs`, in any order.
+pub const TRACE_ANNOTATION: &str = "io.containers.trace-syscall";
+/// Written into `config.json` where the gate relaxed the filter for a recording; a container that
+/// carries it never starts unrecorded.
+pub const DENIALS_LOGGED_ANNOTATION: &str = "portcullis.dev/denials-logged";
+
+/// What CRI-O writes (`internal/annotations` of its sources).
+pub mod crio {
+    /// The pod's namespace.
+    pub const NAMESPACE: &str = "io.kubernetes.pod.namespace";
+    /// The pod's name.
+    pub const POD: &str = "io.kubernetes.pod.name";
+    /// The pod's UID.
+    pub const UID: &str = "io.kubernetes.pod.uid";
+    /// The container's name in the pod.
+    pub const CONTAINER: &str = "io.kubernetes.container.name";
+    /// `sandbox` or `container`.
+    pub const CONTAINER_TYPE: &str = "io.kubernetes.cri-o.ContainerType";
+    /// The filter that CRI-O applied: `Unconfined`, `RuntimeDefault` or a path.
+    pub const SECCOMP_PROFILE_PATH: &str = "io.kubernetes.cri-o.SeccompProfilePath";
+}
+
+/// What containerd writes (`internal/cri/annotations` of its sources).
+pub mod containerd {
+    /// The pod's namespace.
+    pub const NAMESPACE: &str = "io.kubernetes.cri.sandbox-namespace";
+    /// The pod's name.
+    pub const POD: &str = "io.kubernetes.cri.sandbox-name";
+    /// The pod's UID.
+    pub const UID: &str = "io.kubernetes.cri.sandbox-uid";
+    /// The container's name in the pod.
+    pub const CONTAINER: &str = "io.kubernetes.cri.container-name";
+    /// `sandbox` or `container`.
+    pub const CONTAINER_TYPE: &str = "io.kubernetes.cri.container-type";
+}
+
+/// What Podman's users write by convention; Podman itself writes none.
+pub mod podman {
+    /// The container's name.
+    pub const CONTAINER: &str = "io.kubernetes.container.name";
+}
+
+/// crun chooses what runs the container by this one (`crun(1)`).
+const HANDLER: &str = "run.oci.handler";
+/// With these crun takes its filter from elsewhere than `linux.seccomp`, or changes what it does
+/// with it.
+const SECCOMP_PREFIXES: [&str; 2] = ["run.oci.seccomp_bpf_data", "run.oci.seccomp."];
+/// With these crun appends what hooks print to a file that the annotation names, as root.
+const HOOK_OUTPUT_PREFIX: &str = "run.oci.hooks.";
+
+/// The key as a runtime written in C sees it: up to the first NUL.
+fn as_c_string(key: &str) -> &str {
+    key.split_once('\0').map_or(key, |(before, _)| before)
+}
+
+/// Whether crun would ignore or replace the filter in `config.json` because of this key.
+pub(super) fn bypasses_the_filter(key: &str) -> bool {
+    let key = as_c_string(key);
+    key == HANDLER
+        || SECCOMP_PREFIXES
+            .iter()
+            .any(|prefix| key.starts_with(prefix))
+}
+
+/// The first annotation that makes crun write what hooks print into a file of the pod author's
+/// choice; never allowed.
+pub fn redirects_hook_output(annotations: &Annotations) -> Option<&str> {
+    annotations
+        .keys()
+        .map(String::as_str)
+        .find(|key| as_c_string(key).starts_with(HOOK_OUTPUT_PREFIX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_compared_as_crun_reads_them() {
+        for key in [
+            "run.oci.handler",
+            "run.oci.handler\0x",
+            "run.oci.seccomp_bpf_data",
+            "run.oci.seccomp.receiver",
+            "run.oci.seccomp.plugins\0",
+        ] {
+            assert!(bypasses_the_filter(key), "{key:?}");
+        }
+        for key in ["run.oci.handlers", "run.oci.keep_original_groups", "", "\0"] {
+            assert!(!bypasses_the_filter(key), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn every_annotation_that_redirects_hooks_is_found() {
+        let redirects = |key: &str| {
+            let annotations = Annotations::from([(key.to_owned(), "/x".to_owned())]);
+            redirects_hook_output(&annotations).map(str::to_owned)
+        };
+        for key in [
+            "run.oci.hooks.stderr",
+            "run.oci.hooks.stdout",
+            "run.oci.hooks.stderr\0x",
+            "run.oci.hooks.new",
+        ] {
+            assert_eq!(redirects(key).as_deref(), Some(key));
+        }
+        for key in ["run.oci.hook", "run.oci.hooks", "x.run.oci.hooks.stderr"] {
+            assert_eq!(redirects(key), None);
+        }
+    }
+}

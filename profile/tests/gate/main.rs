@@ -1,0 +1,310 @@
+//! The evaluator with its gathering, on made-up containers; and that it does nothing but decide.
+
+#![allow(clippy::unwrap_used)]
+
+mod containers;
+mod pure;
+
+use containers::{DEFAULT, DENYING, Memory, OTHER, RELAXED, STRICTER, container};
+use portcullis_profile::{
+    Action, Engine,
+    compose::relax::relax,
+    filter::reader::Runtime,
+    gate::{Code, PresentFilter, Recording, Stage, Standing, Verdict},
+    settings::{Mode, ReplaceDefault, Require},
+};
+
+const PROFILE: Option<&str> = Some("localhost/p.json");
+const DEFAULT_REFERENCE: Option<&str> = Some("runtime/default");
+
+/// Whether the verdict sets a filter that denies nothing and has this default action.
+fn logs(verdict: &Verdict, default: Action) -> bool {
+    matches!(verdict, Verdict::Set { filter, denials_logged: true }
+        if filter.default_action == default && relax(filter).is_none())
+}
+
+#[test]
+fn every_row_decides_alike_under_every_engine() {
+    use PresentFilter::{Document, EngineDefault, None as Bare, Unknown};
+    use Stage::{Apply, Verify};
+    let none = Document("{}");
+    let empty = Document(r#"{"defaultAction":""}"#);
+    let rows = [
+        (Apply, Bare, PROFILE, Ok("set")),
+        (Apply, none, PROFILE, Ok("set")),
+        (Apply, empty, PROFILE, Ok("set")),
+        (Apply, Document(DENYING), PROFILE, Ok("Selected")),
+        (Apply, Document(OTHER), PROFILE, Err(Code::Conflict)),
+        (Apply, Document(DEFAULT), PROFILE, Ok("set")),
+        (Apply, Document("[]"), PROFILE, Err(Code::Input)),
+        (Apply, EngineDefault, PROFILE, Ok("set")),
+        (Apply, Unknown, PROFILE, Err(Code::Conflict)),
+        (Apply, Bare, DEFAULT_REFERENCE, Ok("set")),
+        (Apply, none, DEFAULT_REFERENCE, Ok("set")),
+        (Apply, Document(OTHER), DEFAULT_REFERENCE, Ok("Kept")),
+        (Apply, Unknown, DEFAULT_REFERENCE, Err(Code::Conflict)),
+        (Apply, Document(OTHER), Some("unconfined"), Ok("Kept")),
+        (Apply, Bare, Some("unconfined"), Ok("Nothing")),
+        (Apply, Bare, None, Ok("Nothing")),
+        (Apply, Document("[]"), None, Ok("Nothing")),
+        (Apply, Unknown, None, Ok("Nothing")),
+        (Apply, Bare, Some("localhost/../p"), Err(Code::Annotation)),
+        (Verify, Bare, PROFILE, Err(Code::FilterMissing)),
+        (Verify, none, PROFILE, Err(Code::FilterMissing)),
+        (Verify, empty, PROFILE, Err(Code::FilterMissing)),
+        (Verify, Document(DENYING), PROFILE, Ok("Selected")),
+        (Verify, Document(OTHER), PROFILE, Err(Code::Conflict)),
+        (Verify, Document(DEFAULT), PROFILE, Err(Code::Conflict)),
+        (Verify, Document("[]"), PROFILE, Err(Code::Input)),
+        (Verify, Bare, DEFAULT_REFERENCE, Err(Code::FilterMissing)),
+        (Verify, none, DEFAULT_REFERENCE, Err(Code::FilterMissing)),
+        (Verify, Document("[]"), DEFAULT_REFERENCE, Err(Code::Input)),
+        (Verify, Document(OTHER), DEFAULT_REFERENCE, Ok("Kept")),
+        (
+            Verify,
+            Document(DEFAULT),
+            DEFAULT_REFERENCE,
+            Ok("EngineDefault"),
+        ),
+        (Verify, Document(OTHER), Some("unconfined"), Ok("Kept")),
+        (Verify, Document(OTHER), None, Ok("Nothing")),
+        (Verify, Bare, None, Ok("Nothing")),
+    ];
+    for engine in Engine::ALL {
+        for (stage, present, reference, expected) in rows {
+            let mut made = container(engine, reference);
+            made.present = present;
+            made.stage = stage;
+            let evaluation = made.decide();
+            let found = match &evaluation.verdict {
+                Verdict::Refuse(reason) => Err(reason.code()),
+                Verdict::Set { .. } => Ok("set".to_owned()),
+                Verdict::Leave(standing) => Ok(format!("{standing:?}")),
+            };
+            assert_eq!(
+                found,
+                expected.map(str::to_owned),
+                "{engine} {stage:?} {present:?} {reference:?}: {}",
+                evaluation.sentence()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_required_filter_is_one_that_a_runtime_loads() {
+    for (present, starts) in [
+        (PresentFilter::None, false),
+        (PresentFilter::Document("{}"), false),
+        (PresentFilter::Document(r#"{"defaultAction":null}"#), false),
+        // Go's parser reads this key.
+        (
+            PresentFilter::Document(r#"{"DefaultAction":"SCMP_ACT_ERRNO"}"#),
+            false,
+        ),
+        (PresentFilter::Document("[]"), false),
+        (PresentFilter::Document(OTHER), true),
+    ] {
+        for stage in [Stage::Apply, Stage::Verify] {
+            let mut made = container(Engine::CriO, None);
+            made.settings.require = Require::AnyFilter;
+            made.present = present;
+            made.stage = stage;
+            let evaluation = made.decide();
+            let code = evaluation.code();
+            assert_eq!(
+                code.is_none(),
+                starts,
+                "{present:?}: {}",
+                evaluation.sentence()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_engines_default_is_replaced_as_settings_say() {
+    let by_word = PresentFilter::EngineDefault;
+    for (replace, present, profile, default, code) in [
+        (
+            ReplaceDefault::Stricter,
+            by_word,
+            STRICTER,
+            Some(DEFAULT),
+            None,
+        ),
+        (
+            ReplaceDefault::Stricter,
+            by_word,
+            OTHER,
+            Some(DEFAULT),
+            Some(Code::Conflict),
+        ),
+        (
+            ReplaceDefault::Stricter,
+            by_word,
+            STRICTER,
+            None,
+            Some(Code::Conflict),
+        ),
+        (ReplaceDefault::Any, by_word, OTHER, None, None),
+        (
+            ReplaceDefault::Never,
+            by_word,
+            STRICTER,
+            Some(DEFAULT),
+            Some(Code::Conflict),
+        ),
+        (
+            ReplaceDefault::Stricter,
+            PresentFilter::Document(DEFAULT),
+            OTHER,
+            Some(DEFAULT),
+            Some(Code::Conflict),
+        ),
+        (
+            ReplaceDefault::Any,
+            PresentFilter::Document(DEFAULT),
+            OTHER,
+            Some(DEFAULT),
+            None,
+        ),
+    ] {
+        let mut made = container(Engine::Containerd, PROFILE);
+        made.source = Memory {
+            profile: Some(profile),
+            default,
+            runtime: Runtime::Either,
+        };
+        made.settings.replace_default = replace;
+        made.present = present;
+        let evaluation = made.decide();
+        assert_eq!(
+            evaluation.code(),
+            code,
+            "{replace:?} {present:?}: {}",
+            evaluation.sentence()
+        );
+    }
+}
+
+#[test]
+fn a_default_that_is_not_known_is_never_guessed() {
+    let mut made = container(Engine::Containerd, DEFAULT_REFERENCE);
+    made.source.default = None;
+    let evaluation = made.decide();
+    assert_eq!(evaluation.code(), Some(Code::NoDefault));
+    assert!(
+        evaluation.sentence().contains("runtime_default"),
+        "{}",
+        evaluation.sentence()
+    );
+}
+
+#[test]
+fn what_crun_would_cut_is_not_selected_under_crun() {
+    let long = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["clone"],"action":"SCMP_ACT_ERRNO","args":[
+        {"index":0,"value":1,"op":"SCMP_CMP_EQ"},{"index":0,"value":2,"op":"SCMP_CMP_EQ"},
+        {"index":0,"value":3,"op":"SCMP_CMP_EQ"},{"index":0,"value":4,"op":"SCMP_CMP_EQ"},
+        {"index":0,"value":5,"op":"SCMP_CMP_EQ"},{"index":0,"value":6,"op":"SCMP_CMP_EQ"},
+        {"index":0,"value":7,"op":"SCMP_CMP_EQ"}]}]}"#;
+    for (runtime, code) in [
+        (Runtime::Crun, Some(Code::ProfileUnusable)),
+        (Runtime::Either, Some(Code::ProfileUnusable)),
+        (Runtime::Runc, None),
+    ] {
+        let mut made = container(Engine::CriO, PROFILE);
+        made.source = Memory {
+            profile: Some(long),
+            default: None,
+            runtime,
+        };
+        let evaluation = made.decide();
+        assert_eq!(
+            evaluation.code(),
+            code,
+            "{runtime:?}: {}",
+            evaluation.sentence()
+        );
+    }
+}
+
+#[test]
+fn broken_settings_refuse_only_what_selects_something() {
+    for (reference, code) in [
+        (PROFILE, Some(Code::Settings)),
+        (DEFAULT_REFERENCE, Some(Code::Settings)),
+        (Some("unconfined"), None),
+        (None, None),
+    ] {
+        let mut made = container(Engine::CriO, reference);
+        made.settings_are_broken = true;
+        assert_eq!(made.decide().code(), code, "{reference:?}");
+    }
+}
+
+#[test]
+fn a_warning_node_starts_what_it_would_refuse_but_for_a_recording_that_is_not_there() {
+    let mut made = container(Engine::CriO, PROFILE);
+    made.stage = Stage::Verify;
+    made.settings.mode = Mode::Warn;
+    let evaluation = made.decide();
+    assert!(evaluation.code().is_none() && evaluation.word() == "filter-missing");
+    made.recording = Recording::Unrecorded("gone".to_owned());
+    assert_eq!(made.decide().code(), Some(Code::Recording));
+}
+
+#[test]
+fn the_filter_that_a_container_would_have_is_relaxed_and_no_other() {
+    let apply = |present, reference| {
+        let mut made = container(Engine::Podman, reference);
+        made.source.default = None;
+        made.recording = Recording::Logged;
+        made.present = present;
+        made.decide()
+    };
+    let there = PresentFilter::Document;
+    assert!(logs(
+        &apply(PresentFilter::None, PROFILE).verdict,
+        Action::Allow
+    ));
+    assert!(logs(&apply(there(DENYING), PROFILE).verdict, Action::Allow));
+    assert!(logs(&apply(there(OTHER), None).verdict, Action::Log));
+    assert!(logs(
+        &apply(PresentFilter::None, None).verdict,
+        Action::Allow
+    ));
+    // What denies nothing stays.
+    let stays = apply(there(RELAXED), None);
+    assert!(matches!(stays.verdict, Verdict::Leave(Standing::Nothing)));
+    // A conflict is one as before.
+    assert_eq!(apply(there(OTHER), PROFILE).code(), Some(Code::Conflict));
+    assert_eq!(apply(there(RELAXED), PROFILE).code(), Some(Code::Conflict));
+    // What can't be read keeps its denials, and says so.
+    let unread = apply(there("[]"), None);
+    assert!(matches!(unread.verdict, Verdict::Leave(Standing::Nothing)));
+    assert!(
+        unread.sentence().contains("denials"),
+        "{}",
+        unread.sentence()
+    );
+}
+
+#[test]
+fn a_relaxed_filter_passes_only_where_denials_are_logged() {
+    let passes = |stage, recording, marked| {
+        let mut made = container(Engine::Podman, PROFILE);
+        made.source.default = None;
+        made.present = PresentFilter::Document(RELAXED);
+        made.stage = stage;
+        made.recording = recording;
+        made.is_marked = marked;
+        made.decide().code().is_none()
+    };
+    for stage in [Stage::Apply, Stage::Verify] {
+        assert!(passes(stage, Recording::Logged, true));
+        assert!(!passes(stage, Recording::Enforced, true));
+        assert!(!passes(stage, Recording::Kept(String::new()), true));
+        assert!(!passes(stage, Recording::Logged, false));
+    }
+}
