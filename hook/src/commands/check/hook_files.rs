@@ -3,8 +3,9 @@
 //! binary does not exist is left out without a word.
 
 use super::node::Node;
+use portcullis_profile::root::ReadError;
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 /// The stages that every engine knows.
 const STAGES: [&str; 6] = [
@@ -70,6 +71,10 @@ pub(super) fn read(node: &Node, folders: &[PathBuf], own_stages: &[&str]) -> Vec
     {
         let reading = match node.read(&path) {
             Ok(text) => interpret(node, &text, own_stages),
+            // A link to nothing.
+            Err(ReadError::Root { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                continue;
+            }
             Err(error) => Reading::Broken(error.to_string()),
         };
         let mut hides = Vec::new();

@@ -220,6 +220,8 @@ fn a_hook_file_is_read_as_crio_reads_it() {
             .replace("\"when\"", "\"WHEN\""),
     );
     stand.is_good(None);
+    symlink("/nonexistent", stand.at("etc/crio/hooks.d/linked.json")).unwrap();
+    stand.is_good(None);
     stand.write(VERIFY, &text.replace("\"when\"", "\"wenn\": 1, \"when\""));
     stand.says(None, Level::Warning, "cri-o ignores wenn");
 }
