@@ -99,7 +99,7 @@ pub(super) fn look(node: &Node, gate: &Gate<'_>, report: &mut Report) {
     let booted = node.booted().unwrap_or(UNIX_EPOCH);
     let last = stamps
         .iter()
-        .filter(|stamp| stamp.verb == "verify" && stamp.time >= booted)
+        .filter(|stamp| stamp.engine == engine && stamp.verb == "verify" && stamp.time >= booted)
         .max_by_key(|stamp| stamp.time);
     let text = match last {
         Some(stamp) => format!(

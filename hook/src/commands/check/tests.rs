@@ -436,7 +436,10 @@ fn what_was_seen_is_said_and_settles_what_times_leave_open() {
     let stand = Stand::crio();
     stand.started(60);
     stand.renew(BINARY);
-    stand.stamp("0123456789abcdef");
+    stand.stamp(Engine::Podman, "podmans");
+    stand.says(None, Level::Problem, "if it was away then, the hook is off");
+    stand.stamp(Engine::CriO, "0123456789abcdef");
+    stand.is_good(None);
     stand.container("0123456789abcdef", "cri-o", true, "container");
     stand.container("sandbox", "cri-o", false, "sandbox");
     stand.container("podmans", "libpod", false, "");

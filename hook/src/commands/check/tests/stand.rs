@@ -187,10 +187,10 @@ impl Stand {
         self.write(&format!("{bundle}/config.json"), &config.to_string());
     }
 
-    pub(super) fn stamp(&self, id: &str) {
+    pub(super) fn stamp(&self, engine: Engine, id: &str) {
         fs::create_dir_all(self.at("run/portcullis")).unwrap();
         let folder = self.at("run/portcullis/decided");
-        stamp::leave(&folder, id, "verify", "accepted").unwrap();
+        stamp::leave(&folder, engine, id, "verify", "accepted").unwrap();
     }
 
     /// Writes a file of the node again until it is newer than everything there.
