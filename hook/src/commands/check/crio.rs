@@ -238,11 +238,15 @@ fn compare(running: &CrioConfig, on_disk: &CrioConfig, report: &mut Report) {
             );
             continue;
         };
-        if differs(&wanted, &own) {
+        let keys = differing(&wanted, &own);
+        if !keys.is_empty() {
             report.problem(
                 format!("handler {name}"),
-                "is another one in CRI-O's files than in the running CRI-O",
-                restart,
+                format!(
+                    "the running CRI-O has another {} than its files",
+                    keys.join(" and ")
+                ),
+                "systemctl restart crio; if that changes nothing, this version does not know the key",
             );
         }
     }
@@ -265,11 +269,24 @@ fn compare(running: &CrioConfig, on_disk: &CrioConfig, report: &mut Report) {
     }
 }
 
-/// Whether a handler of the files is another one in the running CRI-O, which has filled in what the
-/// files leave open.
-fn differs(wanted: &Handler, running: &Handler) -> bool {
-    let path = wanted.path.is_some() && wanted.path != running.path;
-    path || wanted.platform_paths != running.platform_paths
-        || wanted.seccomp_profile != running.seccomp_profile
-        || wanted.is_oci() != running.is_oci()
+/// The keys in which a handler of the files is another one in the running CRI-O, which has filled in
+/// what the files leave open.
+fn differing(wanted: &Handler, running: &Handler) -> Vec<&'static str> {
+    let same = [
+        (
+            "runtime_path",
+            wanted.path.is_none() || wanted.path == running.path,
+        ),
+        (
+            "platform_runtime_paths",
+            wanted.platform_paths == running.platform_paths,
+        ),
+        (
+            "seccomp_profile",
+            wanted.seccomp_profile == running.seccomp_profile,
+        ),
+        ("runtime_type", wanted.is_oci() == running.is_oci()),
+    ];
+    let differ = same.into_iter().filter(|(_, same)| !same);
+    differ.map(|(key, _)| key).collect()
 }

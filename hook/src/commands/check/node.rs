@@ -139,10 +139,17 @@ impl Node {
 
     /// When a file, its name or its rights last changed: a file that comes back is as new as that.
     pub(super) fn changed(&self, path: &Path) -> Option<SystemTime> {
-        let data = self.metadata(path).ok()?;
-        let seconds = u64::try_from(data.ctime()).ok()?;
-        let nanos = u64::try_from(data.ctime_nsec()).ok()?;
-        Some(UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(nanos))
+        since_epoch(&self.metadata(path).ok()?)
+    }
+
+    /// When a folder itself came under its name, where it was not its entries that changed last.
+    pub(super) fn moved(&self, folder: &Path) -> Option<SystemTime> {
+        let data = self.metadata(folder).ok()?;
+        let entries = (data.mtime(), data.mtime_nsec());
+        if entries == (data.ctime(), data.ctime_nsec()) {
+            return None;
+        }
+        since_epoch(&data)
     }
 
     /// What a program writes to its standard output.
@@ -184,10 +191,18 @@ impl Node {
         Ok(output)
     }
 
-    /// When the node booted.
+    /// When the node booted: to a hundredth of a second by its uptime, else to a second.
     pub(super) fn booted(&self) -> Option<SystemTime> {
-        let text = self.read(Path::new("/proc/stat")).ok()?;
-        let seconds = String::from_utf8_lossy(&text)
+        let text = |path: &str| {
+            let bytes = self.read(Path::new(path)).ok()?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        if let Some(uptime) = text("/proc/uptime") {
+            let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+            let since = Duration::try_from_secs_f64(seconds).ok()?;
+            return SystemTime::now().checked_sub(since);
+        }
+        let seconds = text("/proc/stat")?
             .lines()
             .find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())?;
         Some(UNIX_EPOCH + Duration::from_secs(seconds))
@@ -251,6 +266,13 @@ impl Node {
             (Path::new(words.next()?) == path).then(|| words.next().unwrap_or_default().to_owned())
         })
     }
+}
+
+/// The time of the last change of an inode.
+fn since_epoch(data: &fs::Metadata) -> Option<SystemTime> {
+    let seconds = u64::try_from(data.ctime()).ok()?;
+    let nanos = u64::try_from(data.ctime_nsec()).ok()?;
+    Some(UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(nanos))
 }
 
 /// Everything that a child writes until it closes both pipes.

@@ -178,10 +178,7 @@ fn look_at_watch(
     let (engine, binary) = (gate.engine, watch.binary);
     if let Some(since) = gate.since {
         let folder = binary.parent().unwrap_or(Path::new("/"));
-        let came = [binary, folder]
-            .iter()
-            .filter_map(|path| node.changed(path))
-            .max();
+        let came = node.changed(binary).max(node.moved(folder));
         if came.is_some_and(|came| came > since && !ran_after(came)) {
             report.problem(
                 "the hook's binary",

@@ -43,7 +43,20 @@ fn finds(cases: &[Case], make: fn() -> Stand, engine: Option<Engine>) {
 /// Where ok was said once, and annotated containers started unfiltered or were all refused.
 #[test]
 fn a_gate_that_is_not_there_is_not_ok() {
-    let cases: [Case; 10] = [
+    let cases: [Case; 12] = [
+        (
+            "a handler's own profile is new",
+            |stand| {
+                let path = stand.at(HANDLERS);
+                let text = fs::read_to_string(&path).unwrap();
+                let own = text.replace(
+                    "\nmonitor_path",
+                    "\nseccomp_profile = '/etc/d.json'\nmonitor_path",
+                );
+                fs::write(path, own).unwrap();
+            },
+            "handler portcullis-crun: the running CRI-O has another seccomp_profile than its files",
+        ),
         (
             "the folder of hook files is another one than CRI-O watches",
             |stand| stand.started(60),
@@ -104,6 +117,13 @@ fn a_gate_that_is_not_there_is_not_ok() {
             "the binary is back, and CRI-O was not told",
             |stand| stand.renew(BINARY),
             "if it was away then, the hook is off; touch /etc/crio/hooks.d/portcullis-verify.json",
+        ),
+        (
+            "the binary's folder is back, and CRI-O was not told",
+            |stand| {
+                stand.moved("usr/libexec/portcullis");
+            },
+            "if it was away then, the hook is off",
         ),
         (
             "CRI-O was not restarted",

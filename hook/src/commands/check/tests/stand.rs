@@ -206,6 +206,18 @@ impl Stand {
         }
     }
 
+    /// Moves a folder away and back until that is newer than everything there.
+    pub(super) fn moved(&self, path: &str) {
+        let node = Node::at_root(self.root.path().to_owned());
+        let before = SystemTime::now();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while node.moved(&Path::new("/").join(path)) <= Some(before) {
+            assert!(Instant::now() < deadline, "the clock stands still");
+            fs::rename(self.at(path), self.at("away")).unwrap();
+            fs::rename(self.at("away"), self.at(path)).unwrap();
+        }
+    }
+
     pub(super) fn report(&self, engine: Option<Engine>, more: Arguments) -> Report {
         let arguments = Arguments {
             root: self.root.path().to_owned(),
