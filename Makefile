@@ -1,16 +1,23 @@
 # What a person does with the repository; every target installs what it needs.
 .PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down image deploy undeploy clean build
 
-SCRIPTS = $(addprefix tests/,install-deps in-node lib.sh cases.sh e2e rows record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image demo bench bench-operator fuzz/run) .ci/run
+# Tools of fixed versions, and the pinned compiler under whichever name it is installed.
+CARGO_DENY = 0.20.2
+CARGO_MACHETE = 0.9.2
+export RUSTUP_TOOLCHAIN := $(shell tests/toolchain)
+# $(call tool,NAME,VERSION) installs that version of a Cargo tool where it is not there.
+tool = $(1) --version 2>/dev/null | grep -Eq '(^| )$(subst .,\.,$(2))$$' || cargo install --quiet --locked $(1) --version $(2)
+
+SCRIPTS = $(addprefix tests/,install-deps toolchain in-node run suites runner.bats lib.sh cases.sh containers/helpers.bash containers/hook.bats $(addprefix containers/cases/,annotations.bash decision-table.bash verify-alone.bash runtime-log.bash) record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator/run operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image demo bench bench-operator fuzz/run) .ci/run
 CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component supervise smoke)
 PACKAGING_SCRIPTS = $(addprefix packaging/,deploy undeploy image/build image/pack)
 
 help:
 	@echo "demo          a container under the profile that its annotation selects; another recorded"
-	@echo "test          all tests: crates, then real containers under crun and runc"
+	@echo "test          all tests, side by side: crates, real containers, clusters; 'tests/run --help' for some of them"
 	@echo "bench         the performance table"
 	@echo "fuzz          each parser's fuzz target, FUZZ_SECONDS of them (60)"
-	@echo "lint          format, clippy, docs, generated files, shell scripts, licences"
+	@echo "lint          format, clippy, docs, generated files, shell scripts, dependencies"
 	@echo "generate      the generated tables and resource definitions"
 	@echo "cluster       a real one-node cluster; cluster-down ends it"
 	@echo "image         the operator's image as an OCI archive, target/image/portcullis-operator.tar"
@@ -21,39 +28,21 @@ help:
 
 build:
 	tests/install-deps
-	cargo build --release -p portcullis-hook
+	cargo build --release --locked -p portcullis-hook
 
 demo: build
-	cargo build --release -p portcullis-operator
+	cargo build --release --locked -p portcullis-operator
 	tests/in-node tests/demo
 
-test: build
-	cargo test --workspace
-	tests/in-node tests/e2e
-	tests/in-node tests/rows
-	tests/in-node tests/record
-	tests/in-node tests/record-denials
-	tests/in-node tests/record-v2
-	tests/aarch64
-	tests/in-node tests/record-servers
-	tests/in-node tests/differential
-	cargo build -p portcullis-operator --bins --examples
-	tests/operator
-	tests/operator-e2e
-	tests/operator-cases
-	tests/operator-stored
-	tests/operator-use
-	tests/operator-scale
-	$(MAKE) image
-	tests/in-node tests/image
-	tests/operator-install
-	tests/fuzz/run 15
+test:
+	tests/install-deps
+	tests/run
 
 bench: build
-	cargo build --release -p portcullis-hook --example bench
+	cargo build --release --locked -p portcullis-hook --example bench
 	tests/in-node tests/bench
-	cargo bench -p portcullis-hook --bench recorder
-	cargo build --release -p portcullis-operator --bins --examples
+	cargo bench --locked -p portcullis-hook --bench recorder
+	cargo build --release --locked -p portcullis-operator --bins --examples
 	tests/bench-operator
 
 FUZZ_SECONDS = 60
@@ -68,18 +57,24 @@ install-deps:
 lint:
 	tests/install-deps
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
-	cargo run --quiet -p portcullis-profile --example generate-tables -- --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	cargo run --quiet --locked -p portcullis-profile --example generate-tables -- --check
 	shellcheck -x $(SCRIPTS)
 	shellcheck -x -P SCRIPTDIR $(CLUSTER_SCRIPTS) $(PACKAGING_SCRIPTS)
-	cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deny
-	cargo deny check bans licenses sources
-	@echo "NOT CHECKED: advisories, whose database may not be reachable; cargo deny check advisories" >&2
+	@$(call tool,cargo-machete,$(CARGO_MACHETE))
+	cargo machete
+	@$(call tool,cargo-deny,$(CARGO_DENY))
+	cargo deny --locked check bans licenses sources
+	@if cargo deny --locked fetch db 2>/dev/null; then \
+		echo 'cargo deny --frozen check advisories' && cargo deny --frozen check advisories; \
+	else \
+		echo '!!! NOT CHECKED: advisories about the dependencies: their database (github.com/RustSec/advisory-db) could not be fetched' >&2; \
+	fi
 
 generate:
-	cargo run --quiet -p portcullis-profile --example generate-tables
-	cargo run --quiet -p portcullis-operator -- crds >packaging/crds/portcullis.yaml.new
+	cargo run --quiet --locked -p portcullis-profile --example generate-tables
+	cargo run --quiet --locked -p portcullis-operator -- crds >packaging/crds/portcullis.yaml.new
 	mv packaging/crds/portcullis.yaml.new packaging/crds/portcullis.yaml
 
 cluster:
@@ -90,7 +85,7 @@ cluster-down:
 
 image:
 	tests/install-deps
-	cargo build --release -p portcullis-operator
+	cargo build --release --locked -p portcullis-operator
 	packaging/image/build
 
 # Without IMAGE it is never a real cluster that is changed.

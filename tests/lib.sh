@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What the scripts that start real containers share: a root file system, hooks, profiles, podman.
+# What everything that starts real containers shares: a root file system, hooks, profiles, podman.
+# A script gets a folder of its own, which goes with it; bats gives each case one, and its teardown ends it.
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$repository/target}/release
@@ -9,10 +10,11 @@ for binary in "$hook" "$wrapper"; do
     [ -x "$binary" ] || { echo "$binary is missing; cargo build --release -p portcullis-hook" >&2; exit 1; }
 done
 
-work=$(mktemp -d /tmp/portcullis-test.XXXXXX)
+work=${BATS_TEST_TMPDIR:-$(mktemp -d /tmp/portcullis-test.XXXXXX)}
 rootfs=$work/rootfs
 seccomp_root=$work/seccomp
 settings=$work/hook.toml
+out=$work/out
 hooks_both=$work/hooks-both     # inject and verify
 hooks_verify=$work/hooks-verify # verify alone
 
@@ -26,7 +28,7 @@ cleanup() {
     umount -l "$work/storage" 2>/dev/null || true
     rm -rf "$work"
 }
-trap cleanup EXIT
+[ -n "${BATS_TEST_TMPDIR:-}" ] || trap cleanup EXIT
 
 make_rootfs() {
     mkdir -p "$rootfs"/{bin,proc,sys,dev,tmp,etc,run}
@@ -79,3 +81,44 @@ start() {
     pm --runtime "$runtime" --hooks-dir "$hooks" run --rm --network none \
         "${limits[@]}" "${options[@]}" --rootfs "$rootfs" "$@"
 }
+
+# within SECONDS COMMAND... — until it succeeds.
+within() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $end ] || return 1
+        sleep 0.1
+    done
+}
+
+# What follows is told by its callers the runtime and the way: inject, or wrapper with verify behind it.
+# shellcheck disable=SC2154
+
+# go OPTION... -- COMMAND... — a container in that way; its output in $out, its exit code in $code.
+# shellcheck disable=SC2034
+go() {
+    local hooks=$hooks_both by=$runtime
+    [ "$way" = inject ] || hooks=$hooks_verify by=$work/bin/portcullis-$runtime
+    code=0
+    start "$by" "$hooks" "$@" >"$out" 2>&1 || code=$?
+}
+
+# Each runtime behind the wrapper, under a name that Podman does not know.
+make_wrappers() {
+    local name
+    mkdir -p "$work/bin"
+    for name in crun runc; do
+        printf '#!/bin/sh\nexec %q --portcullis-engine podman --portcullis-config %q --portcullis-runtime %q "$@"\n' \
+            "$wrapper" "$settings" "$(command -v "$name")" >"$work/bin/portcullis-$name"
+        chmod +x "$work/bin/portcullis-$name"
+    done
+}
+
+# Whether this test has neither runtime state nor a monitor process.
+is_clean() {
+    ! "$runtime" list 2>/dev/null | grep -qF "$work" && ! pgrep -f "conmon.*$work" >/dev/null
+}
+
+# The same, once podman has tidied up behind it.
+nothing_left() { within 60 is_clean; }

@@ -1,0 +1,1 @@
+../cases/decision-table.bash

@@ -1,0 +1,1 @@
+../cases/annotations.bash

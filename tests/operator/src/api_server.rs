@@ -1,0 +1,216 @@
+//! API servers for the cases. A case has one to itself; one that it leaves clean serves the next.
+
+use anyhow::{Context, Result, bail};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+static IDLE: Mutex<Vec<ApiServer>> = Mutex::new(Vec::new());
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The repository's root.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The operator's program, which lies beside this one.
+pub(crate) fn operator() -> Result<PathBuf> {
+    let operator = std::env::current_exe()?.with_file_name("portcullis-operator");
+    if !operator.is_file() {
+        bail!(
+            "{} is missing; start these tests by tests/operator/run",
+            operator.display()
+        );
+    }
+    Ok(operator)
+}
+
+/// Why there can't be an API server on this machine.
+pub(crate) fn missing() -> Option<&'static str> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("a test cluster needs root");
+    }
+    match Command::new("go").arg("version").output() {
+        Ok(output) if output.status.success() => None,
+        _ => Some("there is no go, which builds the control plane"),
+    }
+}
+
+/// A running etcd and API server with the operator's definitions, accounts and rights in it.
+#[derive(Debug)]
+pub(crate) struct ApiServer {
+    name: String,
+    /// Its end of this is what the cluster lives by.
+    up: Child,
+    kubeconfig: PathBuf,
+}
+
+impl ApiServer {
+    /// One that nobody else uses.
+    pub(crate) fn take() -> Result<Self> {
+        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(Self::start, Ok)
+    }
+
+    /// For the next case.
+    pub(crate) fn give_back(self) {
+        IDLE.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(self);
+    }
+
+    fn start() -> Result<Self> {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("operator-tests-{}-{number}", std::process::id());
+        let log = tempfile::NamedTempFile::new()?;
+        // It ends with this process, however that ends, since it then has no input any more.
+        let mut up = Command::new(repository().join("tests/cluster/up"))
+            .args(["--name", &name, "--api-only", "--until-eof"])
+            .stdin(Stdio::piped())
+            .stdout(log.reopen()?)
+            .stderr(log.reopen()?)
+            .spawn()
+            .context("tests/cluster/up")?;
+        let input = up.stdin.take();
+        let status = up.wait()?;
+        up.stdin = input;
+        let mut server = Self {
+            name,
+            up,
+            kubeconfig: PathBuf::new(),
+        };
+        if !status.success() {
+            bail!(
+                "tests/cluster/up: {status}\n{}",
+                fs::read_to_string(log.path())?
+            );
+        }
+        server.kubeconfig = server
+            .environment()?
+            .remove("KUBECONFIG")
+            .context("no KUBECONFIG")?
+            .into();
+        let packaging = repository().join("packaging");
+        server.kubectl(
+            &["apply", "-f", &packaging.join("crds").to_string_lossy()],
+            None,
+        )?;
+        server.kubectl(
+            &[
+                "apply",
+                "-f",
+                &packaging.join("manifests/rbac.yaml").to_string_lossy(),
+            ],
+            None,
+        )?;
+        server.kubectl(
+            &[
+                "wait",
+                "--for=condition=Established",
+                "--timeout=90s",
+                "crd",
+                "--all",
+            ],
+            None,
+        )?;
+        Ok(server)
+    }
+
+    /// What tests/cluster tells programs.
+    fn environment(&self) -> Result<HashMap<String, String>> {
+        let state = std::env::var("PORTCULLIS_CLUSTER_STATE")
+            .unwrap_or_else(|_| "/var/lib/portcullis-cluster".to_owned());
+        let path = Path::new(&state).join(&self.name).join("env");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(key, value)| (key.to_owned(), value.trim_matches(['\'', '"']).to_owned()))
+            .collect())
+    }
+
+    /// kubectl as the administrator; gives what it prints.
+    pub(crate) fn kubectl(&self, arguments: &[&str], input: Option<&Value>) -> Result<String> {
+        let mut file = tempfile::tempfile()?;
+        if let Some(input) = input {
+            serde_json::to_writer(&mut file, input)?;
+            std::io::Seek::rewind(&mut file)?;
+        }
+        let output = Command::new(repository().join("tests/cluster/kubectl"))
+            .args(["--name", &self.name])
+            .args(arguments)
+            .stdin(file)
+            .output()
+            .context("kubectl")?;
+        if !output.status.success() {
+            bail!(
+                "kubectl {}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// A client as the administrator.
+    pub(crate) async fn client(&self) -> Result<Client> {
+        client_of(&self.kubeconfig).await
+    }
+
+    /// Writes a kubeconfig for a service account of the operator. The token of the agent's is bound to its node,
+    /// as a kubelet would have it.
+    pub(crate) fn account(
+        &self,
+        account: &str,
+        node: Option<(&str, &str)>,
+        path: &Path,
+    ) -> Result<()> {
+        let mut arguments = vec!["-n", "portcullis", "create", "token", account];
+        if let Some((name, uid)) = node {
+            arguments.extend(["--bound-object-kind", "Node", "--bound-object-name", name]);
+            arguments.extend(["--bound-object-uid", uid]);
+        }
+        let token = self.kubectl(&arguments, None)?;
+        let config = self.kubectl(&["config", "view", "--raw", "--minify", "-o", "json"], None)?;
+        let mut config: Value = serde_json::from_str(&config)?;
+        config["users"][0]["user"] = json!({ "token": token.trim() });
+        fs::write(path, config.to_string()).with_context(|| path.display().to_string())
+    }
+}
+
+/// A client for a kubeconfig.
+pub(crate) async fn client_of(kubeconfig: &Path) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        drop(self.up.stdin.take());
+        let down = Command::new(repository().join("tests/cluster/down"))
+            .args(["--name", &self.name])
+            .stdin(Stdio::null())
+            .output();
+        if let Err(error) = down {
+            eprintln!("tests/cluster/down --name {}: {error}", self.name);
+        }
+    }
+}
+
+/// Ends those that no case uses any more.
+pub(crate) fn stop_all() {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}

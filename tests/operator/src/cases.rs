@@ -1,0 +1,32 @@
+//! The cases, a file for each subject; each is listed once, in its file.
+
+mod gate_events;
+mod lease;
+mod profiles;
+mod random_order;
+mod rights;
+
+use crate::stage::Case;
+
+/// Names the cases of a file: functions that take their stage.
+macro_rules! cases {
+    ($($name:ident),+ $(,)?) => {
+        /// The cases of this file.
+        pub(super) fn all() -> Vec<(&'static str, crate::stage::Case)> {
+            vec![$((stringify!($name), |stage| Box::pin($name(stage)))),+]
+        }
+    };
+}
+use cases;
+
+/// Every case with its name.
+pub(crate) fn all() -> Vec<(&'static str, Case)> {
+    [
+        profiles::all(),
+        gate_events::all(),
+        rights::all(),
+        lease::all(),
+        random_order::all(),
+    ]
+    .concat()
+}

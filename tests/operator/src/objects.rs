@@ -1,0 +1,98 @@
+//! The objects that cases make and look at, as users do: by name, as JSON.
+
+use anyhow::{Context, Result, bail};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
+};
+use serde_json::{Value, json};
+
+/// The API for a kind of the operator's group, or of another.
+pub(crate) fn api(
+    client: &Client,
+    group: &str,
+    version: &str,
+    kind: &str,
+    plural: &str,
+) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk(group, version, kind);
+    Api::all_with(
+        client.clone(),
+        &ApiResource::from_gvk_with_plural(&kind, plural),
+    )
+}
+
+/// The API for `SeccompProfile`.
+pub(crate) fn profiles(client: &Client) -> Api<DynamicObject> {
+    api(
+        client,
+        "portcullis.dev",
+        "v1alpha1",
+        "SeccompProfile",
+        "seccompprofiles",
+    )
+}
+
+/// The API for `SeccompNode`.
+pub(crate) fn nodes(client: &Client) -> Api<DynamicObject> {
+    api(
+        client,
+        "portcullis.dev",
+        "v1alpha1",
+        "SeccompNode",
+        "seccompnodes",
+    )
+}
+
+/// A profile's manifest.
+pub(crate) fn profile(name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "portcullis.dev/v1alpha1",
+        "kind": "SeccompProfile",
+        "metadata": { "name": name },
+        "spec": spec,
+    })
+}
+
+/// A profile that allows these calls.
+pub(crate) fn allowing(name: &str, calls: &[&str]) -> Value {
+    profile(name, &json!({ "allow": calls }))
+}
+
+/// A pod whose container `c` asks for a profile by its annotation.
+pub(crate) fn annotated_pod(name: &str, profile: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name, "annotations": {
+            "container.seccomp.security.alpha.kubernetes.io/c": format!("localhost/operator/{profile}.json"),
+        }},
+        "spec": { "automountServiceAccountToken": false, "containers": [{ "name": "c", "image": "x" }] },
+    })
+}
+
+/// Creates an object of which there is none yet.
+pub(crate) async fn create(api: &Api<DynamicObject>, manifest: Value) -> Result<DynamicObject> {
+    let object = serde_json::from_value(manifest)?;
+    Ok(api.create(&PostParams::default(), &object).await?)
+}
+
+/// That an object's condition has a status; the error shows the conditions that it has.
+pub(crate) async fn condition(
+    api: &Api<DynamicObject>,
+    name: &str,
+    kind: &str,
+    status: &str,
+) -> Result<()> {
+    let object = api.get(name).await?;
+    let conditions = &object.data["status"]["conditions"];
+    let found = conditions
+        .as_array()
+        .context("it has no condition yet")?
+        .iter()
+        .any(|condition| condition["type"] == kind && condition["status"] == status);
+    if !found {
+        bail!("{kind} is not {status}: {conditions}");
+    }
+    Ok(())
+}

@@ -1,0 +1,349 @@
+//! What a case runs on: an API server for itself, a folder, and the operator's processes that it asks for. When the
+//! case is over nothing of it is left; when it failed the error has the processes' logs.
+
+use crate::{
+    api_server::{self, ApiServer},
+    objects::{self, api, condition, create},
+    process::Process,
+    wait::until,
+};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    os::unix::net::UnixDatagram,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    pin::Pin,
+    process::Command,
+    time::Instant,
+};
+use tempfile::TempDir;
+
+/// A case: what it does on its stage.
+pub(crate) type Case = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+/// The node of every case.
+pub(crate) const NODE: &str = "n1";
+/// How long a controller's lease lasts, in seconds: as short as it may be.
+const LEASE_SECONDS: &str = "3";
+
+/// What a case runs on.
+pub(crate) struct Stage {
+    server: ApiServer,
+    folder: TempDir,
+    /// As the administrator.
+    pub(crate) client: Client,
+    /// Random numbers, by the run's seed and the case's name.
+    pub(crate) random: fastrand::Rng,
+    /// The operator's processes, in the order in which they were started.
+    pub(crate) processes: Vec<Process>,
+    marks: usize,
+}
+
+impl Stage {
+    async fn set(name: &str, seed: u64) -> Result<Self> {
+        let server = ApiServer::take()?;
+        let client = server.client().await?;
+        let mut hasher = DefaultHasher::new();
+        (name, seed).hash(&mut hasher);
+        let stage = Self {
+            server,
+            folder: tempfile::Builder::new()
+                .prefix("portcullis-operator-")
+                .tempdir()?,
+            client,
+            random: fastrand::Rng::with_seed(hasher.finish()),
+            processes: Vec::new(),
+            marks: 0,
+        };
+        stage
+            .create(json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE } }))
+            .await?;
+        Ok(stage)
+    }
+
+    /// The API for profiles.
+    pub(crate) fn profiles(&self) -> Api<DynamicObject> {
+        objects::profiles(&self.client)
+    }
+
+    /// The API for pods of the namespace `default`.
+    pub(crate) fn pods(&self) -> Api<k8s_openapi::api::core::v1::Pod> {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    /// Creates an object from its manifest, as the administrator.
+    pub(crate) async fn create(&self, manifest: Value) -> Result<DynamicObject> {
+        match manifest["kind"].as_str() {
+            Some("SeccompProfile") => create(&self.profiles(), manifest).await,
+            Some("SeccompNode") => create(&objects::nodes(&self.client), manifest).await,
+            _ => {
+                let made = self
+                    .server
+                    .kubectl(&["create", "-f", "-", "-o", "json"], Some(&manifest))?;
+                Ok(serde_json::from_str(&made)?)
+            }
+        }
+    }
+
+    /// Replaces an object's specification, or creates the object, as `kubectl apply` would.
+    pub(crate) async fn apply(&self, manifest: &Value) -> Result<()> {
+        let name = manifest["metadata"]["name"].as_str().context("no name")?;
+        let parameters = PatchParams::apply("tests").force();
+        self.profiles()
+            .patch(name, &parameters, &Patch::Apply(manifest))
+            .await?;
+        Ok(())
+    }
+
+    /// Asks for a profile's deletion.
+    pub(crate) async fn delete_profile(&self, name: &str) -> Result<()> {
+        self.profiles()
+            .delete(name, &DeleteParams::default())
+            .await?;
+        Ok(())
+    }
+
+    /// The file of a profile on the node.
+    pub(crate) fn file(&self, profile: &str) -> PathBuf {
+        self.folder
+            .path()
+            .join("seccomp/operator")
+            .join(format!("{profile}.json"))
+    }
+
+    /// Waits until a profile's file has a text.
+    pub(crate) async fn file_says(&self, profile: &str, text: &str) -> Result<()> {
+        let file = self.file(profile);
+        until(&format!("the file of {profile} has {text:?}"), async || {
+            let content = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            ensure!(content.contains(text), "it has {content}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until there is no file of a profile.
+    pub(crate) async fn no_file(&self, profile: &str) -> Result<()> {
+        let file = self.file(profile);
+        until(&format!("there is no file of {profile}"), async || {
+            ensure!(!file.exists(), "there is one");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until a profile's condition has a status.
+    pub(crate) async fn is(&self, profile: &str, kind: &str, status: &str) -> Result<()> {
+        let profiles = self.profiles();
+        until(&format!("{profile} is {kind}={status}"), async || {
+            condition(&profiles, profile, kind, status).await
+        })
+        .await
+    }
+
+    /// Waits until a profile is gone from the API.
+    pub(crate) async fn gone(&self, profile: &str) -> Result<()> {
+        let profiles = self.profiles();
+        until(&format!("{profile} is gone"), async || {
+            match profiles.get_opt(profile).await? {
+                None => Ok(()),
+                Some(left) => bail!("it is there: {}", left.data["status"]),
+            }
+        })
+        .await
+    }
+
+    /// Waits until an event about an object says something, and gives how often it came.
+    pub(crate) async fn event(&self, about: &str, reason: &str, text: &str) -> Result<i64> {
+        let events = api(&self.client, "events.k8s.io", "v1", "Event", "events");
+        until(
+            &format!("an event {reason} about {about} says {text:?}"),
+            async || {
+                let all = events.list(&ListParams::default()).await?;
+                let mut others = Vec::new();
+                for event in all {
+                    if event.data["regarding"]["name"] != about {
+                        continue;
+                    }
+                    let note = event.data["note"].as_str().unwrap_or_default().to_owned();
+                    if event.data["reason"] == reason && note.contains(text) {
+                        return Ok(event.data["series"]["count"].as_i64().unwrap_or(1));
+                    }
+                    others.push(format!("{}: {note}", event.data["reason"]));
+                }
+                bail!("events about it: {others:?}")
+            },
+        )
+        .await
+    }
+
+    /// Waits until controller and agent have seen everything that happened before: a new profile comes through both.
+    /// What should not have happened by then did not happen.
+    pub(crate) async fn settled(&mut self) -> Result<()> {
+        self.marks += 1;
+        let mark = format!("mark-{}", self.marks);
+        self.create(objects::allowing(&mark, &["mkdir"])).await?;
+        self.is(&mark, "Ready", "True").await
+    }
+
+    /// Starts an agent of the node, under its account.
+    pub(crate) async fn agent(&mut self) -> Result<usize> {
+        let node: Api<k8s_openapi::api::core::v1::Node> = Api::all(self.client.clone());
+        let uid = node.get(NODE).await?.metadata.uid.context("no uid")?;
+        let config = self.agent_config();
+        if !config.exists() {
+            self.server
+                .account("portcullis-agent", Some((NODE, &uid)), &config)?;
+        }
+        let folder = self.folder.path();
+        let mut command = Command::new(api_server::operator()?);
+        command
+            .env("KUBECONFIG", config)
+            .args(["agent", "--node-name", NODE, "--seccomp-root"])
+            .arg(folder.join("seccomp"))
+            .arg("--state")
+            .arg(folder.join("state"))
+            .arg("--gate-socket")
+            .arg(folder.join("gate.sock"));
+        self.start("agent", &mut command)
+    }
+
+    /// Starts a controller.
+    pub(crate) fn controller(&mut self) -> Result<usize> {
+        let config = self.folder.path().join("controller.conf");
+        if !config.exists() {
+            self.server
+                .account("portcullis-controller", None, &config)?;
+        }
+        let mut command = Command::new(api_server::operator()?);
+        command
+            .env("KUBECONFIG", config)
+            .args(["controller", "--lease-seconds", LEASE_SECONDS]);
+        self.start("controller", &mut command)
+    }
+
+    /// Starts a controller and an agent.
+    pub(crate) async fn operator(&mut self) -> Result<()> {
+        self.controller()?;
+        self.agent().await?;
+        Ok(())
+    }
+
+    fn start(&mut self, part: &str, command: &mut Command) -> Result<usize> {
+        let number = self.processes.len();
+        let process = Process::start(&format!("{part}-{number}"), command, self.folder.path())?;
+        self.processes.push(process);
+        Ok(number)
+    }
+
+    /// The kubeconfig of the agent, once it was started.
+    pub(crate) fn agent_config(&self) -> PathBuf {
+        self.folder.path().join("agent.conf")
+    }
+
+    /// Sends a decision to the agent as the gate does, once it listens.
+    pub(crate) async fn decide(&self, decision: &Value) -> Result<()> {
+        let path = self.folder.path().join("gate.sock");
+        until("the agent takes a decision", async || {
+            let socket = UnixDatagram::unbound()?;
+            socket.send_to(decision.to_string().as_bytes(), &path)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The controllers' lease: who has it, and how often it changed hands.
+    pub(crate) async fn lease(&self) -> Result<(Option<String>, i32)> {
+        let spec = self
+            .leases()
+            .get("portcullis-controller")
+            .await?
+            .spec
+            .unwrap_or_default();
+        let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+        Ok((holder, spec.lease_transitions.unwrap_or(0)))
+    }
+
+    fn leases(&self) -> Api<Lease> {
+        Api::namespaced(self.client.clone(), "portcullis")
+    }
+
+    /// Takes away what the case made, or says what can't be taken away.
+    async fn clean(&self) -> Result<()> {
+        let none = json!({ "metadata": { "finalizers": null } });
+        let profiles = self.profiles();
+        let parameters = DeleteParams::default();
+        profiles
+            .delete_collection(&parameters, &ListParams::default())
+            .await?;
+        for left in profiles.list(&ListParams::default()).await? {
+            let name = left.metadata.name.unwrap_or_default();
+            match profiles
+                .patch(&name, &PatchParams::default(), &Patch::Merge(&none))
+                .await
+            {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                other => drop(other?),
+            }
+        }
+        self.server.kubectl(
+            &["delete", "scn,nodes,events", "--all", "--wait=false"],
+            None,
+        )?;
+        self.server.kubectl(
+            &["delete", "pods", "--all", "--force", "--grace-period=0"],
+            None,
+        )?;
+        let free = json!({ "spec": null });
+        self.leases()
+            .patch(
+                "portcullis-controller",
+                &PatchParams::default(),
+                &Patch::Merge(&free),
+            )
+            .await?;
+        until("nothing of the case is left", async || {
+            let left = self
+                .server
+                .kubectl(&["get", "scp,scn,nodes,pods", "-o", "name"], None)?;
+            ensure!(left.is_empty(), "{left}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Runs a case by its name on a stage of its own.
+pub(crate) fn run(name: &str, case: Case, seed: u64) -> Result<(), String> {
+    let begun = Instant::now();
+    let result = run_inside(name, case, seed).map_err(|error| format!("{error:#}"));
+    eprintln!("{name}: {:.1} s", begun.elapsed().as_secs_f64());
+    result
+}
+
+fn run_inside(name: &str, case: Case, seed: u64) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut stage = runtime.block_on(Stage::set(name, seed))?;
+    let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(case(&mut stage))))
+        .unwrap_or_else(|_| Err(anyhow!("it panicked")));
+    let logs: String = stage.processes.iter().map(Process::end_of_log).collect();
+    stage.processes.clear();
+    let cleaned = runtime.block_on(stage.clean());
+    let Stage { server, .. } = stage;
+    // A server that could not be cleaned serves nobody else.
+    if cleaned.is_ok() {
+        server.give_back();
+    }
+    result.map_err(|error| anyhow!("{error:#}\n{logs}"))?;
+    cleaned.context("after the case")
+}

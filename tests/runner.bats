@@ -1,0 +1,121 @@
+#!/usr/bin/env bats
+# tests/run itself, on suites that are made up: nothing that goes wrong may pass.
+# shellcheck disable=SC2030,SC2031 # each case is a subshell
+
+setup() {
+    run_suites=$BATS_TEST_DIRNAME/run
+    list=$BATS_TEST_TMPDIR/suites
+}
+
+# suites LINE... — the list of this case, run with ARGUMENTS; the output is $output, the last line ${lines[-1]}.
+suites() {
+    printf '%s\n' "$@" >"$list"
+    run "$run_suites" --suites "$list" --logs "$BATS_TEST_TMPDIR/logs" "${arguments[@]}"
+    echo "$output"
+}
+arguments=()
+has() { grep -qF -- "$1" <<<"$output"; }
+ends_with() { # CODE TEXT
+    [ "$status" -eq "$1" ]
+    [ "${lines[-1]}" = "$2" ]
+}
+
+good="echo 'good: 2 passed, 0 failed, 0 skipped'"
+
+@test "totals of all suites are alone on the last line" {
+    suites "suite one line - \"$good\"" \
+        "suite two cargo - \"printf 'test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\\ntest result: ok. 4 passed; 0 failed; 0 ignored\\n'\"" \
+        "suite three tap - \"printf '1..3\\nok 1 a\\nok 2 b in 3ms\\nok 3 c # skip no such thing\\n'\""
+    ends_with 0 '11 passed, 0 failed, 2 skipped'
+}
+
+@test "each suite's time and counts are in the summary" {
+    suites "suite one line - \"$good\""
+    grep -qE '^ +[0-9]+ s  one +2 passed, 0 failed, 0 skipped$' <<<"$output"
+}
+
+@test "a suite with a failed case fails the run and is shown" {
+    suites "suite bad line - \"echo what-it-said; echo 'bad: 1 passed, 2 failed, 0 skipped'; exit 1\"" "suite one line - \"$good\""
+    ends_with 1 '3 passed, 2 failed, 0 skipped'
+    has what-it-said
+}
+
+@test "failed cases fail the run though the suite ends with 0" {
+    suites "suite bad line - \"echo 'bad: 1 passed, 1 failed, 0 skipped'\""
+    ends_with 1 '1 passed, 1 failed, 0 skipped'
+}
+
+@test "a suite that dies without its counts has failed" {
+    suites "suite dead line - 'echo ok; kill -KILL \$\$'" "suite one line - \"$good\""
+    ends_with 1 '2 passed, 1 failed, 0 skipped'
+}
+
+@test "a suite that ends well without its counts has failed" {
+    suites "suite mute line - 'echo ok'"
+    ends_with 1 '0 passed, 1 failed, 0 skipped'
+    has 'it says no counts'
+}
+
+@test "a suite that counts nothing has failed" {
+    suites "suite empty tap - 'echo 1..0'"
+    ends_with 1 '0 passed, 1 failed, 0 skipped'
+    has 'no case was run'
+}
+
+@test "cases that were planned and not run have failed" {
+    suites "suite cut tap - \"printf '1..4\\nok 1 a\\nnot ok 2 b\\n'\""
+    ends_with 1 '1 passed, 3 failed, 0 skipped'
+}
+
+@test "a suite that ends badly with good counts has failed" {
+    suites "suite odd line - \"$good; exit 7\""
+    ends_with 1 '2 passed, 1 failed, 0 skipped'
+    has 'exit code 7'
+}
+
+@test "a suite that hangs is ended and has failed" {
+    export SUITE_SECONDS=1
+    suites "suite hung line - 'sleep 1000'"
+    ends_with 1 '0 passed, 1 failed, 0 skipped'
+    has 'did not end within 1 s'
+}
+
+@test "skips are counted and named" {
+    suites "suite s line - \"echo 'SKIPPED s: there is no such machine'; echo 's: 0 passed, 0 failed, 1 skipped'\""
+    ends_with 0 '0 passed, 0 failed, 1 skipped'
+    has 's: SKIPPED s: there is no such machine'
+}
+
+@test "a build that fails fails the run, and what needs it" {
+    suites "build broken 'echo no-compiler; exit 1'" "suite one line broken \"$good\"" "suite two line - \"$good\""
+    ends_with 1 '2 passed, 2 failed, 0 skipped'
+    has no-compiler
+}
+
+@test "only what the chosen suites need is built" {
+    arguments=('o*')
+    suites "build broken 'exit 1'" "suite one line - \"$good\"" "suite two line broken \"$good\""
+    ends_with 0 '2 passed, 0 failed, 0 skipped'
+}
+
+@test "suites run side by side in as many lanes as told" {
+    arguments=(--lanes 2)
+    # Each waits for the other: one after the other, neither would end.
+    export SUITE_SECONDS=60 meet="$BATS_TEST_TMPDIR/meet"
+    suites "suite a line - \"touch \$meet.a; until [ -e \$meet.b ]; do sleep 0.1; done; $good\"" \
+        "suite b line - \"touch \$meet.b; until [ -e \$meet.a ]; do sleep 0.1; done; $good\""
+    ends_with 0 '4 passed, 0 failed, 0 skipped'
+}
+
+@test "an unknown suite is a usage error" {
+    arguments=(none)
+    suites "suite one line - \"$good\""
+    [ "$status" -eq 2 ]
+    has "there is no suite 'none'"
+}
+
+@test "the list of this repository is whole" {
+    run "$run_suites" --list
+    [ "$status" -eq 0 ]
+    [ "${#lines[@]}" -gt 15 ]
+}
