@@ -210,7 +210,7 @@ int main(int argc, char **argv)
 	/* getpid and exit of the 32-bit ABI, and one of ARM's private calls. */
 	expect(slot.compat[20] == SEEN && slot.compat[1] == SEEN, "32-bit calls have a table of their own");
 	expect(slot.compat[ARM_PRIVATE_AT + 5] == SEEN, "ARM's private calls are in it");
-	expect(!slot.native[20] && !slot.strange, "and not in the native one");
+	expect(!slot.native[20] && !slot.unknown_abi, "and not in the native one");
 
 	record(&recorder, 1, 0, &slot);
 	expect(slot.opened == OPENED_BY_EXEC, "without a filter the execve opens the window");

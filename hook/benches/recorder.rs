@@ -14,7 +14,7 @@ use nix::{
 use portcullis_hook::recorder::{
     cgroup::{Cgroup, Hierarchy},
     kernel::{BPFFS, Loaded, Unloaded},
-    layout::Beginning,
+    layout::SlotSetup,
 };
 use std::{
     env,
@@ -188,11 +188,11 @@ fn measure(groups: &Groups) -> Anyhow<()> {
     let again = unloaded.load(groups.hierarchy)?;
     let opened = start.elapsed();
     let begin = |index: usize| -> Anyhow<()> {
-        again.prepare(u32::try_from(index)?, &Beginning::default())?;
-        Ok(again.begin(all[index].1, u32::try_from(index)?)?)
+        again.prepare(u32::try_from(index)?, &SlotSetup::default())?;
+        Ok(again.start(all[index].1, u32::try_from(index)?)?)
     };
     let end_all = |loaded: &Loaded| -> Anyhow<()> {
-        for (cgroup, _) in loaded.recorded()? {
+        for (cgroup, _) in loaded.recorded_cgroups()? {
             loaded.end(cgroup)?;
         }
         Ok(())
@@ -204,7 +204,7 @@ fn measure(groups: &Groups) -> Anyhow<()> {
     begin(1)?;
     let second = start.elapsed();
     end_all(&loaded)?;
-    if loaded.is_attached() {
+    if loaded.is_attached()? {
         return Err("still attached after the last recording".into());
     }
 

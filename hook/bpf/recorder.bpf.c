@@ -19,8 +19,9 @@
 
 #define TS_COMPAT 0x0002       /* x86: the call came through the 32-bit entry */
 #define TIF_32BIT (1UL << 22)  /* arm64: the task runs AArch32 */
-#define X32_BIT 0x40000000UL   /* x86: a call of the x32 ABI */
 #define CLONE_THREAD 0x00010000
+#define MAX_DEPTH 32           /* how far up the cgroup tree a recorded ancestor is looked for */
+#define NO_SLOT 0xffffffff     /* in a cache entry: this cgroup is not recorded */
 
 #if defined(__TARGET_ARCH_x86)
 #define NR_CLONE 56
@@ -253,8 +254,8 @@ int portcullis_record(__u64 *ctx)
 		call = ARM_PRIVATE_AT + (call & 7);
 #endif
 	if (call >= CALLS) {
-		slot->strange_call = call;
-		slot->strange = 1;
+		slot->unknown_call = call;
+		slot->unknown_abi = 1;
 		return 0;
 	}
 	if ((compat ? slot->compat[call] : slot->native[call]) == SEEN)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the recorder's BPF program and its reader (src/recorder/layout.rs) share: sizes and the
- * layout of what lies in the maps. A change here raises LAYOUT in layout.rs, so that a new
+ * What the recorder's BPF program and its reader (src/recorder/layout.rs) share: the sizes and
+ * structures of the maps. Each member's offset is asserted here and in layout.rs, whose tests
+ * compare both sides. A change of a size or an offset raises LAYOUT in layout.rs, so that a new
  * binary never reads the pinned maps of an old one.
  */
 #ifndef PORTCULLIS_RECORDER_H
@@ -16,23 +17,17 @@
 #define ARM_PRIVATE_AT (CALLS - 8)
 /* Entries of each CPU's cache; a power of two. */
 #define CACHE_WAYS 16
-/* How far up the cgroup tree a recorded ancestor is looked for. */
-#define MAX_DEPTH 32
 /* How many arguments of calls can be watched, and how many distinct values of each are kept. */
 #define WATCHES 8
 #define VALUES 16
 
 /* A byte of a table of calls. */
-#define UNSEEN 0x00
 #define SEEN 0x01
-/* Set beside UNSEEN or SEEN: this call is looked at each time. */
+/* With or without SEEN: the program looks at this call each time. */
 #define LOOK 0x80
 /* With LOOK: which watch its argument goes to, counted from 1; 0 is none. */
 #define WATCH_SHIFT 1
 #define WATCH_MASK 0x0f
-
-/* No recording. */
-#define NO_SLOT 0xffffffff
 
 /* The hierarchy that identifies containers: the unified one, or a controller's of version 1. */
 #define HIERARCHY_UNIFIED 0
@@ -61,32 +56,55 @@ struct slot {
 	__u32 init;            /* the process id of the container's init, 0: not known */
 	__u32 opened;          /* OPENED_… */
 	__u32 forks;           /* calls that make a process */
-	__u32 strange;         /* calls of an ABI or a number that no table has */
-	__u32 strange_call;    /* one of them */
+	__u32 unknown_abi;     /* 1 after a call of an ABI or number that no table has */
+	__u32 unknown_call;    /* the last such call */
 	__u8 native[CALLS];    /* calls of the native ABI in the window */
 	__u8 compat[CALLS];    /* calls of the 32-bit ABI in the window */
 	__u8 before[CALLS];    /* native calls of the container's init before its window */
 	struct watch watches[WATCHES];
 };
 
-/* layout.rs reads and writes these bytes. */
-_Static_assert(sizeof(struct watch) == 152, "struct watch");
-_Static_assert(__builtin_offsetof(struct slot, native) == 24, "slot.native");
-_Static_assert(__builtin_offsetof(struct slot, compat) == 24 + CALLS, "slot.compat");
-_Static_assert(__builtin_offsetof(struct slot, before) == 24 + 2 * CALLS, "slot.before");
-_Static_assert(__builtin_offsetof(struct slot, watches) == 24 + 3 * CALLS, "slot.watches");
-_Static_assert(sizeof(struct slot) == 24 + 3 * CALLS + WATCHES * 152, "struct slot");
-
 /* What a CPU remembers of a cgroup. */
 struct cache_entry {
 	__u64 cgroup;          /* a serial number of the kernel's, never used twice */
 	__u32 generation;      /* of `control` when this was looked up */
-	__u32 slot;            /* the recording, or NO_SLOT */
+	__u32 slot;            /* the recording, or none */
 };
 
 /* What userspace says to all CPUs. */
 struct control {
 	__u32 generation;      /* raised whenever a recording begins or ends */
 };
+
+#define OFFSET(structure, member, offset)                                                          \
+	_Static_assert(__builtin_offsetof(struct structure, member) == (offset),                   \
+		       #structure "." #member)
+#define SIZE(structure, size) _Static_assert(sizeof(struct structure) == (size), #structure)
+
+OFFSET(watch, argument, 0);
+OFFSET(watch, count, 4);
+OFFSET(watch, values, 8);
+OFFSET(watch, filled, 136);
+SIZE(watch, 152);
+OFFSET(slot, filters, 0);
+OFFSET(slot, init, 4);
+OFFSET(slot, opened, 8);
+OFFSET(slot, forks, 12);
+OFFSET(slot, unknown_abi, 16);
+OFFSET(slot, unknown_call, 20);
+OFFSET(slot, native, 24);
+OFFSET(slot, compat, 536);
+OFFSET(slot, before, 1048);
+OFFSET(slot, watches, 1560);
+SIZE(slot, 2776);
+OFFSET(cache_entry, cgroup, 0);
+OFFSET(cache_entry, generation, 8);
+OFFSET(cache_entry, slot, 12);
+SIZE(cache_entry, 16);
+OFFSET(control, generation, 0);
+SIZE(control, 4);
+
+#undef OFFSET
+#undef SIZE
 
 #endif

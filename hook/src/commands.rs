@@ -70,7 +70,7 @@ pub enum Verb {
     Record,
     /// OCI hook (poststop): end a recording and write its profile.
     Collect(collect::Arguments),
-    /// What is being recorded, and what it would give now.
+    /// What is being recorded, and the profile it would give now.
     Recordings(recordings::Arguments),
     /// Say what would be decided for a bundle and why, without refusing.
     Explain(explain::Arguments),

@@ -1,13 +1,10 @@
 //! `portcullis-hook collect`: the OCI hook that ends a recording and writes its profile; with
-//! `--stale`, the same for containers that are gone without a word.
+//! `--stale`, the same for recordings that no hook ended.
 
 use crate::{
     exit::Code,
     oci::{config::read_text, state::HookState},
-    recorder::{
-        active::Recordings,
-        session::{collect, collect_stale},
-    },
+    recorder::{finish::collect, stale::collect_stale},
     report,
 };
 use portcullis_profile::settings::{LogLevel, Settings};
@@ -16,7 +13,8 @@ use std::{io, path::Path, process::ExitCode};
 /// Arguments of `collect`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Write out recordings whose containers are gone or that ran for too long; reads no state.
+    /// Write out recordings whose container exited or vanished, or that ran for too long; reads no
+    /// state.
     #[arg(long)]
     stale: bool,
 }
@@ -36,9 +34,6 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
         Ok(state) => state,
         Err(error) => return report::failure(Code::Input, &error.to_string()).into(),
     };
-    if !Recordings::exist(&settings.record) {
-        return ExitCode::SUCCESS;
-    }
     match collect(&state.id, &settings.record) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(file)) => {
@@ -52,9 +47,6 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
 
 #[allow(clippy::print_stdout)]
 fn stale(settings: &Settings) -> ExitCode {
-    if !Recordings::exist(&settings.record) {
-        return ExitCode::SUCCESS;
-    }
     let results = match collect_stale(&settings.record) {
         Ok(results) => results,
         Err(error) => return report::failure(Code::Recording, &error.to_string()).into(),
@@ -62,7 +54,16 @@ fn stale(settings: &Settings) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for result in results {
         match result {
-            Ok(file) => println!("{}", file.display()),
+            Ok(written) => {
+                let (file, end) = (written.profile.display(), written.end);
+                println!("{file}: {}", end.sentence());
+                let line = format!(
+                    "recorded: container {}: {}: {file}",
+                    written.id,
+                    end.sentence()
+                );
+                report::say(settings.log_level, LogLevel::Info, &line);
+            }
             Err(error) => code = report::failure(Code::Recording, &error.to_string()).into(),
         }
     }

@@ -1,4 +1,4 @@
-//! `portcullis-hook record`: the OCI hook that begins to record a container that asks for it.
+//! `portcullis-hook record`: the OCI hook that starts to record a container that asks for it.
 
 use crate::{
     exit::Code,
@@ -9,7 +9,7 @@ use crate::{
     recorder::{
         RecordError,
         request::{is_marked, request},
-        session::{Begun, begin},
+        start::{Container, StartOutcome, start},
     },
     report,
 };
@@ -20,7 +20,7 @@ use portcullis_profile::{
 };
 use std::{io, path::Path, process::ExitCode};
 
-/// Reads the state, begins to record where that is asked for and allowed.
+/// Reads the state, starts to record where that is asked for and allowed.
 pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
     let text = match read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin")) {
         Ok(text) => text,
@@ -48,31 +48,42 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, 
         if let Err(error) = &loaded {
             return Err(RecordError::Settings(error.to_string()));
         }
-        let init = state.pid.ok_or(RecordError::NoProcess)?;
-        begin(asked, &state.id, init, &config, identity, engine, settings).map(Some)
+        let container = Container {
+            id: &state.id,
+            init: state.pid.ok_or(RecordError::NoProcess)?,
+            bundle: &state.bundle,
+            config: &config,
+            identity,
+            engine,
+        };
+        start(asked, container, settings).map(Some)
     });
     let outcome = match outcome {
         // Whatever else holds: nothing runs with its denials logged and unrecorded.
-        Ok(None | Some(Begun::Unrecorded(_))) if is_marked(&annotations) => {
-            Err(RecordError::Relaxed(match outcome {
-                Ok(Some(Begun::Unrecorded(why))) => why,
-                _ => "its annotations ask for no recording".to_owned(),
-            }))
+        Ok(None) if is_marked(&annotations) => Err(RecordError::Relaxed(
+            "its annotations ask for no recording".to_owned(),
+        )),
+        Ok(Some(StartOutcome::Unrecorded(why))) if is_marked(&annotations) => {
+            Err(RecordError::Relaxed(why))
         }
         other => other,
     };
     let may_start = settings.record.on_failure == OnFailure::Start && !is_marked(&annotations);
     Ok(match outcome {
         Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(Begun::Recording(file))) => {
-            report::say(
-                settings.log_level,
+        Ok(Some(StartOutcome::Recording { profile, warnings })) => {
+            let say = |level, text: &str| report::say(settings.log_level, level, text);
+            for warning in warnings {
+                say(LogLevel::Warn, &format!("warning: {about}: {warning}"));
+            }
+            let file = profile.display();
+            say(
                 LogLevel::Info,
-                &format!("recording: {about}: the profile will be {}", file.display()),
+                &format!("recording: {about}: the profile will be {file}"),
             );
             ExitCode::SUCCESS
         }
-        Ok(Some(Begun::Unrecorded(why))) => {
+        Ok(Some(StartOutcome::Unrecorded(why))) => {
             report::say(
                 settings.log_level,
                 LogLevel::Warn,

@@ -1,11 +1,12 @@
-//! `portcullis-hook recordings`: what is being recorded, and what it would give now.
+//! `portcullis-hook recordings`: what is being recorded, and the profile it would give now.
 
 use crate::{
     clock::now,
     exit::Code,
     recorder::{
-        RecordError, recorded,
-        session::{list, snapshot},
+        RecordError,
+        live::{list, snapshot},
+        names, profile,
     },
     report,
 };
@@ -42,24 +43,25 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return report::failure(Code::Settings, &error.to_string()).into(),
     };
-    let text = match &arguments.what {
+    let printed = match &arguments.what {
         What::List { json } => listed(&settings, *json),
-        What::Show { id } => shown(&settings, id),
+        What::Show { id } => shown(&settings, id).map(|text| (text, Vec::new())),
     };
-    match text {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => report::failure(Code::Recording, &error.to_string()).into(),
+    let (text, broken) = match printed {
+        Ok(printed) => printed,
+        Err(error) => return report::failure(Code::Recording, &error.to_string()).into(),
+    };
+    print!("{text}");
+    let mut code = ExitCode::SUCCESS;
+    for error in broken {
+        code = report::failure(Code::Recording, &error.to_string()).into();
     }
+    code
 }
 
-fn listed(settings: &Settings, json: bool) -> Result<String, RecordError> {
+/// The list, and what is wrong with recordings that are not in it.
+fn listed(settings: &Settings, json: bool) -> Result<(String, Vec<RecordError>), RecordError> {
     let (running, broken) = list(&settings.record)?;
-    for error in broken {
-        report::failure(Code::Recording, &error.to_string());
-    }
     if json {
         let all: Vec<_> = running
             .iter()
@@ -68,7 +70,7 @@ fn listed(settings: &Settings, json: bool) -> Result<String, RecordError> {
                     "profile": active.output().path() })
             })
             .collect();
-        return Ok(format!("{:#}\n", json!(all)));
+        return Ok((format!("{:#}\n", json!(all)), broken));
     }
     let mut text = format!("{:<14} {:<8} {:<40} PROFILE\n", "CONTAINER", "AGE", "POD");
     for active in running {
@@ -76,6 +78,7 @@ fn listed(settings: &Settings, json: bool) -> Result<String, RecordError> {
             now().saturating_sub(active.started),
         ));
         let id: String = active.id.chars().take(12).collect();
+        // Writing to a string does not fail.
         let _ = writeln!(
             text,
             "{id:<14} {:<8} {:<40} {}",
@@ -84,12 +87,12 @@ fn listed(settings: &Settings, json: bool) -> Result<String, RecordError> {
             active.output().path().display()
         );
     }
-    Ok(text)
+    Ok((text, broken))
 }
 
 fn shown(settings: &Settings, id: &str) -> Result<String, RecordError> {
-    let (active, seen) = snapshot(id, &settings.record)?;
-    let names = recorded::names(&active, &seen);
-    let filter = recorded::profile(&active, &names, settings.record.default_action)?;
-    recorded::text(&filter, &active.output().path())
+    let (active, observed) = snapshot(id, &settings.record)?;
+    let names = names::names(&active, &observed);
+    let filter = profile::profile(&active, &names, settings.record.default_action)?;
+    profile::text(&filter, &active.output().path())
 }

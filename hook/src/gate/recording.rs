@@ -8,10 +8,7 @@
 use super::Running;
 use crate::{
     oci::config::OciConfig,
-    recorder::{
-        request::{is_marked, request},
-        session::{hindrance, recorded},
-    },
+    recorder::{intent::RecordingIntent, live::is_recorded, request::is_marked},
 };
 use portcullis_profile::{
     Engine,
@@ -30,18 +27,17 @@ pub fn to_apply(
     if !settings.record.log_denials {
         return Recording::Enforced;
     }
-    let asked = match request(engine, identity, config.annotations(), &settings.record) {
-        Ok(None) => return Recording::Enforced,
-        Ok(Some(asked)) => asked,
-        Err(error) => return Recording::Kept(error.to_string()),
-    };
+    let intent = RecordingIntent::of(engine, identity, config.annotations(), settings);
+    if intent == RecordingIntent::NotRequested {
+        return Recording::Enforced;
+    }
     if !config.is_recorded_before_it_is_verified() {
         return Recording::Kept("no hook in config.json records it before verify".to_owned());
     }
-    match hindrance(&asked, identity, engine, settings) {
-        Ok(None) => Recording::Logged,
-        Ok(Some(why)) => Recording::Kept(why),
-        Err(error) => Recording::Kept(error.to_string()),
+    match intent {
+        RecordingIntent::NotRequested => Recording::Enforced,
+        RecordingIntent::WillRecord => Recording::Logged,
+        RecordingIntent::Unrecorded(why) | RecordingIntent::Impossible(why) => Recording::Kept(why),
     }
 }
 
@@ -57,10 +53,9 @@ pub fn to_verify(
     let Some((id, init)) = running.and_then(|running| Some((running.id, running.init?))) else {
         return Recording::Unrecorded("no running container is known here".to_owned());
     };
-    match recorded(id, init, &settings.record) {
-        Ok(true) if settings.record.log_denials => Recording::Logged,
-        Ok(true) => Recording::Enforced,
-        Ok(false) => Recording::Unrecorded("is the record hook there?".to_owned()),
-        Err(error) => Recording::Unrecorded(error.to_string()),
+    match is_recorded(id, init, &settings.record) {
+        Ok(()) if settings.record.log_denials => Recording::Logged,
+        Ok(()) => Recording::Enforced,
+        Err(why) => Recording::Unrecorded(why),
     }
 }

@@ -1,29 +1,9 @@
-//! What is known of a recording while it runs: one file each, and the lock under which recordings
-//! begin and end.
-//!
-//! They lie in a hidden folder of the first folder of hook.toml, on disk: what a restart of the
-//! node cut off is found and said, not forgotten.
+//! What is known of one recording while it runs, as its file in `.active` holds it.
 
-use super::{RecordError, output, request::Place};
-use nix::fcntl::{Flock, FlockArg};
-use portcullis_profile::{
-    Engine,
-    select::identity::Identity,
-    settings::{Argument, Record},
-};
+use super::place::Place;
+use portcullis_profile::{Engine, select::identity::Identity, settings::Argument};
 use serde::{Deserialize, Serialize};
-use std::{
-    fmt::Write,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-};
-
-/// The hidden folder.
-const FOLDER: &str = ".active";
-/// The longest file that is read, in bytes; a base profile is part of it.
-const MAX_BYTES: u64 = 4 * 1024 * 1024;
+use std::path::PathBuf;
 
 /// A running recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,12 +18,15 @@ pub struct Active {
     pub cgroup_folder: PathBuf,
     /// The boot in which it runs.
     pub boot: String,
-    /// Whose keys name it.
+    /// The engine whose annotations were believed.
     pub engine: Engine,
     /// Which container.
     pub identity: Identity,
-    /// The image, where the engine says it.
+    /// The image, where the engine names it.
     pub image: Option<String>,
+    /// The container's bundle, which the engine removes with the container.
+    #[serde(default)]
+    pub bundle: Option<PathBuf>,
     /// The runtime that started it.
     pub runtime: Option<PathBuf>,
     /// Whether that runtime is written in Go.
@@ -51,12 +34,15 @@ pub struct Active {
     pub go_runtime: bool,
     /// The default action of the filter that `config.json` gives it; `None`: no filter.
     pub filter: Option<String>,
+    /// Why that filter could not be read in full.
+    #[serde(default)]
+    pub filter_error: Option<String>,
     /// Whether what that filter denies is logged and executed.
     #[serde(default)]
     pub denials_logged: bool,
-    /// Whether its processes had the filters of their window before the recording began.
+    /// Whether its processes had the filters of their window before the recording started.
     pub loaded_before: bool,
-    /// When it began, in seconds since 1970-01-01 UTC.
+    /// When it started, in seconds since 1970-01-01 UTC.
     pub started: u64,
     /// The folder of its profile.
     pub folder: PathBuf,
@@ -64,8 +50,11 @@ pub struct Active {
     pub file: PathBuf,
     /// Arguments whose values are recorded, in the order of their watches.
     pub arguments: Vec<Argument>,
-    /// The profile whose denials stay denials, as it was when the recording began.
+    /// The profile whose denials stay denials, as it was when the recording started.
     pub base: Option<String>,
+    /// What is remarkable in that profile.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 impl Active {
@@ -78,175 +67,30 @@ impl Active {
     }
 }
 
-/// The recordings of this node, locked: nobody else begins or ends one.
-#[derive(Debug)]
-pub struct Recordings {
-    root: PathBuf,
-    _lock: Flock<File>,
-}
-
-impl Recordings {
-    /// Whether anything was ever recorded here: else a container that ends is no matter of ours.
-    pub fn exist(record: &Record) -> bool {
-        let first = record.folders.first();
-        first.is_some_and(|folder| folder.join(FOLDER).exists())
+/// A recording for tests, in which nothing is special.
+#[cfg(test)]
+pub(super) fn example() -> Active {
+    Active {
+        id: "x".into(),
+        slot: 0,
+        cgroup: 1,
+        cgroup_folder: "/c".into(),
+        boot: "b".into(),
+        engine: Engine::Podman,
+        identity: Identity::default(),
+        image: None,
+        bundle: None,
+        runtime: None,
+        go_runtime: false,
+        filter: Some("SCMP_ACT_ALLOW".into()),
+        filter_error: None,
+        denials_logged: false,
+        loaded_before: false,
+        started: 0,
+        folder: "/f".into(),
+        file: "p.json".into(),
+        arguments: vec!["socket:0".parse().unwrap()],
+        base: None,
+        warnings: Vec::new(),
     }
-
-    /// Waits for the lock.
-    ///
-    /// # Errors
-    /// The folder is not there or can't be written.
-    pub fn lock(record: &Record) -> Result<Recordings, RecordError> {
-        let root = record.folders.first().ok_or(RecordError::NoFolder)?.clone();
-        let folder = root.join(FOLDER);
-        match DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(RecordError::io(&root, error));
-            }
-            _ => {}
-        }
-        let real =
-            fs::symlink_metadata(&folder).map_err(|error| RecordError::io(&folder, error))?;
-        if !real.is_dir() {
-            return Err(RecordError::Broken {
-                path: folder,
-                reason: "is not a folder; remove it".to_owned(),
-            });
-        }
-        let path = folder.join("lock");
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| RecordError::io(&path, error))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusive)
-            .map_err(|(_, error)| RecordError::io(&path, error))?;
-        Ok(Recordings { root, _lock: lock })
-    }
-
-    /// Every running recording, and what is wrong with files that can't be read.
-    ///
-    /// # Errors
-    /// The folder can't be read.
-    pub fn all(&self) -> Result<(Vec<Active>, Vec<RecordError>), RecordError> {
-        let folder = self.root.join(FOLDER);
-        let failed = |error| RecordError::io(&folder, error);
-        let (mut good, mut broken) = (Vec::new(), Vec::new());
-        for entry in fs::read_dir(&folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "json")
-            {
-                match self.read(&path) {
-                    Ok(active) => good.push(active),
-                    Err(error) => broken.push(error),
-                }
-            }
-        }
-        good.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
-        Ok((good, broken))
-    }
-
-    /// The recording of a container, by its ID.
-    ///
-    /// # Errors
-    /// Its file can't be read.
-    pub fn get(&self, id: &str) -> Result<Option<Active>, RecordError> {
-        let path = self.place(id).path();
-        if path.exists() {
-            self.read(&path).map(Some)
-        } else {
-            Ok(None)
-        }
-    }
-
-    fn read(&self, path: &Path) -> Result<Active, RecordError> {
-        let broken = |reason: String| RecordError::Broken {
-            path: path.to_owned(),
-            reason,
-        };
-        let place = Place {
-            folder: self.root.clone(),
-            file: Path::new(FOLDER).join(path.file_name().unwrap_or_default()),
-        };
-        let text = output::read(&place, MAX_BYTES)?
-            .ok_or_else(|| broken("it has just vanished".to_owned()))?;
-        serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))
-    }
-
-    /// Remembers a recording.
-    ///
-    /// # Errors
-    /// Its file can't be written.
-    pub fn put(&self, active: &Active) -> Result<(), RecordError> {
-        let place = self.place(&active.id);
-        let text = serde_json::to_string(active).map_err(|error| RecordError::Broken {
-            path: place.path(),
-            reason: error.to_string(),
-        })?;
-        // What the kernel records is lost with the node too, so the disk is not waited for.
-        output::write_fleeting(&place, &text)
-    }
-
-    /// Forgets a recording.
-    ///
-    /// # Errors
-    /// Its file can't be removed.
-    pub fn forget(&self, id: &str) -> Result<(), RecordError> {
-        let path = self.place(id).path();
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(RecordError::io(path, error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The first folder.
-    pub fn folder(&self) -> &Path {
-        &self.root
-    }
-
-    /// How much the first folder holds, in bytes, without what lies in folders below it.
-    ///
-    /// # Errors
-    /// It can't be read.
-    pub fn bytes(&self) -> Result<u64, RecordError> {
-        let failed = |error| RecordError::io(&self.root, error);
-        let mut sum = 0;
-        for entry in fs::read_dir(&self.root).map_err(failed)? {
-            sum += entry
-                .and_then(|entry| entry.metadata())
-                .map_or(0, |data| data.len());
-        }
-        Ok(sum)
-    }
-
-    /// The file of a container's recording; an ID is a name of letters, digits, `-`, `_` and `.`
-    /// in every runtime, and anything else is written so that it is one too.
-    fn place(&self, id: &str) -> Place {
-        let mut name = String::new();
-        for byte in id.bytes().take(100) {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(byte.into()),
-                other => {
-                    let _ = write!(name, "%{other:02x}");
-                }
-            }
-        }
-        Place {
-            folder: self.root.clone(),
-            file: Path::new(FOLDER).join(name + ".json"),
-        }
-    }
-}
-
-/// This boot's name.
-pub fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|text| text.trim().to_owned())
-        .unwrap_or_default()
 }

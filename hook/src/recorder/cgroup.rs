@@ -71,6 +71,16 @@ impl Hierarchy {
     }
 }
 
+#[cfg(test)]
+impl Hierarchy {
+    /// The one of a controller of version 1.
+    pub(super) fn from_name(name: &str) -> Option<Hierarchy> {
+        let mut all = Controller::ALL.into_iter();
+        all.find(|controller| controller.name() == name)
+            .map(Hierarchy::Controller)
+    }
+}
+
 impl fmt::Display for Hierarchy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -144,24 +154,77 @@ impl Cgroup {
     }
 }
 
-/// Whether a cgroup is gone or holds no process, itself and all below it.
-pub fn is_empty(folder: &Path, id: u64) -> bool {
-    match fs::metadata(folder) {
-        Ok(data) if data.ino() == id => {}
-        _ => return true,
+/// What is left of a cgroup, itself and all below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Population {
+    /// It holds a process.
+    Populated,
+    /// It is there and holds none.
+    Empty,
+    /// It is gone; a cgroup of the same name is another one.
+    Gone,
+}
+
+/// What is left of a cgroup. One that cannot be read is an error, never an empty one.
+///
+/// # Errors
+/// Its files can't be read.
+pub fn population(folder: &Path, id: u64) -> Result<Population, CgroupError> {
+    match or_gone(folder, fs::metadata(folder))? {
+        Some(data) if data.ino() == id => {}
+        _ => return Ok(Population::Gone),
     }
-    let holds_none = fs::read_to_string(folder.join("cgroup.procs"))
-        .map_or(true, |processes| processes.trim().is_empty());
-    holds_none
-        && fs::read_dir(folder).map_or(true, |entries| {
-            entries
-                .filter_map(Result::ok)
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                .all(|entry| {
-                    fs::metadata(entry.path())
-                        .map_or(true, |data| is_empty(&entry.path(), data.ino()))
-                })
-        })
+    // Version 2 says it of the whole tree, also where threads are spread over it (cgroups(7)).
+    let events = folder.join("cgroup.events");
+    let populated = match or_gone(&events, fs::read_to_string(&events))? {
+        Some(text) => text.lines().any(|line| line == "populated 1"),
+        None => holds_process(folder)?,
+    };
+    Ok(match populated {
+        true => Population::Populated,
+        // Read again, since what went away in between looks empty too.
+        false if or_gone(folder, fs::metadata(folder))?.is_none() => Population::Gone,
+        false => Population::Empty,
+    })
+}
+
+/// Whether a cgroup of version 1 or one below it holds a process.
+fn holds_process(folder: &Path) -> Result<bool, CgroupError> {
+    let list = folder.join("cgroup.procs");
+    let processes = or_gone(&list, fs::read_to_string(&list))?.unwrap_or_default();
+    if !processes.trim().is_empty() {
+        return Ok(true);
+    }
+    let Some(entries) = or_gone(folder, fs::read_dir(folder))? else {
+        return Ok(false);
+    };
+    for entry in entries {
+        let Some(entry) = or_gone(folder, entry)? else {
+            continue;
+        };
+        let kind = or_gone(&entry.path(), entry.file_type())?;
+        if kind.is_some_and(|kind| kind.is_dir()) && holds_process(&entry.path())? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// `None` where a cgroup, or a file of it, is not there or was removed while it was read.
+fn or_gone<T>(path: &Path, result: io::Result<T>) -> Result<Option<T>, CgroupError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(nix::libc::ENODEV) =>
+        {
+            Ok(None)
+        }
+        Err(source) => Err(CgroupError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// A line of `/proc/PID/mountinfo` (proc(5)), as far as it matters.
@@ -318,11 +381,46 @@ mod tests {
     }
 
     #[test]
-    fn the_own_cgroup_is_shared_and_a_missing_one_is_empty() {
+    fn the_own_cgroup_is_shared_and_a_missing_one_is_gone() {
         assert!(matches!(
             Cgroup::of(std::process::id()),
             Err(CgroupError::Shared(_) | CgroupError::None(_))
         ));
-        assert!(is_empty(Path::new("/nonexistent/cgroup"), 1));
+        let missing = population(Path::new("/nonexistent/cgroup"), 1);
+        assert_eq!(missing.unwrap(), Population::Gone);
+    }
+
+    /// What is said of a folder with these files, as it is or as another one of its name.
+    fn left(files: &[(&str, &str)], same: bool) -> Result<Population, CgroupError> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let id = fs::metadata(folder.path()).unwrap().ino();
+        population(folder.path(), if same { id } else { id + 1 })
+    }
+
+    #[test]
+    fn a_cgroup_is_populated_empty_or_gone() {
+        use Population::{Empty, Gone, Populated};
+        let events = |value: &str| left(&[("cgroup.events", value)], true).unwrap();
+        assert_eq!(events("populated 1\nfrozen 0\n"), Populated);
+        assert_eq!(events("populated 0\nfrozen 1\n"), Empty);
+        let lists = |own: &str, below: &str| {
+            left(&[("cgroup.procs", own), ("a/b/cgroup.procs", below)], true).unwrap()
+        };
+        assert_eq!(lists("7\n", ""), Populated);
+        assert_eq!(lists("", "7\n"), Populated);
+        assert_eq!(lists("", ""), Empty);
+        assert_eq!(left(&[("cgroup.procs", "7\n")], false).unwrap(), Gone);
+    }
+
+    #[test]
+    fn a_cgroup_that_cannot_be_read_is_not_called_empty() {
+        // A folder in the place of the list: reading it is an error.
+        assert!(left(&[("cgroup.procs/x", "")], true).is_err());
+        assert!(left(&[("cgroup.events/x", "")], true).is_err());
     }
 }

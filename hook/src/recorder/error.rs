@@ -1,4 +1,4 @@
-//! Why something can't be recorded or written.
+//! Why a container can't be recorded, or its profile not written.
 
 use super::{cgroup::CgroupError, kernel::KernelError};
 use portcullis_profile::{DocumentError, root::ReadError};
@@ -43,7 +43,7 @@ pub enum RecordError {
         /// Why.
         source: ReadError,
     },
-    /// A profile that is to be built upon is not one.
+    /// A profile that is to be extended is not valid.
     #[error("{}: {source}", path.display())]
     Document {
         /// The file.
@@ -51,17 +51,34 @@ pub enum RecordError {
         /// Why.
         source: DocumentError,
     },
+    /// The base profile is not there.
+    #[error("{}: no such file; it is the base that the annotation names", .0.display())]
+    NoBase(PathBuf),
     /// The state on standard input lacks the process.
     #[error("the state on stdin has no process id")]
     NoProcess,
+    /// No file can be named after it.
+    #[error("the container's ID is too long to name a file after")]
+    LongId,
+    /// What the kernel says of a process lacks the number of its filters.
+    #[error("/proc/{0}/status does not say which seccomp filters the process has")]
+    NoFilterCount(String),
     /// It would start unrecorded, and its filter was relaxed for the recording.
     #[error("{0}; the denials of its filter are only logged, so it can't start unrecorded")]
     Relaxed(String),
+    /// Starting failed, and what was done until then could not be undone.
+    #[error("{error}; what was started stays until the next collect --stale: {left}")]
+    NotUndone {
+        /// Why it could not be started.
+        error: Box<RecordError>,
+        /// What could not be undone.
+        left: String,
+    },
     /// There is no such recording.
     #[error("no recording of a container {0:?}")]
     Unknown(String),
-    /// More than one container begins so.
-    #[error("{0:?} is the beginning of more than one recorded container")]
+    /// More than one ID starts so.
+    #[error("more than one recorded container has an ID that starts with {0:?}")]
     Ambiguous(String),
     /// What is known of a recording can't be read.
     #[error("{}: {reason}", path.display())]
@@ -71,7 +88,7 @@ pub enum RecordError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Nothing was seen.
+    /// Nothing was observed.
     #[error("container {id}: {reason}, so there is no profile; {} says what is known", metadata.display())]
     Nothing {
         /// The container.

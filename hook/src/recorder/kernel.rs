@@ -1,23 +1,26 @@
 //! The recorder's objects in the kernel: loaded on first use and pinned, attached only while
 //! something is recorded.
 //!
-//! All of it happens under the recorder's lock ([`super::active::Recordings`]); nothing here takes it.
+//! Whatever changes them happens under the recorder's lock ([`super::recordings`]); nothing here
+//! takes it. Looking at them needs none.
+
+mod error;
+mod raw;
+
+pub use error::KernelError;
 
 use super::{
     cgroup::Hierarchy,
-    layout::{self, Beginning, Seen},
+    layout::{self, Observed, SlotSetup},
 };
+use error::{failed, load_error};
 use libbpf_rs::{
     ErrorKind, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, ProgramHandle,
 };
 use std::{
-    ffi::CString,
     fs::{self, DirBuilder},
     io,
-    os::{
-        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
-        unix::{ffi::OsStrExt, fs::DirBuilderExt},
-    },
+    os::{fd::AsFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
 };
 
@@ -26,7 +29,8 @@ pub const BPFFS: &str = "/sys/fs/bpf";
 /// Where the kernel's types are.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/recorder.bpf.o"));
+/// The compiled program.
+pub(super) static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/recorder.bpf.o"));
 
 const CGROUPS: &str = "cgroups";
 const SLOTS: &str = "slots";
@@ -40,51 +44,6 @@ const PROGRAM_PIN: &str = PINS[5];
 
 /// `BPF_FS_MAGIC`, `include/uapi/linux/magic.h`.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
-
-/// Why the kernel can't record.
-#[derive(Debug, thiserror::Error)]
-pub enum KernelError {
-    /// No BPF file system.
-    #[error("{}: no BPF file system is mounted there; mount -t bpf bpf {}", .0.display(), .0.display())]
-    NoBpffs(PathBuf),
-    /// No type information.
-    #[error("{KERNEL_BTF} is not there: the kernel was built without CONFIG_DEBUG_INFO_BTF")]
-    NoBtf,
-    /// Not allowed.
-    #[error(
-        "loading BPF programs is not permitted; CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, are needed"
-    )]
-    Permission,
-    /// The program does not load.
-    #[error("the recorder's program does not load: {0}")]
-    Load(String),
-    /// The pinned program identifies containers in another way than this node does now.
-    #[error(
-        "the loaded recorder looks at {loaded} of cgroups, this container has {wanted}; \
-         remove {} while nothing is recorded", pins.display()
-    )]
-    OtherHierarchy {
-        /// What the program was loaded for.
-        loaded: Hierarchy,
-        /// What the container needs.
-        wanted: Hierarchy,
-        /// Where it is pinned.
-        pins: PathBuf,
-    },
-    /// One of the operations failed.
-    #[error("{what} {}: {source}", path.display())]
-    Io {
-        /// What was done.
-        what: &'static str,
-        /// With which pin.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A pinned object is not what it should be.
-    #[error("{}: not what this version of the recorder pins there", .0.display())]
-    Foreign(PathBuf),
-}
 
 /// The recorder before it is loaded: where it is, or would be.
 #[derive(Clone, Debug)]
@@ -116,7 +75,7 @@ impl Unloaded {
     /// # Errors
     /// A pin can't be opened or is something else.
     pub fn pinned(&self) -> Result<Option<Loaded>, KernelError> {
-        if !self.pins.join(PROGRAM_PIN).exists() {
+        if !exists(&self.pins.join(PROGRAM_PIN))? {
             return Ok(None);
         }
         let loaded = Loaded {
@@ -138,8 +97,7 @@ impl Unloaded {
     pub fn load(&self, hierarchy: Hierarchy) -> Result<Loaded, KernelError> {
         if let Some(loaded) = self.pinned()? {
             let map = self.map(HIERARCHY)?;
-            let number = look_up(&map, &self.pins, 0)?
-                .and_then(|bytes| bytes.first_chunk().copied().map(u32::from_ne_bytes));
+            let number = first_number(look_up(&map, &self.pins, 0)?);
             return match number.and_then(Hierarchy::from_number) {
                 Some(there) if there == hierarchy => Ok(loaded),
                 Some(there) => Err(KernelError::OtherHierarchy {
@@ -167,7 +125,7 @@ impl Unloaded {
         if !is_bpffs(&self.bpffs) {
             return Err(KernelError::NoBpffs(self.bpffs.clone()));
         }
-        if !Path::new(KERNEL_BTF).exists() {
+        if !exists(Path::new(KERNEL_BTF))? {
             return Err(KernelError::NoBtf);
         }
         Ok(())
@@ -216,30 +174,46 @@ impl Loaded {
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn recorded(&self) -> Result<Vec<(u64, u32)>, KernelError> {
+    pub fn recorded_cgroups(&self) -> Result<Vec<(u64, u32)>, KernelError> {
         let mut all = Vec::new();
         for key in self.cgroups.keys() {
-            let slot = self
-                .cgroups
-                .lookup(&key, MapFlags::ANY)
-                .map_err(|error| failed("reading", &self.pins.join(CGROUPS), &error))?;
-            if let (Ok(key), Some(Ok(slot))) = (
-                key.try_into(),
-                slot.map(|bytes| <[u8; 4]>::try_from(bytes.as_slice())),
-            ) {
-                all.push((u64::from_ne_bytes(key), u32::from_ne_bytes(slot)));
+            let cgroup = key
+                .try_into()
+                .map(u64::from_ne_bytes)
+                .map_err(|_| KernelError::Foreign(self.pins.join(CGROUPS)))?;
+            // One that was deleted since its key was read is not recorded.
+            if let Some(slot) = self.slot_of(cgroup)? {
+                all.push((cgroup, slot));
             }
         }
         Ok(all)
     }
 
-    /// Makes a slot one in which nothing was seen yet. Nobody may be recording into it.
+    /// The slot that a cgroup is recorded into; `None` where it is not recorded.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn slot_of(&self, cgroup: u64) -> Result<Option<u32>, KernelError> {
+        let path = self.pins.join(CGROUPS);
+        let found = self
+            .cgroups
+            .lookup(&cgroup.to_ne_bytes(), MapFlags::ANY)
+            .map_err(|error| failed("reading", &path, &error))?;
+        match found {
+            None => Ok(None),
+            found => first_number(found)
+                .map(Some)
+                .ok_or(KernelError::Foreign(path)),
+        }
+    }
+
+    /// Empties a slot for a new recording. Nobody may be recording into it.
     ///
     /// # Errors
     /// The map can't be written.
-    pub fn prepare(&self, slot: u32, beginning: &Beginning) -> Result<(), KernelError> {
+    pub fn prepare(&self, slot: u32, setup: &SlotSetup) -> Result<(), KernelError> {
         self.slots
-            .update(&slot.to_ne_bytes(), &beginning.to_bytes(), MapFlags::ANY)
+            .update(&slot.to_ne_bytes(), &setup.to_bytes(), MapFlags::ANY)
             .map_err(|error| failed("writing", &self.pins.join(SLOTS), &error))
     }
 
@@ -247,7 +221,7 @@ impl Loaded {
     ///
     /// # Errors
     /// A map can't be written, or the program not attached.
-    pub fn begin(&self, cgroup: u64, slot: u32) -> Result<(), KernelError> {
+    pub fn start(&self, cgroup: u64, slot: u32) -> Result<(), KernelError> {
         self.cgroups
             .update(
                 &cgroup.to_ne_bytes(),
@@ -259,8 +233,8 @@ impl Loaded {
         self.attach()
     }
 
-    /// Records a cgroup no longer; its slot keeps what was seen. Where it was the last one, the
-    /// program is detached. Calls that are just being noted may still arrive: [`Loaded::settle`].
+    /// Stops recording a cgroup; its slot keeps what was observed. After the last one the program is
+    /// detached. Calls that are just being noted may still arrive: [`Loaded::settle`].
     ///
     /// # Errors
     /// A map can't be written, or the program not detached.
@@ -278,60 +252,52 @@ impl Loaded {
         Ok(())
     }
 
-    /// Waits until every call that had begun to be noted is noted.
+    /// Waits until every call that is being noted is noted.
     pub fn settle() {
-        // SAFETY: membarrier takes no pointers. A kernel without it answers ENOSYS; what is
-        // missed then is a call at the very moment at which its recording was ended by a limit.
-        #[allow(unsafe_code)]
-        unsafe {
-            nix::libc::syscall(
-                nix::libc::SYS_membarrier,
-                nix::libc::MEMBARRIER_CMD_GLOBAL,
-                0,
-                0,
-            );
-        }
+        raw::wait_for_all_cpus();
     }
 
-    /// What was seen so far.
+    /// What was observed so far.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn seen(&self, slot: u32) -> Result<Seen, KernelError> {
+    pub fn observed(&self, slot: u32) -> Result<Observed, KernelError> {
         look_up(&self.slots, &self.pins.join(SLOTS), slot)?
-            .and_then(|bytes| Seen::from_bytes(&bytes))
+            .and_then(|bytes| Observed::from_bytes(&bytes))
             .ok_or_else(|| KernelError::Foreign(self.pins.join(SLOTS)))
     }
 
     /// Whether the program is attached.
-    pub fn is_attached(&self) -> bool {
-        self.pins.join(LINK).exists()
+    ///
+    /// # Errors
+    /// Its pin can't be looked at.
+    pub fn is_attached(&self) -> Result<bool, KernelError> {
+        exists(&self.pins.join(LINK))
     }
 
     /// Attaches the program and pins the link; nothing where it is attached already.
     fn attach(&self) -> Result<(), KernelError> {
         let path = self.pins.join(LINK);
-        if self.is_attached() {
+        if self.is_attached()? {
             return Ok(());
         }
         let program = ProgramHandle::from_pinned_path(self.pins.join(PROGRAM_PIN))
             .map_err(|error| failed("opening", &self.pins.join(PROGRAM_PIN), &error))?;
-        let link =
-            attach(program.as_fd()).map_err(|source| self.io("attaching", PROGRAM_PIN, source))?;
-        pin(link.as_fd(), &path).map_err(|source| self.io("pinning", LINK, source))
+        let link = raw::attach(program.as_fd())
+            .map_err(|source| self.io("attaching", PROGRAM_PIN, source))?;
+        raw::pin(link.as_fd(), &path).map_err(|source| self.io("pinning", LINK, source))
     }
 
     /// Makes every CPU forget which cgroups are recorded.
     fn raise_generation(&self) -> Result<(), KernelError> {
         let path = self.pins.join(CONTROL);
-        let now = look_up(&self.control, &path, 0)?
-            .and_then(|bytes| bytes.first_chunk().copied().map(u32::from_ne_bytes))
-            .unwrap_or(0);
+        let now = first_number(look_up(&self.control, &path, 0)?)
+            .ok_or_else(|| KernelError::Foreign(path.clone()))?;
         // 0 is what an entry that was never filled says.
         let next = now.checked_add(1).unwrap_or(1);
         self.control
             .update(&0_u32.to_ne_bytes(), &next.to_ne_bytes(), MapFlags::ANY)
-            .map_err(|error| failed("writing", &self.pins.join(CONTROL), &error))
+            .map_err(|error| failed("writing", &path, &error))
     }
 
     fn io(&self, what: &'static str, name: &str, source: io::Error) -> KernelError {
@@ -382,23 +348,18 @@ fn look_up(map: &MapHandle, path: &Path, key: u32) -> Result<Option<Vec<u8>>, Ke
         .map_err(|error| failed("reading", path, &error))
 }
 
-fn load_error(error: &libbpf_rs::Error, what: &str) -> KernelError {
-    match error.kind() {
-        ErrorKind::PermissionDenied => KernelError::Permission,
-        _ => KernelError::Load(format!("{what}: {error}")),
-    }
+/// The number that a value starts with.
+fn first_number(value: Option<Vec<u8>>) -> Option<u32> {
+    value?.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
-/// What libbpf-rs says of one operation.
-fn failed(what: &'static str, path: &Path, error: &libbpf_rs::Error) -> KernelError {
-    match error.kind() {
-        ErrorKind::PermissionDenied => KernelError::Permission,
-        _ => KernelError::Io {
-            what,
-            path: path.to_owned(),
-            source: io::Error::other(format!("{error:#}")),
-        },
-    }
+/// Whether a path is there; what cannot be looked at is an error, not absent.
+fn exists(path: &Path) -> Result<bool, KernelError> {
+    path.try_exists().map_err(|source| KernelError::Io {
+        what: "looking at",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn remove(path: &Path) -> Result<(), KernelError> {
@@ -414,30 +375,4 @@ fn remove(path: &Path) -> Result<(), KernelError> {
 
 fn is_bpffs(path: &Path) -> bool {
     nix::sys::statfs::statfs(path).is_ok_and(|data| data.filesystem_type().0 == BPF_FS_MAGIC)
-}
-
-/// Attaches a `tp_btf` program, which knows its tracepoint itself. libbpf attaches only programs
-/// of an object that it loaded, not pinned ones.
-fn attach(program: std::os::fd::BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    // SAFETY: the descriptor is open for as long as `program` lives; no name is given.
-    #[allow(unsafe_code)]
-    let link =
-        unsafe { libbpf_sys::bpf_raw_tracepoint_open(std::ptr::null(), program.as_raw_fd()) };
-    if link < 0 {
-        return Err(io::Error::from_raw_os_error(-link));
-    }
-    // SAFETY: a descriptor that was just opened and that nobody else has.
-    #[allow(unsafe_code)]
-    Ok(unsafe { OwnedFd::from_raw_fd(link) })
-}
-
-fn pin(link: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<()> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: the descriptor is open and the path ends with a NUL.
-    #[allow(unsafe_code)]
-    let result = unsafe { libbpf_sys::bpf_obj_pin(link.as_raw_fd(), path.as_ptr()) };
-    if result < 0 {
-        return Err(io::Error::from_raw_os_error(-result));
-    }
-    Ok(())
 }

@@ -1,11 +1,12 @@
-//! What lies in the maps of the BPF program: the bytes of `bpf/recorder.h`, written and read.
+//! The bytes in the maps of the BPF program (`bpf/recorder.h`), written and read.
 //!
-//! Sizes and offsets are asserted there too, so that the two can't drift apart unseen.
+//! The structures are declared here as in C, and every offset is asserted on both sides; the
+//! tests below compare the two with each other, so that neither changes alone.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, mem::offset_of};
 
-/// The version of the layout, part of the path where it is pinned: a change of `recorder.h`
-/// raises it, so that no binary reads the maps of another layout.
+/// The version of the layout, part of the path where it is pinned. A change of a size or an
+/// offset raises it, so that no binary reads the maps of another layout.
 pub const LAYOUT: u32 = 1;
 
 /// How many recordings can run at once.
@@ -21,20 +22,68 @@ pub const CACHE_WAYS: u32 = 16;
 
 /// Where ARM's private calls begin (`__ARM_NR_BASE`), and where they lie in the compat table.
 const ARM_PRIVATE: u32 = 0x0f_0000;
-const ARM_PRIVATE_AT: usize = CALLS - 8;
+const ARM_PRIVATE_AT: u32 = 504;
 
 const SEEN: u8 = 0x01;
 const LOOK: u8 = 0x80;
 const WATCH_SHIFT: u8 = 1;
+const WATCH_MASK: u8 = 0x0f;
 
-const NATIVE: usize = 24;
-const COMPAT: usize = NATIVE + CALLS;
-const BEFORE: usize = COMPAT + CALLS;
-const WATCHED: usize = BEFORE + CALLS;
-const WATCH_SIZE: usize = 8 + 8 * VALUES + VALUES;
+const OPENED_NOT: u32 = 0;
+const OPENED_BY_FILTER: u32 = 1;
+const OPENED_BY_EXEC: u32 = 2;
+
+/// `struct watch`. Like the others it is never made: it says where its members lie.
+#[repr(C)]
+struct RawWatch {
+    argument: u32,
+    count: u32,
+    values: [u64; VALUES],
+    filled: [u8; VALUES],
+}
+
+/// `struct slot`.
+#[repr(C)]
+struct RawSlot {
+    filters: u32,
+    init: u32,
+    opened: u32,
+    forks: u32,
+    unknown_abi: u32,
+    unknown_call: u32,
+    native: [u8; CALLS],
+    compat: [u8; CALLS],
+    before: [u8; CALLS],
+    watches: [RawWatch; WATCHES],
+}
 
 /// Bytes of a slot.
-pub const SLOT_SIZE: usize = WATCHED + WATCHES * WATCH_SIZE;
+pub const SLOT_SIZE: usize = size_of::<RawSlot>();
+
+const _: () = {
+    assert!(offset_of!(RawWatch, argument) == 0);
+    assert!(offset_of!(RawWatch, count) == 4);
+    assert!(offset_of!(RawWatch, values) == 8);
+    assert!(offset_of!(RawWatch, filled) == 136);
+    assert!(size_of::<RawWatch>() == 152);
+    assert!(offset_of!(RawSlot, filters) == 0);
+    assert!(offset_of!(RawSlot, init) == 4);
+    assert!(offset_of!(RawSlot, opened) == 8);
+    assert!(offset_of!(RawSlot, forks) == 12);
+    assert!(offset_of!(RawSlot, unknown_abi) == 16);
+    assert!(offset_of!(RawSlot, unknown_call) == 20);
+    assert!(offset_of!(RawSlot, native) == 24);
+    assert!(offset_of!(RawSlot, compat) == 536);
+    assert!(offset_of!(RawSlot, before) == 1048);
+    assert!(offset_of!(RawSlot, watches) == 1560);
+    assert!(SLOT_SIZE == 2776);
+    assert!(WATCHES <= WATCH_MASK as usize);
+};
+
+const NATIVE: usize = offset_of!(RawSlot, native);
+const COMPAT: usize = offset_of!(RawSlot, compat);
+const BEFORE: usize = offset_of!(RawSlot, before);
+const WATCHED: usize = offset_of!(RawSlot, watches);
 
 /// One argument of one call whose values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +94,9 @@ pub struct Watch {
     pub argument: u8,
 }
 
-/// What a recording begins with.
+/// What a slot holds when its recording starts.
 #[derive(Clone, Debug, Default)]
-pub struct Beginning {
+pub struct SlotSetup {
     /// A task with at least so many filters is in its window.
     pub filters: u32,
     /// The process id of the container's init among all of the node; 0 where it is not known.
@@ -58,12 +107,12 @@ pub struct Beginning {
     pub watches: Vec<Watch>,
 }
 
-impl Beginning {
-    /// The bytes of a slot in which nothing was seen yet.
+impl SlotSetup {
+    /// The bytes of a slot in which nothing was observed yet.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; SLOT_SIZE];
-        put(&mut bytes, 0, self.filters);
-        put(&mut bytes, 4, self.init);
+        put(&mut bytes, offset_of!(RawSlot, filters), self.filters);
+        put(&mut bytes, offset_of!(RawSlot, init), self.init);
         for call in &self.counted {
             if let Some(byte) = bytes[NATIVE..COMPAT].get_mut(*call as usize) {
                 *byte = LOOK;
@@ -73,22 +122,23 @@ impl Beginning {
             if let Some(byte) = bytes[NATIVE..COMPAT].get_mut(watch.call as usize) {
                 *byte = LOOK | (index + 1) << WATCH_SHIFT;
             }
-            let at = WATCHED + usize::from(index) * WATCH_SIZE;
-            put(&mut bytes, at, watch.argument.into());
+            let at = WATCHED + usize::from(index) * size_of::<RawWatch>();
+            let argument = at + offset_of!(RawWatch, argument);
+            put(&mut bytes, argument, watch.argument.into());
         }
         bytes
     }
 }
 
-/// How a window opened.
+/// Whether and how the window opened: from then on calls count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opened {
-    /// It did not: nothing was seen.
-    Not,
+pub enum Window {
+    /// It did not open: no call counted.
+    NotOpened,
     /// A task had loaded the container's filter.
-    ByFilter,
+    OpenedByFilter,
     /// The container's init executed the entry point without a filter.
-    ByExec,
+    OpenedByExec,
 }
 
 /// The values of a watched argument.
@@ -100,44 +150,47 @@ pub struct Values {
     pub overflowed: bool,
 }
 
-/// What was seen, as numbers.
+/// What a recording observed, as numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// How the window opened.
-    pub opened: Opened,
+pub struct Observed {
+    /// Whether and how the window opened.
+    pub window: Window,
     /// Calls that made, or tried to make, a process.
     pub forks: u32,
     /// A call of an ABI or number that no table has, if there was one.
-    pub strange: Option<u32>,
+    pub unknown_abi: Option<u32>,
     /// Calls of the native ABI.
     pub native: BTreeSet<u32>,
     /// Calls of the 32-bit ABI.
     pub compat: BTreeSet<u32>,
     /// Native calls of the container's init before its window.
     pub before: BTreeSet<u32>,
-    /// The watched arguments' values, in the order of [`Beginning::watches`].
+    /// The watched arguments' values, in the order of [`SlotSetup::watches`].
     pub watches: Vec<Values>,
 }
 
-impl Seen {
-    /// Reads a slot; `None` where the bytes are too few to be one.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Seen> {
+impl Observed {
+    /// Reads a slot; `None` where the bytes are none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Observed> {
         if bytes.len() < SLOT_SIZE {
             return None;
         }
-        Some(Seen {
-            opened: match get(bytes, 8) {
-                0 => Opened::Not,
-                1 => Opened::ByFilter,
-                _ => Opened::ByExec,
+        let unknown_call = get(bytes, offset_of!(RawSlot, unknown_call));
+        Some(Observed {
+            window: match get(bytes, offset_of!(RawSlot, opened)) {
+                OPENED_NOT => Window::NotOpened,
+                OPENED_BY_FILTER => Window::OpenedByFilter,
+                OPENED_BY_EXEC => Window::OpenedByExec,
+                _ => return None,
             },
-            forks: get(bytes, 12),
-            strange: (get(bytes, 16) != 0).then(|| get(bytes, 20)),
+            forks: get(bytes, offset_of!(RawSlot, forks)),
+            unknown_abi: (get(bytes, offset_of!(RawSlot, unknown_abi)) != 0)
+                .then_some(unknown_call),
             native: calls(&bytes[NATIVE..COMPAT], false),
             compat: calls(&bytes[COMPAT..BEFORE], cfg!(target_arch = "aarch64")),
             before: calls(&bytes[BEFORE..WATCHED], false),
             watches: bytes[WATCHED..SLOT_SIZE]
-                .chunks_exact(WATCH_SIZE)
+                .chunks_exact(size_of::<RawWatch>())
                 .map(values)
                 .collect(),
         })
@@ -148,25 +201,23 @@ fn calls(table: &[u8], has_arm_private: bool) -> BTreeSet<u32> {
     (0_u32..)
         .zip(table)
         .filter(|(_, byte)| **byte & SEEN != 0)
-        .map(|(number, _)| match number as usize {
-            at if has_arm_private && at >= ARM_PRIVATE_AT => {
-                ARM_PRIVATE + number - u32::try_from(ARM_PRIVATE_AT).unwrap_or(0)
-            }
+        .map(|(number, _)| match number {
+            at if has_arm_private && at >= ARM_PRIVATE_AT => ARM_PRIVATE + at - ARM_PRIVATE_AT,
             _ => number,
         })
         .collect()
 }
 
 fn values(watch: &[u8]) -> Values {
-    let filled = &watch[8 + 8 * VALUES..];
+    let (values, filled) = (offset_of!(RawWatch, values), offset_of!(RawWatch, filled));
     Values {
-        values: watch[8..8 + 8 * VALUES]
+        values: watch[values..filled]
             .chunks_exact(8)
-            .zip(filled)
+            .zip(&watch[filled..])
             .filter(|(_, filled)| **filled != 0)
             .filter_map(|(value, _)| value.try_into().ok().map(u64::from_ne_bytes))
             .collect(),
-        overflowed: get(watch, 4) as usize > VALUES,
+        overflowed: get(watch, offset_of!(RawWatch, count)) as usize > VALUES,
     }
 }
 
@@ -179,59 +230,4 @@ fn get(bytes: &[u8], at: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slot_begins_with_nothing_seen() {
-        let beginning = Beginning {
-            filters: 2,
-            init: 77,
-            counted: vec![56, 57],
-            watches: vec![Watch {
-                call: 41,
-                argument: 3,
-            }],
-        };
-        let bytes = beginning.to_bytes();
-        assert_eq!(bytes.len(), SLOT_SIZE);
-        assert_eq!((get(&bytes, 0), get(&bytes, 4)), (2, 77));
-        assert_eq!(get(&bytes, WATCHED), 3);
-        let seen = Seen::from_bytes(&bytes).unwrap();
-        assert_eq!(seen.opened, Opened::Not);
-        assert!(seen.native.is_empty() && seen.compat.is_empty() && seen.before.is_empty());
-        assert!(seen.watches.iter().all(|w| w.values.is_empty()));
-    }
-
-    #[test]
-    fn what_the_program_stores_is_read_back() {
-        let mut bytes = Beginning::default().to_bytes();
-        put(&mut bytes, 8, 2);
-        put(&mut bytes, 16, 1);
-        put(&mut bytes, 20, 999);
-        bytes[NATIVE + 59] = SEEN;
-        bytes[NATIVE + 41] = LOOK | SEEN;
-        bytes[NATIVE + 42] = LOOK;
-        bytes[COMPAT + 1] = SEEN;
-        bytes[BEFORE + 3] = SEEN;
-        put(&mut bytes, WATCHED + 4, 17);
-        bytes[WATCHED + 8..WATCHED + 16].copy_from_slice(&u64::MAX.to_ne_bytes());
-        bytes[WATCHED + 8 + 8 * VALUES] = 1;
-        let seen = Seen::from_bytes(&bytes).unwrap();
-        assert_eq!(seen.opened, Opened::ByExec);
-        assert_eq!(seen.strange, Some(999));
-        assert_eq!(seen.native, BTreeSet::from([41, 59]));
-        assert_eq!(seen.compat, BTreeSet::from([1]));
-        assert_eq!(seen.before, BTreeSet::from([3]));
-        assert_eq!(seen.watches[0].values, BTreeSet::from([u64::MAX]));
-        assert!(seen.watches[0].overflowed && !seen.watches[1].overflowed);
-        assert_eq!(Seen::from_bytes(&bytes[1..]), None);
-    }
-
-    #[test]
-    fn arms_private_calls_get_their_numbers_back() {
-        let mut table = [0; CALLS];
-        table[ARM_PRIVATE_AT + 5] = SEEN;
-        assert_eq!(calls(&table, true), BTreeSet::from([0x0f_0005]));
-    }
-}
+mod tests;

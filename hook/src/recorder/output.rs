@@ -1,7 +1,7 @@
-//! Files of the recorder: below a folder that hook.toml names, no link followed, whole or not at
-//! all.
+//! The recorder's files: inside a folder that hook.toml names, no link followed, written whole or
+//! not at all.
 
-use super::{RecordError, request::Place};
+use super::{RecordError, place::Place};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat},
@@ -69,7 +69,7 @@ fn replace(place: &Place, text: &str, durable: bool) -> Result<(), RecordError> 
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let remove = || unlinkat(&folder, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
-    // What a process of the same number left that was killed.
+    // What a killed process of the same number left; if it stays, opening says so.
     let _ = remove();
     let file = openat(&folder, temporary.as_str(), flags, MODE).map_err(failed)?;
     let done = (|| {
@@ -86,6 +86,7 @@ fn replace(place: &Place, text: &str, durable: bool) -> Result<(), RecordError> 
         Ok(())
     })();
     done.map_err(|source: std::io::Error| {
+        // The write's error is the one to tell; a file that stays is hidden and replaced next time.
         let _ = remove();
         RecordError::io(place.path(), source)
     })

@@ -1,6 +1,9 @@
 //! What a container's annotations ask to be recorded. Pure: who may is decided by settings.
 
-use super::RecordError;
+use super::{
+    RecordError,
+    place::{METADATA_SUFFIX, Place, is_metadata},
+};
 use portcullis_profile::{
     Engine,
     select::annotations::{
@@ -17,38 +20,22 @@ pub fn is_marked(annotations: &Annotations) -> bool {
     annotations.contains_key(DENIALS_LOGGED_ANNOTATION)
 }
 
-/// A file below one of the folders of hook.toml.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The folder, as hook.toml writes it.
-    pub folder: PathBuf,
-    /// The file, relative to it.
-    pub file: PathBuf,
-}
-
-impl Place {
-    /// The whole path, for people.
-    pub fn path(&self) -> PathBuf {
-        self.folder.join(&self.file)
-    }
-}
-
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// A profile whose denials stay denials.
     pub base: Option<Place>,
-    /// Where to write; `None`: a name is made up.
+    /// Where to write; `None`: a file with a generated name in the first folder.
     pub output: Option<Place>,
 }
 
 /// What the annotations ask for; `None` where they ask for nothing.
 ///
-/// A path that a pod's author chose is heard under Podman only, whose user has the host's files
-/// anyway as far as hook.toml lets them; elsewhere such a recording gets a made-up name.
+/// A path that a pod's author wrote is honoured only where [`Engine::honours_author_paths`];
+/// elsewhere such a recording gets a generated name.
 ///
 /// # Errors
-/// A value can't be understood, or names a path outside of the folders.
+/// A value is malformed, or names a path outside of the folders.
 pub fn request(
     engine: Engine,
     identity: &Identity,
@@ -66,60 +53,86 @@ pub fn request(
         match annotations.get(key).map(String::as_str) {
             Some("true") => return Ok(Some(Request::default())),
             Some("false") => return Ok(None),
-            Some(_) => return Err(wrong(key, "neither \"true\" nor \"false\"")),
+            Some(_) => return Err(malformed(key, "neither \"true\" nor \"false\"")),
             None => {}
         }
     }
-    match annotations.get(TRACE_ANNOTATION) {
-        None => Ok(None),
-        Some(_) if engine != Engine::Podman => Ok(Some(Request::default())),
-        Some(value) => trace(value, record).map(Some),
+    let Some(value) = annotations.get(TRACE_ANNOTATION) else {
+        return Ok(None);
+    };
+    let paths = trace_paths(value)?;
+    if !engine.honours_author_paths() {
+        return Ok(Some(Request::default()));
     }
+    let place = |path| place(path, &record.folders);
+    Ok(Some(Request {
+        base: paths.input.map(place).transpose()?,
+        output: Some(output_place(paths.output, &record.folders)?),
+    }))
 }
 
-fn wrong(annotation: &str, reason: impl Into<String>) -> RecordError {
+fn malformed(annotation: &str, reason: impl Into<String>) -> RecordError {
     RecordError::Annotation {
         annotation: annotation.to_owned(),
         reason: reason.into(),
     }
 }
 
-/// The older hook's grammar.
-fn trace(value: &str, record: &Record) -> Result<Request, RecordError> {
-    let mut request = Request::default();
-    for part in value.split(';') {
-        let (slot, path) = match part.split_once(':') {
-            Some(("if", path)) => (&mut request.base, path),
-            Some(("of", path)) => (&mut request.output, path),
-            _ => {
-                return Err(wrong(
-                    TRACE_ANNOTATION,
-                    "not of the form [if:/path;]of:/path",
-                ));
-            }
-        };
-        if slot.is_some() {
-            return Err(wrong(TRACE_ANNOTATION, "\"if\" or \"of\" is given twice"));
-        }
-        *slot = Some(place(path, &record.folders)?);
-    }
-    if request.output.is_none() {
-        return Err(wrong(TRACE_ANNOTATION, "\"of:/path\" is missing"));
-    }
-    Ok(request)
+/// The paths of a trace annotation, as they are written.
+struct TracePaths<'a> {
+    input: Option<&'a str>,
+    output: &'a str,
 }
 
-/// A path as one below a folder.
-fn place(path: &str, folders: &[PathBuf]) -> Result<Place, RecordError> {
-    let plain = |path: &Path| {
-        path.components()
-            .all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
-    };
-    let path = Path::new(path);
-    if !path.is_absolute() || !plain(path) || path.as_os_str().len() > 4096 {
-        return Err(wrong(
+/// Reads the grammar as the older hook does (`parseAnnotation`): at most two parts, space around a
+/// path ignored, the later of two parts of one kind wins, an empty value is malformed.
+fn trace_paths(value: &str) -> Result<TracePaths<'_>, RecordError> {
+    let malformed = |reason| malformed(TRACE_ANNOTATION, reason);
+    if value.is_empty() {
+        return Err(malformed("empty; write [if:/path;]of:/path"));
+    }
+    let parts: Vec<&str> = value.split(';').collect();
+    if parts.len() > 2 {
+        return Err(malformed("more than one semicolon"));
+    }
+    let (mut input, mut output) = (None, None);
+    for part in parts {
+        let (path, kind) = match part.split_once(':') {
+            Some(("if", path)) => (path.trim(), &mut input),
+            Some(("of", path)) => (path.trim(), &mut output),
+            _ => return Err(malformed("not of the form [if:/path;]of:/path")),
+        };
+        if !path.starts_with('/') {
+            return Err(malformed("a path is not absolute"));
+        }
+        *kind = Some(path);
+    }
+    let output = output.ok_or_else(|| malformed("\"of:/path\" is missing"))?;
+    Ok(TracePaths { input, output })
+}
+
+/// The path of a profile that is to be written.
+fn output_place(path: &str, folders: &[PathBuf]) -> Result<Place, RecordError> {
+    let place = place(path, folders)?;
+    if is_metadata(&place.file) {
+        return Err(malformed(
             TRACE_ANNOTATION,
-            "a path is not absolute, or has \"..\" in it",
+            format!("names that end in {METADATA_SUFFIX} are for the metadata of recordings"),
+        ));
+    }
+    Ok(place)
+}
+
+/// An absolute path as one inside a folder.
+fn place(path: &str, folders: &[PathBuf]) -> Result<Place, RecordError> {
+    let path = Path::new(path);
+    let plain = path
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if !plain || path.as_os_str().len() > 4096 {
+        return Err(malformed(
+            TRACE_ANNOTATION,
+            "a path has \"..\" in it, or is longer than 4096 bytes",
         ));
     }
     folders
@@ -134,7 +147,7 @@ fn place(path: &str, folders: &[PathBuf]) -> Result<Place, RecordError> {
         })
         .ok_or_else(|| {
             let all: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
-            wrong(
+            malformed(
                 TRACE_ANNOTATION,
                 format!(
                     "a path names no file below {} ([record] folders in hook.toml)",
@@ -148,35 +161,6 @@ fn place(path: &str, folders: &[PathBuf]) -> Result<Place, RecordError> {
 fn hidden(file: &Path) -> bool {
     file.iter()
         .any(|part| part.as_encoded_bytes().starts_with(b"."))
-}
-
-/// A file name of pod, container, time and the container's ID: it can't leave its folder, and
-/// the ID makes it one of its own.
-pub fn made_up(identity: &Identity, id: &str, time: &str) -> PathBuf {
-    let parts = [
-        identity.namespace.as_deref(),
-        identity.pod.as_deref(),
-        identity.container.as_deref(),
-        Some(time),
-    ];
-    let mut name: String = parts
-        .into_iter()
-        .flatten()
-        .map(|part| tame(part, 48) + "_")
-        .collect();
-    name += &tame(id, 64);
-    name.push_str(".json");
-    PathBuf::from(name.trim_start_matches('.'))
-}
-
-fn tame(part: &str, most: usize) -> String {
-    part.chars()
-        .take(most)
-        .map(|char| match char {
-            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' => char,
-            _ => '-',
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -199,7 +183,7 @@ mod tests {
     const NAME: (&str, &str) = ("io.kubernetes.container.name", "app");
 
     #[test]
-    fn a_containers_annotation_goes_before_the_pods() {
+    fn a_containers_annotation_overrides_the_pods() {
         let crio = |pairs: &[(&str, &str)]| asked(Engine::CriO, pairs).unwrap().is_some();
         assert!(!crio(&[NAME]));
         assert!(crio(&[NAME, (RECORD_ANNOTATION, "true")]));
@@ -214,59 +198,87 @@ mod tests {
     }
 
     #[test]
-    fn the_older_grammar_is_read_in_any_order() {
-        for value in [
-            "if:/rec/b.json;of:/more/rec/d/o.json",
-            "of:/more/rec/d/o.json;if:/rec/b.json",
+    fn the_trace_annotation_is_read_as_the_older_hook_reads_it() {
+        for (value, base, output) in [
+            (
+                "if:/rec/b.json;of:/more/rec/d/o.json",
+                Some("/rec/b.json"),
+                "/more/rec/d/o.json",
+            ),
+            (
+                "of:/more/rec/d/o.json;if:/rec/b.json",
+                Some("/rec/b.json"),
+                "/more/rec/d/o.json",
+            ),
+            ("of: /rec/o.json", None, "/rec/o.json"),
+            (
+                "if:\t/rec/b.json ;of: /rec/o.json\n",
+                Some("/rec/b.json"),
+                "/rec/o.json",
+            ),
+            ("of:/rec/a b.json", None, "/rec/a b.json"),
+            ("of:/rec/a:b.json", None, "/rec/a:b.json"),
+            ("of:/rec/first;of:/rec/second", None, "/rec/second"),
         ] {
             let request = asked(Engine::Podman, &[(TRACE_ANNOTATION, value)])
                 .unwrap()
                 .unwrap();
-            assert_eq!(request.base.unwrap().path(), Path::new("/rec/b.json"));
-            assert_eq!(request.output.unwrap().file, Path::new("d/o.json"));
+            assert_eq!(request.base.map(|place| place.path()), base.map(Into::into));
+            assert_eq!(request.output.unwrap().path(), Path::new(output), "{value}");
         }
     }
 
     #[test]
-    fn no_path_leaves_the_folders() {
+    fn a_malformed_trace_annotation_is_refused_under_every_engine() {
         for value in [
             "",
+            " ",
+            ";",
+            "yes",
             "of:",
+            "of: ",
             "of:x.json",
+            " of:/rec/x.json",
+            "of:/rec/x.json;",
+            "if:/rec/x.json",
+            "if:b;of:/rec/x.json",
+            "if:/rec/a;if:/rec/b",
+            "if:/rec/a;if:/rec/b;of:/rec/c",
+            "of:/rec/a;xx:/rec/b",
+        ] {
+            for engine in Engine::ALL {
+                assert!(
+                    asked(engine, &[(TRACE_ANNOTATION, value)]).is_err(),
+                    "{engine} {value:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_path_leaves_the_folders_or_takes_a_name_of_the_recorders_own() {
+        for value in [
             "of:/etc/passwd",
             "of:/rec",
             "of:/rec/",
             "of:/rec/../etc/passwd",
             "of:/rec/.active/x.json",
             "of:/record/x.json",
-            "if:/rec/x.json",
-            "of:/rec/a;of:/rec/b",
-            "of:/rec/a;xx:/rec/b",
+            "of:/rec/a.json.metadata.json",
+            "of:/rec/a.metadata.json",
+            "if:/etc/x.json;of:/rec/x.json",
         ] {
             assert!(
                 asked(Engine::Podman, &[(TRACE_ANNOTATION, value)]).is_err(),
                 "{value}"
             );
+            // Where nobody's path is honoured, none is looked at.
+            for engine in [Engine::CriO, Engine::Containerd] {
+                let request = asked(engine, &[(TRACE_ANNOTATION, value)]);
+                assert_eq!(request.unwrap(), Some(Request::default()), "{value}");
+            }
         }
-        // Outside of Podman nobody's path is heard.
-        let elsewhere = asked(Engine::CriO, &[(TRACE_ANNOTATION, "of:/etc/passwd")]);
-        assert_eq!(elsewhere.unwrap(), Some(Request::default()));
-    }
-
-    #[test]
-    fn made_up_names_stay_in_their_folder() {
-        let identity = Identity {
-            namespace: Some("../..".into()),
-            pod: Some("a/b\n\u{202e}".into()),
-            container: Some("x".repeat(500)),
-            ..Identity::default()
-        };
-        let name = made_up(&identity, &"f".repeat(64), "2026");
-        assert_eq!(name.components().count(), 1);
-        let name = name.to_str().unwrap();
-        assert!(
-            name.len() < 240 && !name.starts_with('.') && name.is_ascii(),
-            "{name}"
-        );
+        let base = "if:/rec/a.metadata.json;of:/rec/x.json";
+        assert!(asked(Engine::Podman, &[(TRACE_ANNOTATION, base)]).is_ok());
     }
 }

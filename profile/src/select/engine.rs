@@ -100,6 +100,33 @@ impl Engine {
             ]),
         }
     }
+
+    /// Whether paths that a container's author writes into annotations are honoured (inside
+    /// `[record] folders`): Podman's user has the host's files anyway, a pod's author does not.
+    pub const fn honours_author_paths(self) -> bool {
+        match self {
+            Engine::CriO | Engine::Containerd => false,
+            Engine::Podman => true,
+        }
+    }
+
+    /// Whether its containers belong to namespaces; elsewhere no list of namespaces says who may
+    /// record.
+    pub const fn has_namespaces(self) -> bool {
+        match self {
+            Engine::CriO | Engine::Containerd => true,
+            Engine::Podman => false,
+        }
+    }
+
+    /// The annotation in which it writes a container's image, if it has one.
+    pub const fn image_annotation(self) -> Option<&'static str> {
+        match self {
+            Engine::CriO => Some("io.kubernetes.cri-o.ImageName"),
+            Engine::Containerd => Some("io.kubernetes.cri.image-name"),
+            Engine::Podman => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Engine {
