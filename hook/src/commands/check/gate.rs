@@ -12,16 +12,14 @@ use crate::{
 };
 use clap::Parser;
 use portcullis_profile::{Engine, settings::Settings};
+use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-/// The condition of the shipped files of record and collect.
-const RECORDED: (&str, &str) = (
-    r"^(portcullis\.dev/record(\..+)?|io\.containers\.trace-syscall)$",
-    "^.+$",
-);
+/// The shipped file of record; collect and Podman's have the same condition.
+const SHIPPED: &str = include_str!("../../../../crio.d/hooks.d/portcullis-record.json");
 
 /// One of our hooks, in the order in which they run.
 pub(super) struct OurHook<'a> {
@@ -351,14 +349,17 @@ fn look_at_recording(ours: &[OurHook<'_>], settings: &Settings, report: &mut Rep
             format!("install portcullis-{lacks}.json"),
         );
     }
+    let shipped = serde_json::from_str::<Value>(SHIPPED).unwrap_or_default();
     for own in ours
         .iter()
         .filter(|own| own.is("record") || own.is("collect"))
     {
-        let shipped = own.hook.annotations.as_ref().is_some_and(|all| {
-            all.len() == 1 && all.get(RECORDED.0).is_some_and(|value| value == RECORDED.1)
-        });
-        if !shipped && !own.hook.always {
+        let same = own
+            .hook
+            .annotations
+            .as_ref()
+            .is_some_and(|all| json!(all) == shipped["when"]["annotations"]);
+        if !same && !own.hook.always {
             report.warning(
                 format!("hook file {}", own.file.display()),
                 "its condition is not the shipped one, and was not looked at",
