@@ -74,7 +74,8 @@ pub enum Verb {
     Recordings(recordings::Arguments),
     /// Say what would be decided for a bundle and why, without refusing.
     Explain(explain::Arguments),
-    /// Check that the gate is really there: settings, hook files, binaries, seccomp root.
+    /// Check that the gate is really there: the engine's configuration, hooks, handlers, folders,
+    /// and what was seen of it.
     Check(check::Arguments),
     /// Print shell completions.
     Completions(completions::Arguments),
@@ -90,7 +91,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Collect(own) => collect::run(&arguments.settings, own),
         Verb::Recordings(own) => recordings::run(&arguments.settings, own),
         Verb::Explain(own) => explain::run(&arguments.settings, engine, own),
-        Verb::Check(own) => check::run(&arguments.settings, own),
+        Verb::Check(own) => check::run(&arguments.settings, engine, own),
         Verb::Completions(own) => completions::run(own),
     }
 }

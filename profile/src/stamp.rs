@@ -6,6 +6,7 @@
 //! stamp takes the place of an older one in its slot. The folder is on a tmpfs, so what is in it is
 //! of this boot.
 
+use crate::Engine;
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2},
@@ -36,6 +37,8 @@ const MAX_ID: usize = 256;
 pub struct Stamp {
     /// When it was made.
     pub time: SystemTime,
+    /// Whose container it is.
+    pub engine: Engine,
     /// Which part made it: `verify`, `runtime`, …
     pub verb: String,
     /// How it ended: `accepted`, `applied`, `warned`, `refused`.
@@ -49,7 +52,7 @@ pub struct Stamp {
 /// # Errors
 /// The folder can't be made or written, a link is on the way, or a word does not fit into a stamp.
 /// Nobody has to care: a container's fate does not hang on its stamp.
-pub fn leave(folder: &Path, id: &str, verb: &str, outcome: &str) -> io::Result<()> {
+pub fn leave(folder: &Path, engine: Engine, id: &str, verb: &str, outcome: &str) -> io::Result<()> {
     let fits = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic());
     if ![id, verb, outcome].into_iter().all(fits) || id.len() > MAX_ID {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -57,7 +60,7 @@ pub fn leave(folder: &Path, id: &str, verb: &str, outcome: &str) -> io::Result<(
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let time = now.map_or(0, |since| since.as_nanos());
     // The time stands at both ends: a reader sees where it met a writer halfway.
-    let text = format!("{time} {verb} {outcome} {id} {time}");
+    let text = format!("{time} {engine} {verb} {outcome} {id} {time}");
     if text.len() >= BYTES {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -107,12 +110,13 @@ pub fn read(folder: &Path) -> io::Result<Vec<Stamp>> {
 
 fn parse(text: &str) -> Option<Stamp> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let [time, verb, outcome, id, again] = words[..] else {
+    let [time, engine, verb, outcome, id, again] = words[..] else {
         return None;
     };
     let nanos: u64 = time.parse().ok().filter(|_| time == again)?;
     Some(Stamp {
         time: UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))?,
+        engine: Engine::ALL.into_iter().find(|own| own.as_str() == engine)?,
         verb: verb.to_owned(),
         outcome: outcome.to_owned(),
         id: id.to_owned(),
@@ -181,12 +185,12 @@ mod tests {
         let folder = above.path().join("portcullis/decided");
         assert!(ids(&folder).is_empty());
         let before = SystemTime::now();
-        leave(&folder, "abc", "runtime", "applied").unwrap();
-        leave(&folder, "abc", "verify", "accepted").unwrap();
+        leave(&folder, Engine::CriO, "abc", "runtime", "applied").unwrap();
+        leave(&folder, Engine::CriO, "abc", "verify", "accepted").unwrap();
         let all = read(&folder).unwrap();
         assert_eq!(all.len(), 1);
         assert_eq!((&*all[0].verb, &*all[0].outcome), ("verify", "accepted"));
-        assert_eq!(all[0].id, "abc");
+        assert_eq!((all[0].engine, &*all[0].id), (Engine::CriO, "abc"));
         assert!(before <= all[0].time && all[0].time <= SystemTime::now());
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
         let file = fs::metadata(slot(&folder, "abc")).unwrap();
@@ -197,7 +201,14 @@ mod tests {
     fn the_ring_never_grows_and_keeps_the_newest_of_a_slot() {
         let folder = tempfile::tempdir().unwrap();
         for number in 0..3 * SLOTS {
-            leave(folder.path(), &format!("id-{number}"), "verify", "accepted").unwrap();
+            leave(
+                folder.path(),
+                Engine::CriO,
+                &format!("id-{number}"),
+                "verify",
+                "accepted",
+            )
+            .unwrap();
         }
         let files = fs::read_dir(folder.path()).unwrap().count() as u64;
         assert!(files <= SLOTS && files > SLOTS / 2, "{files}");
@@ -212,14 +223,23 @@ mod tests {
         let ring = folder.path().join("ring");
         fs::create_dir(&ring).unwrap();
         symlink(&outside, slot(&ring, "link")).unwrap();
-        assert!(leave(&ring, "link", "verify", "accepted").is_err());
+        assert!(leave(&ring, Engine::CriO, "link", "verify", "accepted").is_err());
         assert_eq!(fs::read_to_string(&outside).unwrap(), "kept");
         fs::remove_file(slot(&ring, "link")).unwrap();
         nix::unistd::mkfifo(&slot(&ring, "fifo"), Mode::S_IRWXU).unwrap();
-        assert!(leave(&ring, "fifo", "verify", "accepted").is_err());
+        assert!(leave(&ring, Engine::CriO, "fifo", "verify", "accepted").is_err());
         fs::remove_file(slot(&ring, "fifo")).unwrap();
         symlink(&ring, folder.path().join("linked")).unwrap();
-        assert!(leave(&folder.path().join("linked"), "x", "verify", "accepted").is_err());
+        assert!(
+            leave(
+                &folder.path().join("linked"),
+                Engine::CriO,
+                "x",
+                "verify",
+                "accepted"
+            )
+            .is_err()
+        );
         assert!(ids(&ring).is_empty());
     }
 
@@ -229,11 +249,18 @@ mod tests {
         let long = "x".repeat(MAX_ID + 1);
         for id in ["", "a b", "a\n", "\u{e9}", &long] {
             assert!(
-                leave(folder.path(), id, "verify", "accepted").is_err(),
+                leave(folder.path(), Engine::CriO, id, "verify", "accepted").is_err(),
                 "{id:?}"
             );
         }
-        leave(folder.path(), &long[1..], "verify", "accepted").unwrap();
+        leave(
+            folder.path(),
+            Engine::CriO,
+            &long[1..],
+            "verify",
+            "accepted",
+        )
+        .unwrap();
         assert_eq!(ids(folder.path()), [&long[1..]]);
     }
 
@@ -242,9 +269,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (number, text) in [
             "",
-            "1 verify accepted x 2",
-            "x verify a b x",
-            "1 2 3 4",
+            "1 cri-o verify accepted x 2",
+            "x cri-o verify a b x",
+            "1 2 3 4 5 1",
             "\u{ff}",
         ]
         .iter()
@@ -252,12 +279,7 @@ mod tests {
         {
             fs::write(folder.path().join(slot_name(number as u64)), text).unwrap();
         }
-        fs::write(folder.path().join("foreign"), "1 verify accepted x 1").unwrap();
-        fs::set_permissions(
-            folder.path().join("foreign"),
-            std::os::unix::fs::PermissionsExt::from_mode(0o644),
-        )
-        .unwrap();
+        fs::write(folder.path().join("foreign"), "1 cri-o verify accepted x 1").unwrap();
         assert!(ids(folder.path()).is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! The files in `crio.d` are what the parts that read them expect.
 #![allow(clippy::unwrap_used)] // helpers of tests: a panic is the failure
 
-use portcullis_profile::settings::{DEFAULT_PATH, MAX_WAIT_MS, Settings};
+use portcullis_profile::settings::{DEFAULT_PATH, MAX_WAIT_MS, Settings, crio::CrioConfig};
 use serde_json::Value;
 use std::{
     fs,
@@ -72,7 +72,7 @@ fn check_hook(folder: &str, path: &Path) {
     {
         for regex in [key.as_str(), value.as_str().unwrap()] {
             assert!(
-                regex.starts_with('^') && regex.ends_with('$'),
+                regex == ".*" || regex.starts_with('^') && regex.ends_with('$'),
                 "{path}: {regex}"
             );
         }
@@ -139,25 +139,68 @@ fn a_timer_writes_out_what_is_left_of_vanished_containers() {
     }
 }
 
+/// CRI-O's configuration with our drop-ins alone.
+fn with_drop_ins() -> CrioConfig {
+    CrioConfig::load(Path::new("/nonexistent/crio.conf"), &shipped("crio.conf.d")).unwrap()
+}
+
 #[test]
-fn drop_ins_are_toml_and_open_no_annotation() {
-    for (file, handlers) in [
-        ("10-portcullis-hooks.conf", 0),
-        ("20-portcullis-runtime.conf", 2),
-    ] {
-        let text = fs::read_to_string(shipped("crio.conf.d").join(file)).unwrap();
-        let table: toml::Table = toml::from_str(&text).unwrap();
-        let runtime = table["crio"]["runtime"].as_table().unwrap();
-        let empty = toml::Table::new();
-        let all = runtime
-            .get("runtimes")
-            .and_then(|r| r.as_table())
-            .unwrap_or(&empty);
-        assert_eq!(all.len(), handlers, "{file}");
-        for (name, handler) in all {
-            assert!(handler.get("allowed_annotations").is_none(), "{name}");
-            let path = handler["runtime_path"].as_str().unwrap();
-            assert_eq!(path, format!("/usr/libexec/portcullis/{name}"));
-        }
+fn the_drop_ins_keep_the_hook_folders_of_others_and_hide_nothing_of_ours() {
+    let folders = with_drop_ins().hooks_dir;
+    let first = CrioConfig::default().hooks_dir;
+    assert_eq!(folders[..first.len()], first);
+    assert!(folders.contains(&"/etc/containers/oci/hooks.d".into()));
+    // The last folder's files hide others of their name, and Podman must not read ours.
+    assert_eq!(folders.last().unwrap(), Path::new("/etc/crio/hooks.d"));
+}
+
+#[test]
+fn the_handlers_lead_to_the_wrapper_have_a_monitor_and_open_no_annotation() {
+    let config = with_drop_ins();
+    // Who makes one the default decides that himself.
+    assert_eq!(
+        config.default_runtime,
+        CrioConfig::default().default_runtime
+    );
+    for runtime in ["crun", "runc"] {
+        let name = format!("portcullis-{runtime}");
+        let handler = config.handler(&name).unwrap();
+        let path = Path::new("/usr/libexec/portcullis").join(&name);
+        assert_eq!(handler.path, Some(path), "{name}");
+        assert_eq!(
+            handler.root,
+            Some(Path::new("/run").join(runtime)),
+            "{name}"
+        );
+        assert_eq!(
+            handler.monitor,
+            Some("/usr/libexec/crio/conmon".into()),
+            "{name}"
+        );
+        assert!(
+            handler.is_oci() && handler.allowed_annotations.is_empty(),
+            "{name}"
+        );
+        assert!(
+            handler.platform_paths.is_empty() && !handler.inherits,
+            "{name}"
+        );
     }
+    assert_eq!(config.runtimes.len(), 3);
+}
+
+#[test]
+fn podmans_drop_in_adds_one_folder_to_those_that_podman_reads_by_itself() {
+    let text = fs::read_to_string(shipped("containers.conf.d/50-portcullis.conf")).unwrap();
+    let table: toml::Table = toml::from_str(&text).unwrap();
+    let folders = table["engine"]["hooks_dir"].as_array().unwrap();
+    let folders: Vec<&str> = folders.iter().map(|f| f.as_str().unwrap()).collect();
+    let expected = [
+        "/usr/share/containers/oci/hooks.d",
+        "/etc/containers/oci/hooks.d",
+        "/etc/portcullis/podman-hooks.d",
+    ];
+    assert_eq!(folders, expected);
+    // CRI-O does not start over a file with Podman's own stage.
+    assert!(!with_drop_ins().hooks_dir.contains(&expected[2].into()));
 }

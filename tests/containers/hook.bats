@@ -18,7 +18,7 @@ teardown() { tidy; }
 # checks CODE TEXT — what check says of this gate.
 checks() {
     code=0
-    "$hook" check --config "$settings" --hooks-dir "$work/check" >"$out" 2>&1 || code=$?
+    "$hook" check --engine podman --config "$settings" --hooks-dir "$work/check" >"$out" 2>&1 || code=$?
     [ "$code" -eq "$1" ] || fail "exit code $code, not $1"
     grep -q -- "$2" "$out" || fail "no \"$2\""
 }
@@ -30,26 +30,26 @@ checks() {
     cmp "$work/same.json" "$out" || fail 'it changed something'
 }
 
-@test "check finds a whole gate whole" { checks 0 'ok  .*a hook that verifies'; }
+@test "check finds a whole gate whole" { checks 0 'ok  *a hook that verifies'; }
 
 @test "check finds a hook that others may change" {
     chmod 777 "$work/sbin/portcullis-hook"
-    checks 1 'WRONG.*others than root may change it'
+    checks 1 'problem .*others than root may change it'
 }
 
 @test "check finds a binary that is not there" {
     rm "$work/sbin/portcullis-hook"
-    checks 1 'WRONG.*No such file'
+    checks 1 'problem .*podman skips the hook without a word'
 }
 
 @test "check finds that nothing verifies" {
     rm "$work/check/verify.json"
-    checks 1 'WRONG  a hook that verifies: none in'
+    checks 1 'problem  a hook that verifies: none for every container in'
 }
 
 @test "check finds broken settings, with the line" {
     echo 'mod = 1' >"$settings"
-    checks 1 'WRONG  settings .*line 1'
+    checks 1 'problem  settings .*line 1'
 }
 
 @test "explain tells what would be decided and refuses nothing" {

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Where runtimes are looked for when hook.toml names none; never `PATH`, which the caller sets.
-const FOLDERS: [&str; 5] = [
+pub const FOLDERS: [&str; 5] = [
     "/usr/libexec/crio",
     "/usr/bin",
     "/usr/sbin",

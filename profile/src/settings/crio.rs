@@ -187,12 +187,15 @@ impl CrioConfig {
             let offset = error.span().map_or(0, |span| span.start);
             (offset, error.message().to_owned())
         })?;
-        let Some(crio) = Table(whole.get_ref()).table("crio")? else {
-            return Ok(());
-        };
-        let Some(runtime) = crio.table("runtime")? else {
-            return Ok(());
-        };
+        for crio in Table(whole.get_ref()).tables("crio")? {
+            for runtime in crio.tables("runtime")? {
+                self.merge_runtime(&runtime)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_runtime(&mut self, runtime: &Table<'_, '_>) -> Result<(), Wrong> {
         if let Some(name) = runtime.string("default_runtime")? {
             // An empty one is CRI-O's own default.
             let name = if name.is_empty() { "crun" } else { name };
@@ -207,7 +210,7 @@ impl CrioConfig {
             &mut self.privileged_seccomp_profile,
         )?;
         runtime.path("conmon", &mut self.conmon)?;
-        if let Some(handlers) = runtime.table("runtimes")? {
+        for handlers in runtime.tables("runtimes")? {
             for (name, value) in handlers.0 {
                 let name = name.get_ref().to_string();
                 self.runtimes.insert(name, handler(value)?);
@@ -413,6 +416,20 @@ impl<'a, 'i> Table<'a, 'i> {
                     .ok_or_else(|| mistyped(key, value, "a table"))
             })
             .transpose()
+    }
+
+    /// The tables of a name: written in other letters they are several in one file, and all count.
+    fn tables(&self, key: &str) -> Result<Vec<Table<'a, 'i>>, Wrong> {
+        self.0
+            .iter()
+            .filter(|(name, _)| name.get_ref().eq_ignore_ascii_case(key))
+            .map(|(_, value)| {
+                let table = value.get_ref().as_table();
+                table
+                    .map(Table)
+                    .ok_or_else(|| mistyped(key, value, "a table"))
+            })
+            .collect()
     }
 
     fn string(&self, key: &str) -> Result<Option<&'a str>, Wrong> {

@@ -63,7 +63,7 @@ fn every_key_of_a_handler_is_read_and_keys_match_in_any_case() {
     let config = merged(&["
         [Crio.Runtime]
         Default_Runtime = 'x'
-        [Crio.Runtime.Runtimes.x]
+        [crio.Runtime.runtimes.x]
         Runtime_Path = '/x'
         runtime_type = 'pod'
         runtime_root = '/run/x'

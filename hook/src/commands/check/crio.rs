@@ -1,0 +1,292 @@
+//! CRI-O's effective configuration: what the running CRI-O says, else what `crio config` prints,
+//! else its files; and whether these agree.
+
+use super::{node::Node, report::Report};
+use portcullis_profile::settings::crio::{
+    CONFIG, CONFIG_FOLDER, CrioConfig, CrioConfigError, Handler, files,
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// Options that change the configuration and are in none of its files (`crio(8)`).
+const OPTIONS: [&str; 6] = [
+    "--hooks-dir",
+    "--default-runtime",
+    "--runtimes",
+    "--seccomp-profile",
+    "--privileged-seccomp-profile",
+    "--conmon",
+];
+
+/// How exactly it is known when a process started.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// What is known of CRI-O.
+pub(super) struct Crio {
+    /// Its configuration.
+    pub(super) config: CrioConfig,
+    /// When its process started, where there is one.
+    pub(super) started: Option<SystemTime>,
+}
+
+/// Where CRI-O's files are.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    /// `crio.conf`.
+    pub(super) config: PathBuf,
+    /// The folder of drop-ins.
+    pub(super) folder: PathBuf,
+}
+
+impl Places {
+    /// As CRI-O was told on its command line, else the usual ones.
+    fn of(arguments: &[String]) -> Places {
+        let option = |long: &str, short: &str| {
+            let mut words = arguments.iter().skip(1);
+            let mut found = None;
+            while let Some(word) = words.next() {
+                if word == long || word == short {
+                    found = words.next().cloned();
+                } else if let Some(value) =
+                    word.strip_prefix(long).and_then(|v| v.strip_prefix('='))
+                {
+                    found = Some(value.to_owned());
+                }
+            }
+            found.map(PathBuf::from)
+        };
+        Places {
+            config: option("--config", "-c").unwrap_or_else(|| CONFIG.into()),
+            folder: option("--config-dir", "-d").unwrap_or_else(|| CONFIG_FOLDER.into()),
+        }
+    }
+}
+
+/// Finds out what CRI-O works by. `None`: it can't be known.
+pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> Option<Crio> {
+    let process = node.process("crio");
+    let arguments = process
+        .as_ref()
+        .map_or(&[][..], |process| &process.arguments);
+    let mut places = Places::of(arguments);
+    if let Some(folder) = folder {
+        folder.clone_into(&mut places.folder);
+    }
+    let on_disk = read_files(node, &places);
+    let started = process.as_ref().map(|process| process.started);
+    let program = node.program("crio");
+    let status = program
+        .as_ref()
+        .filter(|_| process.is_some())
+        .map(|program| {
+            let output = node.output(program, &["status", "config"])?;
+            printed(CrioConfig::default(), &["crio status config"], &[&output])
+        });
+    match (status, on_disk) {
+        (_, Err(error)) => {
+            report.problem(
+                "CRI-O's configuration",
+                error.to_string(),
+                "mend it: CRI-O does not start with it",
+            );
+            None
+        }
+        (Some(Ok(running)), Ok(on_disk)) => {
+            report.ok("CRI-O's configuration", "the running CRI-O was asked");
+            compare(&running, &on_disk, report);
+            Some(Crio {
+                config: running,
+                started,
+            })
+        }
+        (status, Ok(on_disk)) => {
+            if let Some(Err(error)) = status {
+                report.warning(
+                    "CRI-O's configuration",
+                    format!("the running CRI-O can't be asked (crio status config: {error})"),
+                    "what follows is of its files",
+                );
+            }
+            unasked(node, &places, started, arguments, report);
+            let config = match program {
+                Some(program) => match by_command(node, &program, &places, &on_disk) {
+                    Ok(config) => config,
+                    Err(error) => {
+                        report.problem(
+                            "CRI-O's configuration",
+                            error,
+                            "mend it: CRI-O does not start with it",
+                        );
+                        return None;
+                    }
+                },
+                None => on_disk,
+            };
+            Some(Crio { config, started })
+        }
+    }
+}
+
+/// The files below the node's root, with errors that name the node's own paths.
+fn read_files(node: &Node, places: &Places) -> Result<CrioConfig, CrioConfigError> {
+    CrioConfig::load(&node.at(&places.config), &node.at(&places.folder))
+}
+
+/// What `crio config` prints: everything that differs from this version's defaults, without the
+/// handlers' own profiles, which it leaves out.
+fn by_command(
+    node: &Node,
+    program: &Path,
+    places: &Places,
+    on_disk: &CrioConfig,
+) -> Result<CrioConfig, String> {
+    let failed = |what: &str, error: String| format!("{what}: {error}");
+    let default = node
+        .output(program, &["config", "--default"])
+        .map_err(|error| failed("crio config --default", error))?;
+    let folder = node.at(&places.folder);
+    let file = node.at(&places.config);
+    let mut arguments = vec!["--config-dir".to_owned(), folder.display().to_string()];
+    if file.exists() {
+        arguments.extend(["--config".to_owned(), file.display().to_string()]);
+    }
+    arguments.push("config".to_owned());
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let own = node
+        .output(program, &words)
+        .map_err(|error| failed("crio config", error))?;
+    let empty = CrioConfig {
+        runtimes: BTreeMap::new(),
+        ..CrioConfig::default()
+    };
+    let names = ["crio config --default", "crio config"];
+    let mut config = printed(empty, &names, &[&default, &own])?;
+    for (name, handler) in &mut config.runtimes {
+        if let Some(same) = on_disk.runtimes.get(name) {
+            handler.seccomp_profile.clone_from(&same.seccomp_profile);
+        }
+    }
+    Ok(config)
+}
+
+fn printed(mut config: CrioConfig, names: &[&str], texts: &[&str]) -> Result<CrioConfig, String> {
+    for (name, text) in names.iter().zip(texts) {
+        config
+            .merge(Path::new(name), text)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(config)
+}
+
+/// What may be otherwise in a CRI-O that can't be asked.
+fn unasked(
+    node: &Node,
+    places: &Places,
+    started: Option<SystemTime>,
+    arguments: &[String],
+    report: &mut Report,
+) {
+    let Some(started) = started else {
+        report.warning("CRI-O", "does not run", "");
+        return;
+    };
+    for option in OPTIONS {
+        let given = |word: &String| word == option || word.starts_with(&format!("{option}="));
+        if arguments.iter().any(given) {
+            report.warning(
+                "CRI-O's command line",
+                format!("{option} goes before what is in its files"),
+                format!("take {option} out of it"),
+            );
+        }
+    }
+    let all = files(&node.at(&places.config), &node.at(&places.folder)).unwrap_or_default();
+    for file in all {
+        let changed = std::fs::metadata(&file).and_then(|data| data.modified());
+        if changed.is_ok_and(|changed| changed > started + SLACK) {
+            report.problem(
+                "CRI-O's configuration",
+                format!("{} is newer than the running CRI-O", file.display()),
+                "systemctl restart crio",
+            );
+        }
+    }
+}
+
+/// Says where a running CRI-O differs from its files.
+fn compare(running: &CrioConfig, on_disk: &CrioConfig, report: &mut Report) {
+    let restart =
+        "systemctl restart crio; look at its log and command line if that changes nothing";
+    for folder in &on_disk.hooks_dir {
+        if !running.hooks_dir.contains(folder) {
+            let text = format!(
+                "its files name the hook folder {}, and it does not use it",
+                folder.display()
+            );
+            report.problem("the running CRI-O", text, restart);
+        }
+    }
+    for name in on_disk.runtimes.keys() {
+        let (Some(wanted), Some(own)) = (on_disk.handler(name), running.handler(name)) else {
+            report.problem(
+                format!("handler {name}"),
+                "CRI-O's files have it, and the running CRI-O ignores it",
+                "see that its runtime_path exists, then systemctl restart crio",
+            );
+            continue;
+        };
+        let keys = differing(&wanted, &own);
+        if !keys.is_empty() {
+            report.problem(
+                format!("handler {name}"),
+                format!(
+                    "the running CRI-O has another {} than its files",
+                    keys.join(" and ")
+                ),
+                "systemctl restart crio; if that changes nothing, this version does not know the key",
+            );
+        }
+    }
+    let same = [
+        (
+            "default_runtime",
+            running.default_runtime == on_disk.default_runtime,
+        ),
+        (
+            "seccomp_profile",
+            running.seccomp_profile == on_disk.seccomp_profile,
+        ),
+    ];
+    for (key, _) in same.iter().filter(|(_, same)| !same) {
+        report.problem(
+            "the running CRI-O",
+            format!("has another {key} than its files"),
+            restart,
+        );
+    }
+}
+
+/// The keys in which a handler of the files is another one in the running CRI-O, which has filled in
+/// what the files leave open.
+fn differing(wanted: &Handler, running: &Handler) -> Vec<&'static str> {
+    let same = [
+        (
+            "runtime_path",
+            wanted.path.is_none() || wanted.path == running.path,
+        ),
+        (
+            "platform_runtime_paths",
+            wanted.platform_paths == running.platform_paths,
+        ),
+        (
+            "seccomp_profile",
+            wanted.seccomp_profile == running.seccomp_profile,
+        ),
+        ("runtime_type", wanted.is_oci() == running.is_oci()),
+    ];
+    let differ = same.into_iter().filter(|(_, same)| !same);
+    differ.map(|(key, _)| key).collect()
+}
