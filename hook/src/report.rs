@@ -12,6 +12,7 @@ use portcullis_profile::{
     },
     select::identity::Identity,
     settings::{LogLevel, Settings},
+    stamp,
 };
 use std::{io::Write, os::unix::net::UnixDatagram, path::Path, process};
 
@@ -55,6 +56,11 @@ pub fn evaluation(verb: &str, id: Option<&str>, evaluation: &Evaluation, setting
         level,
         &format!("{word}: {}", line(evaluation)),
     );
+    if let Some(id) = id {
+        // `check` misses a stamp that can't be left; the container's fate does not hang on it.
+        let folder = Path::new(stamp::FOLDER);
+        let _ = stamp::leave(folder, evaluation.engine, id, verb, outcome.as_str());
+    }
     if outcome != Outcome::Accepted || level <= settings.log_level {
         let decision = Decision::of(evaluation, verb, id, clock::now());
         send(&settings.gate_socket, &decision);

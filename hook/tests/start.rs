@@ -1,6 +1,8 @@
 //! What the system loads before a verb of the gate starts: the hook runs for every container, so
 //! nothing that only a recording needs.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::Command;
 
 /// The shared libraries that an executable asks for (`DT_NEEDED`).

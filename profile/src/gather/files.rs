@@ -6,7 +6,10 @@ use crate::{
     gate::{Input, Reason},
     root::{ReadError, SeccompRoot, read_named},
     select::{engine::DefaultProfile, reference::ProfilePath},
-    settings::Settings,
+    settings::{
+        Settings,
+        crio::{CONFIG, CONFIG_FOLDER, CrioConfig},
+    },
 };
 use std::{
     path::{Path, PathBuf},
@@ -53,11 +56,7 @@ impl Source for Files<'_> {
                     .find(|path| path.exists())
                     .map(Path::to_owned)
                     .ok_or_else(|| not_known(format!("there is no {}", files.join(" or "))))?,
-                DefaultProfile::Configured => {
-                    return Err(not_known(
-                        "its configuration names no seccomp_profile".into(),
-                    ));
-                }
+                DefaultProfile::Configured => configured().map_err(not_known)?,
                 DefaultProfile::BuiltIn => {
                     return Err(not_known("it is compiled in".into()));
                 }
@@ -74,5 +73,20 @@ impl Source for Files<'_> {
 
     fn runtime(&self) -> Runtime {
         self.runtime
+    }
+}
+
+/// The default profile that CRI-O's configuration names. Which handler the container is of is not
+/// known here: where handlers have different profiles, it is none of them.
+fn configured() -> Result<PathBuf, String> {
+    let config = CrioConfig::load(Path::new(CONFIG), Path::new(CONFIG_FOLDER))
+        .map_err(|error| error.to_string())?;
+    match config.default_profile_under(None) {
+        Ok(Some(path)) => Ok(path),
+        Ok(None) => Err("it is compiled in, since no seccomp_profile is configured".to_owned()),
+        Err(ambiguous) => Err(format!(
+            "the handlers {} have different ones",
+            ambiguous.handlers.join(", ")
+        )),
     }
 }

@@ -63,7 +63,6 @@ fn everything() -> Gathered {
         equals_default: Some(Ok(true)),
         excess: Some(Ok(None)),
         effect: Some(Ok(vec!["and this".to_owned()])),
-        ..Gathered::default()
     }
 }
 
