@@ -4,5 +4,6 @@
 pub mod bundle;
 pub mod command_line;
 pub mod config;
+mod members;
 pub mod parent;
 pub mod state;

@@ -16,6 +16,7 @@ mod reader;
 mod tests;
 
 pub use error::{DocumentError, Problem, Remark, Warning};
+pub use reader::equal_folded;
 
 use crate::{
     Action, Arch, ArgCondition, Engine, Filter, Flag, Rule, document::kernel::KernelVersion,

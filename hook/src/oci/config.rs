@@ -4,13 +4,14 @@
 //! Typed round trips lose unknown fields and order, so the one object is exchanged in the text;
 //! every other byte stays as it is.
 
+use super::members::members;
 use portcullis_profile::{
     Filter,
     gate::Code,
     root::{ReadError, read_named},
     select::identity::Annotations,
 };
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{
     ffi::OsStr,
@@ -83,40 +84,25 @@ impl OciError {
 #[derive(Debug)]
 pub struct OciConfig<'a> {
     text: &'a str,
-    view: View<'a>,
-    linux: Option<Linux<'a>>,
+    parts: Parts<'a>,
     annotations: Annotations,
-}
-
-#[derive(Debug, Deserialize)]
-struct View<'a> {
-    #[serde(default, borrow, deserialize_with = "present")]
-    annotations: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    hooks: Option<&'a RawValue>,
-    #[serde(default)]
-    process: Option<Process>,
-    #[serde(default, borrow, deserialize_with = "present")]
-    linux: Option<&'a RawValue>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Process {
-    #[serde(default)]
-    capabilities: Option<Capabilities>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Capabilities {
-    #[serde(default)]
     bounding: Option<Vec<String>>,
+    hooks: Hooks,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// Where in the text the parts are that may be exchanged.
+#[derive(Debug)]
+struct Parts<'a> {
+    annotations: Option<&'a RawValue>,
+    linux: Option<&'a RawValue>,
+    seccomp: Option<&'a RawValue>,
+}
+
+/// The hooks that run before a container's process does, in the order in which they run.
+#[derive(Debug, Default)]
 struct Hooks {
-    prestart: Option<Vec<Hook>>,
-    create_runtime: Option<Vec<Hook>>,
+    prestart: Vec<Hook>,
+    create_runtime: Vec<Hook>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,25 +112,25 @@ struct Hook {
     args: Option<Vec<String>>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Linux<'a> {
-    #[serde(default, borrow, deserialize_with = "present")]
-    seccomp: Option<&'a RawValue>,
-}
-
-/// A field that is there, be it `null`: its place in the text is what counts.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
-    <&'a RawValue>::deserialize(deserializer).map(Some)
-}
-
-/// Parses an object; an array would do for serde too.
-fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
-    if text.trim_start().starts_with('[') {
-        return Err(serde::de::Error::custom("an array where an object must be"));
+/// Parses a member that is neither absent nor `null`, both of which are nothing to the runtimes.
+fn given<'a, T: Deserialize<'a>>(
+    member: Option<&'a RawValue>,
+) -> Result<Option<T>, serde_json::Error> {
+    match member.filter(|raw| !is_null(raw)) {
+        Some(raw) => serde_json::from_str(raw.get()).map(Some),
+        None => Ok(None),
     }
-    serde_json::from_str(text)
+}
+
+/// The members of an object that is itself a member; of an absent one, none.
+fn inside<'a, const N: usize>(
+    member: Option<&'a RawValue>,
+    names: [&'static str; N],
+) -> Result<[Option<&'a RawValue>; N], serde_json::Error> {
+    match member.filter(|raw| !is_null(raw)) {
+        Some(raw) => members(raw.get(), names),
+        None => Ok([None; N]),
+    }
 }
 
 fn is_null(raw: &RawValue) -> bool {
@@ -155,26 +141,39 @@ impl<'a> OciConfig<'a> {
     /// Reads what is needed.
     ///
     /// # Errors
-    /// It is not JSON of that form, or names a field twice.
+    /// It is not JSON of that form, or gives a field that counts twice or in another case.
     pub fn parse(text: &'a str) -> Result<OciConfig<'a>, OciError> {
         let invalid = |source| OciError::Invalid {
             what: "config.json",
             source,
         };
-        let view: View<'a> = object(text).map_err(invalid)?;
-        let linux = match view.linux.filter(|raw| !is_null(raw)) {
-            Some(raw) => Some(object(raw.get()).map_err(invalid)?),
-            None => None,
-        };
-        let annotations = match view.annotations.filter(|raw| !is_null(raw)) {
-            Some(raw) => object(raw.get()).map_err(invalid)?,
-            None => Annotations::default(),
-        };
+        OciConfig::parts_of(text).map_err(invalid)
+    }
+
+    fn parts_of(text: &'a str) -> Result<OciConfig<'a>, serde_json::Error> {
+        let [annotations, hooks, process, linux] =
+            members(text, ["annotations", "hooks", "process", "linux"])?;
+        let [seccomp] = inside(linux, ["seccomp"])?;
+        let [capabilities] = inside(process, ["capabilities"])?;
+        let [bounding] = inside(capabilities, ["bounding"])?;
+        let [prestart, create_runtime] = inside(hooks, ["prestart", "createRuntime"])?;
+        let has_capabilities = capabilities.is_some_and(|raw| !is_null(raw));
         Ok(OciConfig {
             text,
-            view,
-            linux,
-            annotations,
+            annotations: given(annotations)?.unwrap_or_default(),
+            bounding: has_capabilities
+                .then(|| given(bounding))
+                .transpose()?
+                .map(Option::unwrap_or_default),
+            hooks: Hooks {
+                prestart: given(prestart)?.unwrap_or_default(),
+                create_runtime: given(create_runtime)?.unwrap_or_default(),
+            },
+            parts: Parts {
+                annotations,
+                linux,
+                seccomp,
+            },
         })
     }
 
@@ -186,34 +185,27 @@ impl<'a> OciConfig<'a> {
     /// Whether the runtime will call our hook to record the container, and none of ours to verify
     /// it before (`hooks` of the runtime-spec, in the order in which they run).
     pub fn is_recorded_before_it_is_verified(&self) -> bool {
-        let hooks: Hooks = self
-            .view
+        let first = self
             .hooks
-            .and_then(|raw| object(raw.get()).ok())
-            .unwrap_or_default();
-        let all = [hooks.prestart, hooks.create_runtime];
-        let first = all
-            .into_iter()
-            .flatten()
-            .flatten()
+            .prestart
+            .iter()
+            .chain(&self.hooks.create_runtime)
             .filter(|hook| is_our_hook(&hook.path))
             .find_map(|hook| {
-                let verb = hook.args?.into_iter().nth(1)?;
-                (verb == "record" || verb == "verify").then_some(verb)
+                let verb = hook.args.as_ref()?.get(1)?.as_str();
+                matches!(verb, "record" | "verify").then_some(verb)
             });
-        first.as_deref() == Some("record")
+        first == Some("record")
     }
 
     /// `process.capabilities.bounding`; `None` where there are no capabilities at all.
     pub fn bounding(&self) -> Option<&[String]> {
-        let capabilities = self.view.process.as_ref()?.capabilities.as_ref()?;
-        Some(capabilities.bounding.as_deref().unwrap_or_default())
+        self.bounding.as_deref()
     }
 
     /// The text of `linux.seccomp`, if there is one.
     pub fn seccomp(&self) -> Option<&'a str> {
-        self.linux
-            .as_ref()?
+        self.parts
             .seccomp
             .filter(|raw| !is_null(raw))
             .map(RawValue::get)
@@ -222,10 +214,12 @@ impl<'a> OciConfig<'a> {
     /// The whole text with `linux.seccomp` exchanged for the given JSON, or added.
     fn with_seccomp(&self, seccomp: &str) -> String {
         let member = format!("\"seccomp\":{seccomp}");
-        match (self.view.linux, &self.linux) {
-            (_, Some(Linux { seccomp: Some(old) })) => self.exchanged(old, seccomp),
-            (Some(linux), Some(_)) => self.with_first_member(linux.get(), &member),
-            (Some(null), None) => self.exchanged(null, &format!("{{{member}}}")),
+        match (self.parts.linux, self.parts.seccomp) {
+            (_, Some(old)) => self.exchanged(old, seccomp),
+            (Some(linux), None) if is_null(linux) => {
+                self.exchanged(linux, &format!("{{{member}}}"))
+            }
+            (Some(linux), None) => self.with_first_member(linux.get(), &member),
             (None, _) => self.with_first_member(self.text, &format!("\"linux\":{{{member}}}")),
         }
     }
@@ -253,7 +247,7 @@ impl<'a> OciConfig<'a> {
             what: "the annotations",
             source,
         })?;
-        Ok(match self.view.annotations {
+        Ok(match self.parts.annotations {
             Some(old) => self.exchanged(old, &json),
             None => self.with_first_member(self.text, &format!("\"annotations\":{json}")),
         })
@@ -439,7 +433,6 @@ mod tests {
             format!(r#"{{"createRuntime":[{verify},{record}]}}"#),
             format!(r#"{{"createRuntime":[{record}],"prestart":[{verify}]}}"#),
             format!(r#"{{"poststop":[{record}]}}"#),
-            format!(r#"{{"createRuntime":[{record},3]}}"#),
         ] {
             assert!(!records(&hooks), "{hooks}");
         }
@@ -455,6 +448,14 @@ mod tests {
             "{\"linux\":{\"seccomp\":{},\"seccomp\":{}}}",
             "{\"annotations\":{\"a\":1}}",
             "{} x",
+            "{\"Linux\":{}}",
+            "{\"linux\":{\"seccomp\":null,\"Seccomp\":{}}}",
+            "{\"linux\":{\"\u{17f}eccomp\":{}}}",
+            "{\"process\":{\"Capabilities\":null}}",
+            "{\"process\":{\"capabilities\":{\"boundinG\":[]}}}",
+            "{\"hooks\":{\"PreStart\":[]}}",
+            "{\"Annotations\":{}}",
+            "{\"hooks\":{\"createRuntime\":[3]}}",
         ] {
             assert!(OciConfig::parse(text).is_err(), "{text}");
         }

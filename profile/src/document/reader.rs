@@ -327,7 +327,7 @@ impl Reader {
 
 /// Whether Go's encoding/json takes `written` for the key `known`: it compares by Unicode's simple
 /// folding, under which U+017F is an s and U+212A a k.
-fn equal_folded(known: &str, written: &str) -> bool {
+pub fn equal_folded(known: &str, written: &str) -> bool {
     // Each character of a key is one byte, those two are two and three.
     if written.len() < known.len() || written.len() > 3 * known.len() {
         return false;
