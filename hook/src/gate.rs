@@ -6,13 +6,16 @@ pub mod recording;
 use crate::oci::config::{OciConfig, OciError};
 use portcullis_profile::{
     Engine,
+    compose::inert::with_inert_rule,
     document::kernel::KernelVersion,
     filter::reader::Runtime,
     gate::{Evaluation, Input, PresentFilter, Recording, Stage, Verdict},
     gather::{decide, files::Files},
+    program::memo::{self, Memo},
     select::{annotations::DENIALS_LOGGED_ANNOTATION, identity::Identity},
     settings::{Settings, SettingsError},
 };
+use std::path::Path;
 
 /// Where in a container's start the gate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,7 @@ pub fn evaluate(
         &Files {
             settings: usable,
             runtime,
+            memo: &Memo::at(Path::new(memo::FOLDER), "gate"),
         },
     )
 }
@@ -99,7 +103,7 @@ pub fn changed(
     else {
         return Ok(None);
     };
-    let text = config.with_filter(filter)?;
+    let text = config.with_filter(&with_inert_rule(filter))?;
     if !denials_logged {
         return Ok(Some(text));
     }

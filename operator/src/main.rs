@@ -15,6 +15,7 @@ use portcullis_operator::{
         server::{Limits, Plain, Server},
     },
 };
+use portcullis_profile::program::compile::in_child;
 use prometheus_client::registry::Registry;
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
@@ -208,6 +209,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 fn main() -> ExitCode {
+    if let Some(done) = in_child() {
+        return done;
+    }
     let arguments = Arguments::parse();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)

@@ -7,7 +7,7 @@
 use crate::{
     compare::{Difference, subset::Excess},
     document::DocumentError,
-    program::{CheckError, compile::CompileError},
+    program::{Unusable, compile::CompileError},
     root::ReadError,
     select::{Engine, SelectionError},
 };
@@ -152,13 +152,13 @@ reasons! {
     [ProfileUnusable] "the profile is not valid: {0}"
     ProfileInvalid(DocumentError);
 
-    /// Its filter can't be built.
+    /// Its filter can't be built, so that it can't be compared.
     [ProfileUnusable] "libseccomp can't build the filter: {0}"
     NotBuilt(CompileError);
 
-    /// Its program does something else than the filter asks for, or that can't be told.
-    [ProfileUnusable] "the filter would not do what it says: {0}"
-    OtherEffect(CheckError);
+    /// Its filter has no program, or one that does something else than the filter asks for.
+    [ProfileUnusable] "{0}"
+    Unusable(Unusable);
 
     /// Rules would silently not be there.
     [UnknownToRuntime]

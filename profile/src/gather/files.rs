@@ -4,6 +4,7 @@ use super::Source;
 use crate::{
     filter::reader::Runtime,
     gate::{Input, Reason},
+    program::Memo,
     root::{ReadError, SeccompRoot, read_named},
     select::{engine::DefaultProfile, reference::ProfilePath},
     settings::{
@@ -27,6 +28,8 @@ pub struct Files<'a> {
     pub settings: &'a Settings,
     /// The runtime that will read the filter.
     pub runtime: Runtime,
+    /// Where it is remembered what programs do.
+    pub memo: &'a Memo,
 }
 
 impl Source for Files<'_> {
@@ -73,6 +76,10 @@ impl Source for Files<'_> {
 
     fn runtime(&self) -> Runtime {
         self.runtime
+    }
+
+    fn memo(&self) -> &Memo {
+        self.memo
     }
 }
 
