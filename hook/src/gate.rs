@@ -10,7 +10,7 @@ use portcullis_profile::{
     document::kernel::KernelVersion,
     filter::reader::Runtime,
     gate::{Evaluation, Input, PresentFilter, Recording, Stage, Verdict},
-    gather::{decide, files::Files},
+    gather::{crun::CrunContainer, decide, files::Files},
     program::memo::{self, Memo},
     select::{annotations::DENIALS_LOGGED_ANNOTATION, identity::Identity},
     settings::{Settings, SettingsError},
@@ -38,13 +38,14 @@ pub struct Running<'a> {
 }
 
 /// Decides on one container. `engine` overrides the settings'; broken settings refuse only what
-/// selects something.
+/// selects something. `crun` is the container as crun makes it, where it does.
 pub fn evaluate(
     moment: Moment<'_>,
     config: &OciConfig<'_>,
     settings: &Result<Settings, SettingsError>,
     engine: Option<Engine>,
     runtime: Runtime,
+    crun: Option<&CrunContainer>,
 ) -> Evaluation {
     let fallback = Settings::default();
     let usable = settings.as_ref().unwrap_or(&fallback);
@@ -83,6 +84,7 @@ pub fn evaluate(
         &Files {
             settings: usable,
             runtime,
+            crun,
             memo: &Memo::at(Path::new(memo::FOLDER), "gate"),
         },
     )
@@ -126,7 +128,14 @@ mod tests {
         let text = format!(r#"{{"annotations":{{{annotations}}}}}"#);
         let config = OciConfig::parse(&text).unwrap();
         let engine = Some(Engine::CriO);
-        evaluate(Moment::Restore, &config, settings, engine, Runtime::Either)
+        evaluate(
+            Moment::Restore,
+            &config,
+            settings,
+            engine,
+            Runtime::Either,
+            None,
+        )
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Where files come from is the [`Source`]'s: the hook reads them ([`files::Files`]), an agent has
 //! them in memory. Everything in here may block; asynchronous callers use a blocking thread.
 
+pub mod crun;
 pub mod files;
 
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     root::ReadError,
     select::reference::ProfilePath,
 };
+use crun::{CachedProgram, CrunError};
 use std::{path::PathBuf, sync::Arc};
 
 /// Where documents come from, and who will read the filter.
@@ -41,6 +43,13 @@ pub trait Source {
 
     /// The runtime that will read the filter.
     fn runtime(&self) -> Runtime;
+
+    /// The program that the runtime will load without compiling the filter; `None` where it
+    /// compiles it.
+    ///
+    /// # Errors
+    /// That can't be told.
+    fn cached_program(&self) -> Result<Option<CachedProgram>, CrunError>;
 
     /// Where it is remembered what programs do.
     fn memo(&self) -> &Memo;
@@ -69,6 +78,7 @@ enum Found {
     EqualsDefault(Fact<bool>),
     Excess(Fact<Option<Excess>>),
     Effect(Fact<Notes>),
+    Loaded(Fact<()>),
 }
 
 impl Found {
@@ -82,6 +92,7 @@ impl Found {
             Found::EqualsDefault(fact) => gathered.equals_default = Some(fact),
             Found::Excess(fact) => gathered.excess = Some(fact),
             Found::Effect(fact) => gathered.effect = Some(fact),
+            Found::Loaded(fact) => gathered.loaded = Some(fact),
         }
     }
 }
@@ -110,6 +121,7 @@ fn find(
             .iter()
             .find_map(|default| allows_no_more_than(selected, default).err()))),
         Need::Effect(filter) => Found::Effect(effect(&filter, runtime, examiner)),
+        Need::Loaded(text) => Found::Loaded(loaded(text, source, examiner).map_err(Arc::new)),
     }
 }
 
@@ -213,4 +225,21 @@ fn effect(filter: &Filter, runtime: Runtime, examiner: &mut Examiner<'_>) -> Fac
     examiner
         .effect(filter, runtime)
         .map_err(|unusable| Arc::new(Reason::Unusable(unusable)))
+}
+
+/// What the runtime has compiled before does what the filter asks for; else it refuses.
+fn loaded(text: &str, source: &impl Source, examiner: &mut Examiner<'_>) -> Result<(), Reason> {
+    let Some(cached) = source.cached_program().map_err(Reason::CrunUnknown)? else {
+        return Ok(());
+    };
+    let other = |what: String| Reason::CrunCache {
+        what,
+        folder: cached.folder.display().to_string(),
+    };
+    match present(text)? {
+        Some(filter) => examiner
+            .is_compiled(&filter, &cached.bytes)
+            .map_err(|error| other(error.to_string())),
+        None => Err(other("there is a program and no filter".to_owned())),
+    }
 }

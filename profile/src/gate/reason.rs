@@ -7,6 +7,7 @@
 use crate::{
     compare::{Difference, subset::Excess},
     document::DocumentError,
+    gather::crun::CrunError,
     program::{Unusable, compile::CompileError},
     root::ReadError,
     select::{Engine, SelectionError},
@@ -169,6 +170,20 @@ reasons! {
     [ProfileUnusable]
     "syscalls[{0}] of the profile has more than 6 conditions, of which crun reads the first 6; split the rule"
     BeyondCrun(usize);
+
+    /// crun has compiled another filter before, which it takes for this one.
+    [CrunCache]
+    "crun takes another filter out of its cache ({what}): it takes filters for the same that differ only in an errno or in where names end; delete {folder} and start the container again"
+    CrunCache {
+        /// What the cached program does otherwise.
+        what: String,
+        /// The cache's folder.
+        folder: String
+    };
+
+    /// Whether crun has one can't be told.
+    [CrunCache] "it can't be told which filter crun will load: {0}"
+    CrunUnknown(CrunError);
 
     /// The filter that is there can't be read.
     [Input] "linux.seccomp in config.json is not valid: {0}"

@@ -12,6 +12,7 @@ use crate::{
         memo::{Finding, Memo},
     },
 };
+use sha2::{Digest, Sha256};
 use std::{borrow::Cow, sync::Arc};
 
 /// Why a filter can't be used.
@@ -118,6 +119,27 @@ impl<'a> Examiner<'a> {
         Ok(true)
     }
 
+    /// Whether a program from elsewhere does what a filter asks for, as crun reads it. It may read
+    /// the conditions of a rule to the sixth or all of them, depending on its version.
+    ///
+    /// # Errors
+    /// It does not, or that can't be told.
+    pub fn is_compiled(&self, filter: &Filter, program: &[u8]) -> Result<(), Unusable> {
+        let (program_digest, digest) = (Sha256::digest(program), FilterDigest::of(filter));
+        let about = [&program_digest[..], digest.as_bytes()];
+        let key = self.memo.key("compiled", &about);
+        let found = self.memo.get(&key).unwrap_or_else(|| {
+            let found = find_compiled(filter, program);
+            self.memo.put(&key, &found);
+            found
+        });
+        match found {
+            Finding::Good(_) => Ok(()),
+            Finding::NotBuilt(why) => Err(Unusable::NotBuilt(why)),
+            Finding::OtherEffect(what) => Err(Unusable::OtherEffect(what)),
+        }
+    }
+
     fn program(
         &mut self,
         filter: &Filter,
@@ -130,6 +152,21 @@ impl<'a> Examiner<'a> {
         self.programs.push((digest, Arc::clone(&program)));
         Ok(program)
     }
+}
+
+fn find_compiled(filter: &Filter, program: &[u8]) -> Finding {
+    let program = match Program::parse(program) {
+        Ok(program) => program,
+        Err(error) => return Finding::NotBuilt(error.to_string()),
+    };
+    let mut found = Finding::Good(Vec::new());
+    for filter in readings(filter, Runtime::Either) {
+        match check(&filter, &program, Runtime::Crun) {
+            Ok(_) => return Finding::Good(Vec::new()),
+            Err(error) => found = Finding::OtherEffect(error.to_string()),
+        }
+    }
+    found
 }
 
 /// Whether crun reads a filter otherwise than runc.

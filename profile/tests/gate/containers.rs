@@ -5,8 +5,16 @@ use portcullis_profile::{
     document::kernel::KernelVersion,
     filter::reader::Runtime,
     gate::{Evaluation, Input, PresentFilter, Reason, Recording, Stage},
-    gather::{Source, decide},
-    program::{Memo, compile::in_child},
+    gather::{
+        Source,
+        crun::{CachedProgram, CrunError},
+        decide,
+    },
+    parse_filter,
+    program::{
+        Memo,
+        compile::{compile, in_child},
+    },
     root::ReadError,
     select::{
         annotations::{DENIALS_LOGGED_ANNOTATION, POD_ANNOTATION},
@@ -45,6 +53,8 @@ pub(crate) struct Memory {
     pub(crate) profile: Option<&'static str>,
     pub(crate) default: Option<&'static str>,
     pub(crate) runtime: Runtime,
+    /// The filter whose program crun's cache has.
+    pub(crate) cached: Option<&'static str>,
 }
 
 impl Source for Memory {
@@ -65,6 +75,13 @@ impl Source for Memory {
 
     fn runtime(&self) -> Runtime {
         self.runtime
+    }
+
+    fn cached_program(&self) -> Result<Option<CachedProgram>, CrunError> {
+        Ok(self.cached.map(|filter| CachedProgram {
+            bytes: compile(&parse_filter(filter.as_bytes()).unwrap()).unwrap(),
+            folder: "/run/crun/.cache/seccomp".into(),
+        }))
     }
 
     fn memo(&self) -> &Memo {
@@ -100,6 +117,7 @@ pub(crate) fn container(engine: Engine, reference: Option<&'static str>) -> Cont
             profile: Some(DENYING),
             default: Some(DEFAULT),
             runtime: Runtime::Either,
+            cached: None,
         },
     }
 }

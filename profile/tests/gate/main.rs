@@ -175,6 +175,7 @@ fn the_engines_default_is_replaced_as_settings_say() {
             profile: Some(profile),
             default,
             runtime: Runtime::Either,
+            cached: None,
         };
         made.settings.replace_default = replace;
         made.present = present;
@@ -218,6 +219,7 @@ fn what_crun_would_cut_is_not_selected_under_crun() {
             profile: Some(long),
             default: None,
             runtime,
+            cached: None,
         };
         let evaluation = made.decide();
         assert_eq!(
@@ -306,5 +308,72 @@ fn a_relaxed_filter_passes_only_where_denials_are_logged() {
         assert!(!passes(stage, Recording::Enforced, true));
         assert!(!passes(stage, Recording::Kept(String::new()), true));
         assert!(!passes(stage, Recording::Logged, false));
+    }
+}
+
+#[test]
+fn what_crun_takes_out_of_its_cache_is_held_against_the_filter_whoever_set_it() {
+    let there = PresentFilter::Document;
+    for (stage, present, reference, cached, code) in [
+        (Stage::Verify, there(DENYING), PROFILE, Some(DENYING), None),
+        (
+            Stage::Verify,
+            there(DENYING),
+            PROFILE,
+            Some(DEFAULT),
+            Some(Code::CrunCache),
+        ),
+        (Stage::Verify, there(OTHER), None, Some(OTHER), None),
+        (
+            Stage::Verify,
+            there(OTHER),
+            None,
+            Some(DENYING),
+            Some(Code::CrunCache),
+        ),
+        (
+            Stage::Verify,
+            there(DEFAULT),
+            DEFAULT_REFERENCE,
+            Some(DENYING),
+            Some(Code::CrunCache),
+        ),
+        (
+            Stage::Verify,
+            there("{}"),
+            None,
+            Some(DENYING),
+            Some(Code::CrunCache),
+        ),
+        // The first reason counts.
+        (
+            Stage::Verify,
+            there(OTHER),
+            PROFILE,
+            Some(DENYING),
+            Some(Code::Conflict),
+        ),
+        (Stage::Verify, PresentFilter::None, None, Some(OTHER), None),
+        // Whoever applies a filter comes before crun.
+        (Stage::Apply, there(OTHER), None, Some(DENYING), None),
+    ] {
+        let mut made = container(Engine::CriO, reference);
+        made.stage = stage;
+        made.present = present;
+        made.source.cached = cached;
+        made.source.runtime = Runtime::Crun;
+        let evaluation = made.decide();
+        let sentence = evaluation.sentence();
+        assert_eq!(
+            evaluation.code(),
+            code,
+            "{present:?} {cached:?}: {sentence}"
+        );
+        if code == Some(Code::CrunCache) {
+            assert!(
+                sentence.contains("delete /run/crun/.cache/seccomp"),
+                "{sentence}"
+            );
+        }
     }
 }
