@@ -22,7 +22,7 @@ use std::{
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// How long a program may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many links may lead to a file.
 const MAX_LINKS: usize = 16;
@@ -158,7 +158,7 @@ impl Node {
     /// It can't be executed, fails, takes too long or writes too much; the last line that it wrote
     /// to standard error is in the message.
     pub(super) fn output(&self, program: &Path, arguments: &[&str]) -> Result<String, String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + COMMAND_TIMEOUT;
         let mut child = loop {
             let spawned = Command::new(self.at(program))
                 .args(arguments)
@@ -285,7 +285,7 @@ fn collect(child: &mut std::process::Child, deadline: Instant) -> Result<(String
     while out_open || err_open {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(format!("did not finish within {} s", PATIENCE.as_secs()));
+            return Err(format!("did not finish within {} s", COMMAND_TIMEOUT.as_secs()));
         }
         let watched = |open: bool| {
             if open {
