@@ -377,3 +377,34 @@ fn what_crun_takes_out_of_its_cache_is_held_against_the_filter_whoever_set_it() 
         }
     }
 }
+
+/// An empty list asks for no flag; without one the runtime chooses, and may choose a weaker one.
+#[test]
+fn an_empty_list_of_flags_is_there_only_where_the_engine_keeps_it() {
+    const WRITTEN: &str = r#"{"defaultAction":"SCMP_ACT_ERRNO","flags":[]}"#;
+    const LOST: &str = r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#;
+    for (engine, present, code) in [
+        // The wrapper writes what its runtime reads.
+        (Engine::CriO, WRITTEN, None),
+        (Engine::Containerd, WRITTEN, None),
+        // The engine applied it by a field.
+        (Engine::CriO, LOST, Some(Code::Conflict)),
+        (Engine::Containerd, LOST, Some(Code::Conflict)),
+        // Podman writes what inject gave it.
+        (Engine::Podman, LOST, None),
+        (Engine::Podman, WRITTEN, Some(Code::Conflict)),
+    ] {
+        for stage in [Stage::Apply, Stage::Verify] {
+            let mut made = container(engine, PROFILE);
+            made.source.profile = Some(WRITTEN);
+            made.stage = stage;
+            made.present = PresentFilter::Document(present);
+            let evaluation = made.decide();
+            let sentence = evaluation.sentence();
+            assert_eq!(evaluation.code(), code, "{engine} {present}: {sentence}");
+            let about_flags = sentence.contains("flags: an empty list is lost")
+                || sentence.contains("has flags");
+            assert!(about_flags, "{engine} {present}: {sentence}");
+        }
+    }
+}
