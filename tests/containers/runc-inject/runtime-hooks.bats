@@ -1,1 +1,0 @@
-../cases/runtime-hooks.bash
