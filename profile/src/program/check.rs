@@ -35,7 +35,8 @@ pub enum Warning {
         /// Two of the rules, as places in `syscalls`.
         rules: (usize, usize),
     },
-    /// One rule allows a call that another one denies as the default does, with another errno.
+    /// One rule allows a call that another one denies as the default does, with another errno, as
+    /// Podman's own default does with `setns`.
     Contradiction {
         /// The system call.
         name: String,
@@ -46,6 +47,16 @@ pub enum Warning {
     },
     /// Conditions on arguments that a multiplexer does not show.
     Multiplexed {
+        /// The architecture.
+        arch: Arch,
+        /// The multiplexer's number.
+        number: u32,
+        /// The calls.
+        names: Vec<String>,
+    },
+    /// Calls whose rules libseccomp does not make behind a multiplexer: the default applies to them
+    /// there.
+    Unfiltered {
         /// The architecture.
         arch: Arch,
         /// The multiplexer's number.
@@ -80,6 +91,16 @@ impl fmt::Display for Warning {
                 f,
                 "on {arch} call {number} also makes the calls {}, whose arguments are not checked \
                  there",
+                first_names(names)
+            ),
+            Warning::Unfiltered {
+                arch,
+                number,
+                names,
+            } => write!(
+                f,
+                "on {arch} call {number} also makes the calls {}, whose rules libseccomp leaves out \
+                 there: the default action applies",
                 first_names(names)
             ),
             Warning::Unknown(names) => write!(
@@ -247,6 +268,7 @@ pub fn check(
         errnos: BTreeSet::new(),
         contradictions: BTreeSet::new(),
         multiplexed: BTreeMap::new(),
+        unfiltered: BTreeMap::new(),
         unknown: BTreeSet::new(),
     };
     checker.look_at_rules(filter);
@@ -266,6 +288,7 @@ struct Checker<'a, 'b> {
     errnos: BTreeSet<(&'a str, (usize, usize))>,
     contradictions: BTreeSet<(&'a str, (usize, usize), Treatment)>,
     multiplexed: BTreeMap<(Arch, u32), BTreeSet<&'a str>>,
+    unfiltered: BTreeMap<(Arch, u32), BTreeSet<&'a str>>,
     unknown: BTreeSet<&'a str>,
 }
 
@@ -476,6 +499,12 @@ impl<'a> Checker<'a, '_> {
                         self.contradictions.insert((row.name, rules, found));
                     }
                 }
+                Because::PerhapsLost if found == verdict.any_of[0] => {}
+                Because::PerhapsLost => {
+                    let names = verdict.matching.iter().map(|row| rows[*row].name);
+                    let there = self.unfiltered.entry((on.arch, number)).or_default();
+                    there.extend(names);
+                }
                 Because::Multiplexed => {
                     let names = verdict.matching.iter().map(|row| rows[*row].name);
                     let there = self.multiplexed.entry((on.arch, number)).or_default();
@@ -542,6 +571,14 @@ impl<'a> Checker<'a, '_> {
         let multiplexed = self.multiplexed.into_iter();
         warnings.extend(
             multiplexed.map(|((arch, number), names)| Warning::Multiplexed {
+                arch,
+                number,
+                names: owned(names),
+            }),
+        );
+        let unfiltered = self.unfiltered.into_iter();
+        warnings.extend(
+            unfiltered.map(|((arch, number), names)| Warning::Unfiltered {
                 arch,
                 number,
                 names: owned(names),
