@@ -109,6 +109,7 @@ impl Keeper<'_> {
                     let names = names.map_err(AgentError::about("inotify"))?;
                     self.look_at(names)?;
                 }
+                () = self.installer.checked() => {}
                 _ = check.tick() => self.look_at(None)?,
                 _ = idle.tick() => {}
                 () = sleep_until(report_at.unwrap_or_else(Instant::now)), if report_at.is_some() => {
