@@ -274,18 +274,23 @@ impl Installer {
             return;
         };
         for name in std::mem::take(&mut self.disturbed) {
-            let Some(text) = self.backup.load(&name).filter(|_| self.ledger.has(&name)) else {
-                continue;
-            };
-            match put_if_other(folder, &name, &text, || {}) {
-                Ok(false) => {}
-                Ok(true) => {
-                    done.written += 1;
-                    done.repaired += 1;
-                    tracing::warn!(name, "the file was changed by someone else; restored");
-                }
-                Err(error) => tracing::warn!(name, "not restored: {error}"),
+            self.put_back(folder, &name, done);
+        }
+    }
+
+    /// Makes a file as it was when the agent last knew what it should be.
+    fn put_back(&self, folder: &Folder, name: &str, done: &mut Done) {
+        let Some(text) = self.backup.load(name).filter(|_| self.ledger.has(name)) else {
+            return;
+        };
+        match put_if_other(folder, name, &text, || {}) {
+            Ok(false) => {}
+            Ok(true) => {
+                done.written += 1;
+                done.repaired += 1;
+                tracing::warn!(name, "the file was changed by someone else; restored");
             }
+            Err(error) => tracing::warn!(name, "not restored: {error}"),
         }
     }
 
@@ -307,12 +312,16 @@ impl Installer {
                     match self.effects.of(&name, &resolved.sum).cloned() {
                         Some(Verdict::Usable(_)) => {}
                         Some(Verdict::Unusable(why)) => {
+                            self.put_back(&folder, &name, done);
                             self.fail(&name, &InstallError::Unusable(why));
                             continue;
                         }
                         // What was on the node before is put back at once; what is new waits.
                         None if self.was_here(&name, &resolved.text) => {}
-                        None => continue,
+                        None => {
+                            self.put_back(&folder, &name, done);
+                            continue;
+                        }
                     }
                     let file = file_name(&name);
                     if !self.ledger.has(&name) {
@@ -329,7 +338,10 @@ impl Installer {
                     unwanted.push(name);
                 }
                 // What is on the node stays: a container that starts meanwhile needs it.
-                Err(error) => self.fail(&name, &error.into()),
+                Err(error) => {
+                    self.put_back(&folder, &name, done);
+                    self.fail(&name, &error.into());
+                }
             }
         }
         if let Err(error) = self.ledger.add(&new) {

@@ -256,6 +256,10 @@ fn a_profile_that_would_not_do_what_it_says_leaves_the_last_good_file_and_names_
     let good = fs::read(node.file("a.json")).unwrap();
     assert_eq!(node.set("a", &contradictory()).written, 1, "b alone");
     assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
+    fs::write(node.file("a.json"), "{}").unwrap();
+    node.installer.touched("a.json");
+    assert_eq!(node.settle().repaired, 1);
+    assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
     node.set("new", &contradictory());
     assert!(!node.file("new.json").exists());
     let report = node.installer.report();
