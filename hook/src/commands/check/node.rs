@@ -285,7 +285,10 @@ fn collect(child: &mut std::process::Child, deadline: Instant) -> Result<(String
     while out_open || err_open {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(format!("did not finish within {} s", COMMAND_TIMEOUT.as_secs()));
+            return Err(format!(
+                "did not finish within {} s",
+                COMMAND_TIMEOUT.as_secs()
+            ));
         }
         let watched = |open: bool| {
             if open {
