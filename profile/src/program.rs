@@ -6,6 +6,7 @@ pub mod check;
 pub mod compile;
 pub(crate) mod expect;
 pub mod interpret;
+pub mod partition;
 pub(crate) mod region;
 pub mod walk;
 
