@@ -30,6 +30,9 @@ use std::{
 };
 use tokio::task::LocalSet;
 
+/// How long a wait for profiles bears that no node has one more of them.
+const STALLED_AFTER: Duration = Duration::from_secs(180);
+
 type Anything<T> = Result<T, Box<dyn Error>>;
 
 #[derive(Parser)]
@@ -260,20 +263,19 @@ async fn ready(client: Client, profiles: usize, nodes: usize) -> Anything<()> {
     let api = Api::<SeccompProfile>::all(client);
     let wanted = format!("{nodes}/{nodes}");
     let start = Instant::now();
+    // How many files all nodes have together, and since when: slow is not stuck.
+    let (mut files, mut since) = (0, start);
     loop {
-        let mut count = 0;
+        let (mut count, mut files_now) = (0, 0_usize);
         let mut parameters = ListParams::default().limit(100);
         loop {
             let page = api.list(&parameters).await?;
-            count += page
-                .items
-                .iter()
-                .filter_map(|profile| profile.status.as_ref())
-                .filter(|status| {
-                    let ready = |it: &&_| is_ready(it);
-                    status.nodes == wanted && status.conditions.iter().any(|it| ready(&it))
-                })
-                .count();
+            for status in page.items.iter().filter_map(|it| it.status.as_ref()) {
+                let installed = status.nodes.split_once('/');
+                files_now += installed.and_then(|(has, _)| has.parse().ok()).unwrap_or(0);
+                let ready = status.nodes == wanted && status.conditions.iter().any(is_ready);
+                count += usize::from(ready);
+            }
             match page.metadata.continue_ {
                 Some(more) if !more.is_empty() => parameters = parameters.continue_token(&more),
                 _ => break,
@@ -283,7 +285,10 @@ async fn ready(client: Client, profiles: usize, nodes: usize) -> Anything<()> {
             println!("{:.1}", start.elapsed().as_secs_f64());
             return Ok(());
         }
-        if start.elapsed() > Duration::from_secs(180) {
+        if files_now > files {
+            (files, since) = (files_now, Instant::now());
+        }
+        if since.elapsed() > STALLED_AFTER {
             return Err(format!("{count} of {profiles} are ready on {wanted} nodes").into());
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
