@@ -402,8 +402,8 @@ fn an_empty_list_of_flags_is_there_only_where_the_engine_keeps_it() {
             let evaluation = made.decide();
             let sentence = evaluation.sentence();
             assert_eq!(evaluation.code(), code, "{engine} {present}: {sentence}");
-            let about_flags = sentence.contains("flags: an empty list is lost")
-                || sentence.contains("has flags");
+            let about_flags =
+                sentence.contains("flags: an empty list is lost") || sentence.contains("has flags");
             assert!(about_flags, "{engine} {present}: {sentence}");
         }
     }
