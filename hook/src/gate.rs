@@ -6,13 +6,16 @@ pub mod recording;
 use crate::oci::config::{OciConfig, OciError};
 use portcullis_profile::{
     Engine,
+    compose::inert::with_inert_rule,
     document::kernel::KernelVersion,
     filter::reader::Runtime,
     gate::{Evaluation, Input, PresentFilter, Recording, Stage, Verdict},
-    gather::{decide, files::Files},
+    gather::{crun::CrunContainer, decide, files::Files},
+    program::memo::{self, Memo},
     select::{annotations::DENIALS_LOGGED_ANNOTATION, identity::Identity},
     settings::{Settings, SettingsError},
 };
+use std::path::Path;
 
 /// Where in a container's start the gate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +38,14 @@ pub struct Running<'a> {
 }
 
 /// Decides on one container. `engine` overrides the settings'; broken settings refuse only what
-/// selects something.
+/// selects something. `crun` is the container as crun makes it, where it does.
 pub fn evaluate(
     moment: Moment<'_>,
     config: &OciConfig<'_>,
     settings: &Result<Settings, SettingsError>,
     engine: Option<Engine>,
     runtime: Runtime,
+    crun: Option<&CrunContainer>,
 ) -> Evaluation {
     let fallback = Settings::default();
     let usable = settings.as_ref().unwrap_or(&fallback);
@@ -80,6 +84,8 @@ pub fn evaluate(
         &Files {
             settings: usable,
             runtime,
+            crun,
+            memo: &Memo::at(Path::new(memo::FOLDER), "gate"),
         },
     )
 }
@@ -99,7 +105,7 @@ pub fn changed(
     else {
         return Ok(None);
     };
-    let text = config.with_filter(filter)?;
+    let text = config.with_filter(&with_inert_rule(filter))?;
     if !denials_logged {
         return Ok(Some(text));
     }
@@ -122,7 +128,14 @@ mod tests {
         let text = format!(r#"{{"annotations":{{{annotations}}}}}"#);
         let config = OciConfig::parse(&text).unwrap();
         let engine = Some(Engine::CriO);
-        evaluate(Moment::Restore, &config, settings, engine, Runtime::Either)
+        evaluate(
+            Moment::Restore,
+            &config,
+            settings,
+            engine,
+            Runtime::Either,
+            None,
+        )
     }
 
     #[test]

@@ -160,7 +160,14 @@ fn apply(
         Verb::Create | Verb::Run => Moment::Apply,
         Verb::Restore => Moment::Restore,
     };
-    let evaluation = evaluate(moment, &config, settings, arguments.engine, kind.reader());
+    let evaluation = evaluate(
+        moment,
+        &config,
+        settings,
+        arguments.engine,
+        kind.reader(),
+        None,
+    );
     if let Some(changed) = changed(&evaluation, &config)? {
         write_config(bundle, &changed)?;
     }

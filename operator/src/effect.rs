@@ -5,9 +5,8 @@
 
 use crate::resolve::{Place, Resolved};
 use portcullis_profile::{
-    Filter,
     filter::reader::Runtime,
-    program::{check, compile::compiled},
+    program::{Examiner, Memo},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -65,6 +64,7 @@ pub struct Effects {
     /// Names whose files have to be looked at, each once.
     waiting: VecDeque<String>,
     running: usize,
+    memo: Memo,
     done: mpsc::UnboundedSender<Look>,
     looks: mpsc::UnboundedReceiver<Look>,
 }
@@ -76,6 +76,7 @@ impl Default for Effects {
             known: BTreeMap::new(),
             waiting: VecDeque::new(),
             running: 0,
+            memo: Memo::none(),
             done,
             looks,
         }
@@ -83,6 +84,11 @@ impl Default for Effects {
 }
 
 impl Effects {
+    /// From now on verdicts are also remembered there, over the end of this process.
+    pub fn remember_in(&mut self, memo: Memo) {
+        self.memo = memo;
+    }
+
     /// The verdict on the file of a profile; `None` until there is one, which
     /// [`next`](Effects::next) then tells.
     pub fn of(&mut self, name: &str, sum: &[u8; 32]) -> Option<&Verdict> {
@@ -128,12 +134,12 @@ impl Effects {
                 (known.sum, known.verdict, known.retry) = (resolved.sum, None, None);
             }
             self.running += 1;
-            let done = self.done.clone();
+            let (done, memo) = (self.done.clone(), self.memo.clone());
             let told = name.clone();
             let sum = resolved.sum;
             let started = thread::Builder::new().name("effect".into()).spawn(move || {
                 // Nobody waits for it where the receiver is gone.
-                let _ = done.send(look(name, &resolved));
+                let _ = done.send(look(name, &resolved, &memo));
             });
             if let Err(error) = started {
                 let _ = self.done.send(Look {
@@ -204,18 +210,13 @@ impl Effects {
 }
 
 /// Looks at one file.
-fn look(name: String, resolved: &Resolved) -> Look {
-    let (verdict, may_change) = match effect(&resolved.filter) {
-        Ok(notes) => (
-            Verdict::Usable(
-                notes
-                    .iter()
-                    .map(|note| resolved.place.in_spec(note))
-                    .collect(),
-            ),
-            false,
-        ),
-        Err((why, may_change)) => (Verdict::Unusable(resolved.place.in_spec(&why)), may_change),
+fn look(name: String, resolved: &Resolved, memo: &Memo) -> Look {
+    let in_spec = |said: &str| resolved.place.in_spec(said);
+    let found = Examiner::new(memo).effect(&resolved.filter, Runtime::Either);
+    let may_change = found.as_ref().is_err_and(|error| !error.is_lasting());
+    let verdict = match found {
+        Ok(notes) => Verdict::Usable(notes.iter().map(|note| in_spec(note)).collect()),
+        Err(error) => Verdict::Unusable(in_spec(&error.to_string())),
     };
     Look {
         name,
@@ -223,34 +224,6 @@ fn look(name: String, resolved: &Resolved) -> Look {
         verdict,
         may_change,
     }
-}
-
-/// Whether the program of a filter does what the filter says, whichever runtime reads it; what is to
-/// be said of it. Otherwise why not, and whether that may change.
-fn effect(filter: &Filter) -> Result<Vec<String>, (String, bool)> {
-    let mut notes = Vec::new();
-    let read = filter.as_read_by(Runtime::Crun);
-    let readings = if *read == *filter {
-        vec![filter]
-    } else {
-        vec![&*read, filter]
-    };
-    for filter in readings {
-        let program = compiled(filter)
-            .map_err(|error| (format!("libseccomp can't build the filter: {error}"), true))?;
-        let warnings = check(filter, &program, Runtime::Either).map_err(|error| {
-            (
-                format!("the filter would not do what it says: {error}"),
-                false,
-            )
-        })?;
-        for note in warnings.iter().map(ToString::to_string) {
-            if !notes.contains(&note) {
-                notes.push(note);
-            }
-        }
-    }
-    Ok(notes)
 }
 
 impl Place {

@@ -13,7 +13,8 @@ use crate::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use portcullis_profile::{
     Arch, Context, Document, DocumentError, Engine, Filter, compose::base::runtime_base,
-    compose::stack::stack, document::Problem, document::kernel::KernelVersion, filter::errno,
+    compose::inert::with_inert_rule, compose::stack::stack, document::Problem,
+    document::kernel::KernelVersion, filter::digest::FilterDigest, filter::errno,
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
@@ -33,7 +34,7 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 pub struct Resolved {
     /// Its text.
     pub text: Vec<u8>,
-    /// Its [`digest`].
+    /// The digest of its filter ([`FilterDigest::short`]).
     pub digest: String,
     /// The SHA-256 of its text.
     pub sum: [u8; 32],
@@ -191,14 +192,14 @@ pub fn resolve<'a>(
     if spec.state == State::Disabled {
         return Ok(None);
     }
-    let mut text =
-        serde_json::to_vec(&stacked).map_err(|error| ResolveError::Json(error.to_string()))?;
+    let mut text = serde_json::to_vec(&with_inert_rule(&stacked))
+        .map_err(|error| ResolveError::Json(error.to_string()))?;
     text.push(b'\n');
     if text.len() > MAX_BYTES {
         return Err(ResolveError::TooLarge(text.len()));
     }
     Ok(Some(Resolved {
-        digest: digest(&text),
+        digest: FilterDigest::of(&stacked).short(),
         sum: Sha256::digest(&text).into(),
         text,
         warnings,
@@ -220,7 +221,7 @@ pub fn has_base(text: &str) -> bool {
     serde_json::from_str(text).is_ok_and(|peek: Peek| peek.base_profile_name.is_some())
 }
 
-/// The digest of a file: the first 16 hexadecimal digits of the SHA-256 of its text.
+/// The digest of a file's text: the first 16 hexadecimal digits of the SHA-256 of its text.
 pub fn digest(text: &[u8]) -> String {
     let sum = Sha256::digest(text);
     let mut digest = String::with_capacity(16);
@@ -344,8 +345,12 @@ mod tests {
             "bad" => Some(r#"{"allow": "text"}"#),
             _ => None,
         };
-        resolve("p", &value.to_string(), &bases)
-            .map(|resolved| serde_json::from_slice(&resolved.unwrap().text).unwrap())
+        let resolved = resolve("p", &value.to_string(), &bases)?.unwrap();
+        let mut file: Value = serde_json::from_slice(&resolved.text).unwrap();
+        let inert = file["syscalls"].as_array_mut().unwrap().pop().unwrap();
+        let name = inert["names"][0].as_str().unwrap();
+        assert!(name.starts_with("portcullis-1-"), "{name}");
+        Ok(file)
     }
 
     fn rejects(value: &Value, with: &str) {
@@ -383,6 +388,34 @@ mod tests {
             json!([{"names": ["mkdir"], "action": "SCMP_ACT_ALLOW"},
                 {"names": ["rmdir"], "action": "SCMP_ACT_LOG"}])
         );
+    }
+
+    #[test]
+    fn the_digest_is_the_filters_and_a_file_has_one_rule_without_effect() {
+        let of = |value: &Value| {
+            let resolved = resolve("p", &value.to_string(), &|name| {
+                (name == "base").then_some(r#"{"allow": ["read"]}"#)
+            });
+            resolved.unwrap().unwrap()
+        };
+        let written = json!({"allow": ["mkdir"], "runtimeBase": "Omit"});
+        let first = of(&written);
+        let file: Value = serde_json::from_slice(&first.text).unwrap();
+        // Whoever copies a file of ours, or takes it for a base, gets no second such rule.
+        let mut copied = file.clone();
+        copied["runtimeBase"] = json!("Omit");
+        assert_eq!(of(&copied), first);
+        copied["baseProfileName"] = json!("base");
+        copied["syscalls"][0]["names"] = json!(["rmdir"]);
+        let other = of(&copied);
+        assert_ne!(other.digest, first.digest);
+        let text = String::from_utf8(other.text).unwrap();
+        assert_eq!(text.matches("portcullis-1-").count(), 1, "{text}");
+        // The digest is that of the effect: this default errno is the default.
+        let mut spelled = written;
+        spelled["defaultErrnoRet"] = json!(1);
+        assert_eq!(of(&spelled).digest, first.digest);
+        assert_ne!(of(&spelled).text, first.text);
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub use error::{DocumentError, Problem, Remark, Warning};
 pub use reader::equal_folded;
 
 use crate::{
-    Action, Arch, ArgCondition, Engine, Filter, Flag, Rule, document::kernel::KernelVersion,
-    filter::errno,
+    Action, Arch, ArgCondition, Engine, Filter, Flag, Rule, compose::inert::without_inert_rule,
+    document::kernel::KernelVersion, filter::errno,
 };
 use condition::Condition;
 use reader::Form;
@@ -147,7 +147,8 @@ impl Document {
         warnings
     }
 
-    /// The filter that the engine makes of the document for one container.
+    /// The filter that the engine makes of the document for one container, without a rule of ours that
+    /// has no effect ([`crate::compose::inert`]).
     ///
     /// # Errors
     /// [`Problem::NotRead`] where the document uses the containers form and the engine would take
@@ -186,7 +187,7 @@ impl Document {
                 });
             }
         }
-        Ok(Filter {
+        Ok(without_inert_rule(Filter {
             default_action: self.default_action,
             default_errno_ret: self.default_errno.resolve(native, "defaultErrno")?,
             architectures,
@@ -197,7 +198,7 @@ impl Document {
             listener_path: self.listener_path.clone(),
             listener_metadata: self.listener_metadata.clone(),
             syscalls,
-        })
+        }))
     }
 
     /// Refuses what an engine that reads the OCI form only would pass over without a word, where
@@ -242,7 +243,8 @@ impl Document {
 /// Reads `linux.seccomp` of a `config.json`, as an engine wrote it for a runtime: the OCI form,
 /// every other key ignored. Names that are not known here are left to the runtime, entries
 /// without any name are no rules, and a rule keeps all its conditions (see
-/// [`Filter::as_read_by`]).
+/// [`Filter::as_read_by`]). A rule of ours without effect is left out
+/// ([`crate::compose::inert`]).
 ///
 /// # Errors
 /// [`DocumentError`] where it is not JSON, where it has a value that runtimes don't know or that is
@@ -279,7 +281,7 @@ pub fn parse_filter_with_warnings(text: &[u8]) -> Result<(Filter, Vec<Warning>),
             })
             .collect(),
     };
-    Ok((filter, document.warnings))
+    Ok((without_inert_rule(filter), document.warnings))
 }
 
 fn parse(text: &[u8], form: Form) -> Result<Document, DocumentError> {

@@ -6,6 +6,7 @@
 //! [`crate::compose::stack`] work on them. Serialising one gives the JSON that goes into `config.json`.
 
 mod arch;
+pub mod digest;
 pub mod errno;
 pub(crate) mod nearest;
 pub mod reader;

@@ -4,13 +4,13 @@
 //! Where files come from is the [`Source`]'s: the hook reads them ([`files::Files`]), an agent has
 //! them in memory. Everything in here may block; asynchronous callers use a blocking thread.
 
+pub mod crun;
 pub mod files;
 
 use crate::{
     Arch, Context, Document, Filter, Warning,
     compare::{
         difference::first_names,
-        equal,
         subset::{Excess, allows_no_more_than},
     },
     filter::reader::Runtime,
@@ -19,13 +19,11 @@ use crate::{
         input::Fact,
     },
     parse_filter,
-    program::{
-        check,
-        compile::{compiled, unprotected_by_runtime},
-    },
+    program::{Examiner, Memo, compile::unprotected_by_runtime, examine::readings},
     root::ReadError,
     select::reference::ProfilePath,
 };
+use crun::{CachedProgram, CrunError};
 use std::{path::PathBuf, sync::Arc};
 
 /// Where documents come from, and who will read the filter.
@@ -45,15 +43,26 @@ pub trait Source {
 
     /// The runtime that will read the filter.
     fn runtime(&self) -> Runtime;
+
+    /// The program that the runtime will load without compiling the filter; `None` where it
+    /// compiles it.
+    ///
+    /// # Errors
+    /// That can't be told.
+    fn cached_program(&self) -> Result<Option<CachedProgram>, CrunError>;
+
+    /// Where it is remembered what programs do.
+    fn memo(&self) -> &Memo;
 }
 
 /// Decides on one container, fetching what that needs.
 pub fn decide(input: &Input<'_>, source: &impl Source) -> Evaluation {
     let mut gathered = Gathered::default();
+    let mut examiner = Examiner::new(source.memo());
     loop {
         let found = match evaluate(input, &gathered) {
             Ok(evaluation) => return evaluation,
-            Err(need) => find(need, input, source),
+            Err(need) => find(need, input, source, &mut examiner),
         };
         found.put_into(&mut gathered);
     }
@@ -69,6 +78,7 @@ enum Found {
     EqualsDefault(Fact<bool>),
     Excess(Fact<Option<Excess>>),
     Effect(Fact<Notes>),
+    Loaded(Fact<()>),
 }
 
 impl Found {
@@ -82,29 +92,36 @@ impl Found {
             Found::EqualsDefault(fact) => gathered.equals_default = Some(fact),
             Found::Excess(fact) => gathered.excess = Some(fact),
             Found::Effect(fact) => gathered.effect = Some(fact),
+            Found::Loaded(fact) => gathered.loaded = Some(fact),
         }
     }
 }
 
-fn find(need: Need<'_>, input: &Input<'_>, source: &impl Source) -> Found {
+fn find(
+    need: Need<'_>,
+    input: &Input<'_>,
+    source: &impl Source,
+    examiner: &mut Examiner<'_>,
+) -> Found {
     let runtime = source.runtime();
     match need {
         Need::Profile(path) => Found::Profile(profile(&path, input, source).map_err(Arc::new)),
         Need::EngineDefault => Found::EngineDefault(engine_default(input, source)),
         Need::Present(text) => Found::Present(present(text).map_err(Arc::new)),
         Need::EqualsSelected(there, selected) => {
-            Found::EqualsSelected(equal_as_read(there, selected, runtime))
+            Found::EqualsSelected(equal_as_read(there, selected, runtime, examiner))
         }
         Need::EqualsRelaxed(there, relaxed) => {
-            Found::EqualsRelaxed(equal_as_read(there, &relaxed, runtime))
+            Found::EqualsRelaxed(equal_as_read(there, &relaxed, runtime, examiner))
         }
         Need::EqualsDefault(there, default) => {
-            Found::EqualsDefault(equal_as_read(there, default, runtime))
+            Found::EqualsDefault(equal_as_read(there, default, runtime, examiner))
         }
         Need::Excess(selected, default) => Found::Excess(Ok(readings(default, runtime)
             .iter()
             .find_map(|default| allows_no_more_than(selected, default).err()))),
-        Need::Effect(filter) => Found::Effect(effect(&filter, runtime)),
+        Need::Effect(filter) => Found::Effect(effect(&filter, runtime, examiner)),
+        Need::Loaded(text) => Found::Loaded(loaded(text, source, examiner).map_err(Arc::new)),
     }
 }
 
@@ -191,49 +208,38 @@ fn has_no_default_action(text: &str) -> bool {
     })
 }
 
-/// The ways in which a runtime may read a filter: two where it is not known which runtime it is and
-/// they read it differently.
-fn readings(filter: &Filter, runtime: Runtime) -> Vec<std::borrow::Cow<'_, Filter>> {
-    match runtime {
-        Runtime::Either if filter.rules_beyond_crun().next().is_some() => vec![
-            filter.as_read_by(Runtime::Crun),
-            filter.as_read_by(Runtime::Runc),
-        ],
-        known => vec![filter.as_read_by(known)],
-    }
-}
-
 /// Whether two filters are equal, whichever runtime reads them.
-fn equal_as_read(a: &Filter, b: &Filter, runtime: Runtime) -> Fact<bool> {
-    let runtimes: &[Runtime] = match runtime {
-        Runtime::Either => &[Runtime::Crun, Runtime::Runc],
-        Runtime::Crun => &[Runtime::Crun],
-        Runtime::Runc => &[Runtime::Runc],
-    };
-    let differ = |filter: &Filter| filter.rules_beyond_crun().next().is_some();
-    let most = if differ(a) || differ(b) { 2 } else { 1 };
-    for runtime in runtimes.iter().take(most) {
-        match equal(&a.as_read_by(*runtime), &b.as_read_by(*runtime)) {
-            Ok(true) => {}
-            Ok(false) => return Ok(false),
-            Err(error) => return Err(Arc::new(Reason::NotBuilt(error))),
-        }
-    }
-    Ok(true)
+fn equal_as_read(
+    a: &Filter,
+    b: &Filter,
+    runtime: Runtime,
+    examiner: &mut Examiner<'_>,
+) -> Fact<bool> {
+    examiner
+        .equal(a, b, runtime)
+        .map_err(|error| Arc::new(Reason::NotBuilt(error)))
 }
 
 /// What its program does is what the filter asks for; else it refuses.
-fn effect(filter: &Filter, runtime: Runtime) -> Fact<Notes> {
-    let mut notes = Notes::new();
-    for filter in readings(filter, runtime) {
-        let program = compiled(&filter).map_err(|error| Arc::new(Reason::NotBuilt(error)))?;
-        let warnings = check(&filter, &program, runtime)
-            .map_err(|error| Arc::new(Reason::OtherEffect(error)))?;
-        for warning in warnings.iter().map(ToString::to_string) {
-            if !notes.contains(&warning) {
-                notes.push(warning);
-            }
-        }
+fn effect(filter: &Filter, runtime: Runtime, examiner: &mut Examiner<'_>) -> Fact<Notes> {
+    examiner
+        .effect(filter, runtime)
+        .map_err(|unusable| Arc::new(Reason::Unusable(unusable)))
+}
+
+/// What the runtime has compiled before does what the filter asks for; else it refuses.
+fn loaded(text: &str, source: &impl Source, examiner: &mut Examiner<'_>) -> Result<(), Reason> {
+    let Some(cached) = source.cached_program().map_err(Reason::CrunUnknown)? else {
+        return Ok(());
+    };
+    let other = |what: String| Reason::CrunCache {
+        what,
+        folder: cached.folder.display().to_string(),
+    };
+    match present(text)? {
+        Some(filter) => examiner
+            .is_compiled(&filter, &cached.bytes)
+            .map_err(|error| other(error.to_string())),
+        None => Err(other("there is a program and no filter".to_owned())),
     }
-    Ok(notes)
 }

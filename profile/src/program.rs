@@ -4,11 +4,15 @@ pub mod bpf;
 pub(crate) mod calls;
 pub mod check;
 pub mod compile;
+pub mod examine;
 pub(crate) mod expect;
 pub mod interpret;
+pub mod memo;
 pub mod partition;
 pub(crate) mod region;
 pub mod walk;
 
 pub use bpf::{Program, ProgramError};
 pub use check::{CheckError, Warning, check};
+pub use examine::{Examiner, Unusable};
+pub use memo::Memo;

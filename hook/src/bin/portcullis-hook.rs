@@ -2,8 +2,12 @@
 
 use clap::Parser;
 use portcullis_hook::commands::{Arguments, run};
+use portcullis_profile::program::compile::in_child;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    run(&Arguments::parse())
+    match in_child() {
+        Some(done) => done,
+        None => run(&Arguments::parse()),
+    }
 }

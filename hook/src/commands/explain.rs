@@ -43,7 +43,7 @@ fn explain(
     let text = read_bundle(&arguments.bundle)?;
     let config = OciConfig::parse(&text)?;
     let settings = Settings::load(settings);
-    let at = |moment| evaluate(moment, &config, &settings, engine, Runtime::Either);
+    let at = |moment| evaluate(moment, &config, &settings, engine, Runtime::Either, None);
     let (apply, verify) = (at(Moment::Apply), at(Moment::Verify(None)));
     if arguments.json {
         let both = json!({

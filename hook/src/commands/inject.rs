@@ -31,7 +31,14 @@ fn inject(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciEr
     )?;
     let config = OciConfig::parse(&text)?;
     let settings = Settings::load(settings);
-    let evaluation = evaluate(Moment::Apply, &config, &settings, engine, Runtime::Either);
+    let evaluation = evaluate(
+        Moment::Apply,
+        &config,
+        &settings,
+        engine,
+        Runtime::Either,
+        None,
+    );
     let settings = settings.unwrap_or_default();
     let changed = changed(&evaluation, &config)?;
     report::evaluation("inject", None, &evaluation, &settings);

@@ -34,9 +34,14 @@ fn verify(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciEr
         init: state.pid,
     };
     let moment = Moment::Verify(Some(running));
-    let reader =
-        ParentRuntime::of(&state.id).map_or(Runtime::Either, |runtime| runtime.kind.reader());
-    let evaluation = evaluate(moment, &config, &settings, engine, reader);
+    let parent = ParentRuntime::of(&state.id);
+    let reader = parent
+        .as_ref()
+        .map_or(Runtime::Either, |parent| parent.kind.reader());
+    let crun = parent
+        .filter(|_| reader == Runtime::Crun)
+        .map(ParentRuntime::into_container);
+    let evaluation = evaluate(moment, &config, &settings, engine, reader, crun.as_ref());
     let settings = settings.unwrap_or_default();
     report::evaluation("verify", Some(&state.id), &evaluation, &settings);
     Ok(evaluation.code())

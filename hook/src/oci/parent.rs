@@ -5,6 +5,7 @@
 //! very container that the hook was called for; pods' authors have no process among these.
 
 use super::command_line::{Command, CommandLine, Runtime};
+use portcullis_profile::gather::crun::CrunContainer;
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
@@ -47,6 +48,17 @@ impl ParentRuntime {
             nix::unistd::geteuid().as_raw(),
             id,
         )
+    }
+}
+
+impl ParentRuntime {
+    /// The container as crun makes it.
+    pub fn into_container(self) -> CrunContainer {
+        CrunContainer {
+            root: self.root,
+            id: self.id,
+            process: self.process,
+        }
     }
 }
 

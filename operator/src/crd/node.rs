@@ -32,8 +32,8 @@ pub struct SeccompNodeSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub count: u64,
-    /// The installed profiles by name, each with the digest of its file: the first 16 hexadecimal
-    /// digits of the SHA-256 of its text.
+    /// The installed profiles by name, each with the digest of its filter: the first 16 hexadecimal
+    /// digits of the SHA-256 of what the filter says, however it is written.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub profiles: BTreeMap<String, String>,

@@ -14,22 +14,33 @@ use crate::{
         walk::WalkError,
     },
 };
+use std::sync::Arc;
 
 /// Whether two filters are the same to the kernel, under crun and under runc.
 ///
 /// # Errors
 /// A name is no C string; or the normal forms differ and libseccomp can't build one of the filters.
 pub fn equal(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
+    let mut compile = |filter: &Filter| compiled(filter).map(Arc::new);
     let long = |filter: &Filter| filter.rules_beyond_crun().next().is_some();
     if (long(a) || long(b))
-        && !equal_as_read(&a.as_read_by(Runtime::Crun), &b.as_read_by(Runtime::Crun))?
+        && !equal_by(
+            &a.as_read_by(Runtime::Crun),
+            &b.as_read_by(Runtime::Crun),
+            &mut compile,
+        )?
     {
         return Ok(false);
     }
-    equal_as_read(a, b)
+    equal_by(a, b, &mut compile)
 }
 
-fn equal_as_read(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
+/// The same of two filters as their runtime reads them, with programs from `compile`.
+pub(crate) fn equal_by(
+    a: &Filter,
+    b: &Filter,
+    compile: &mut dyn FnMut(&Filter) -> Result<Arc<Program>, CompileError>,
+) -> Result<bool, CompileError> {
     if let Some(name) = a.names().chain(b.names()).find(|name| name.contains('\0')) {
         return Err(CompileError::Name(format!("{name:?}")));
     }
@@ -52,7 +63,7 @@ fn equal_as_read(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
     if names.any(|name| !library_knows(name) && left.rules.get(name) != right.rules.get(name)) {
         return Ok(false);
     }
-    Ok(same_effect(&compiled(a)?, &compiled(b)?))
+    Ok(same_effect(&*compile(a)?, &*compile(b)?))
 }
 
 /// Whether two programs treat every call alike; `false` where that can't be shown.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Action, Arch, ArgCondition, Flag, Operator,
+    compose::inert::is_inert_name,
     document::kernel::KernelVersion,
     filter::errno,
     filter::nearest::nearest,
@@ -181,7 +182,7 @@ impl Reader {
     /// A system call's name in an entry of this action.
     fn call(&mut self, node: &Node<'_>, action: Option<Action>) -> Option<String> {
         let name = self.c_text(node)?;
-        if !syscalls::is_known(name) {
+        if !syscalls::is_known(name) && (!is_inert_name(name) || self.protects(action)) {
             // runc refuses an empty name whatever its rule is.
             let refused = name.is_empty() || self.protects(action);
             if self.form == Form::Config {

@@ -124,6 +124,7 @@ impl<'a> Container<'a, '_> {
         };
         let verdict = self.with_denials_logged(verdict, &mut evaluation.notes)?;
         self.look_at_effect(&verdict, asks, &mut evaluation.notes)?;
+        self.look_at_what_is_loaded()?;
         Ok(verdict)
     }
 
@@ -408,6 +409,16 @@ impl<'a> Container<'a, '_> {
             _ => return Ok(()),
         };
         notes.extend(said.iter().cloned());
+        Ok(())
+    }
+
+    /// A filter that is there, whoever set it, counts for what the runtime will load.
+    fn look_at_what_is_loaded(&self) -> Result<(), Stop<'a>> {
+        if let (Stage::Verify, PresentFilter::Document(text)) =
+            (self.input.stage, self.input.present)
+        {
+            known(self.gathered.loaded.as_ref(), || Need::Loaded(text))?;
+        }
         Ok(())
     }
 }

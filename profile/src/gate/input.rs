@@ -109,6 +109,8 @@ pub struct Gathered {
     pub excess: Option<Fact<Option<Excess>>>,
     /// What is to be said of the filter that is set or accepted, whose program was looked at.
     pub effect: Option<Fact<Notes>>,
+    /// That the runtime will load what the filter that is there says.
+    pub loaded: Option<Fact<()>>,
 }
 
 /// A fact that is not there yet.
@@ -130,4 +132,7 @@ pub enum Need<'a> {
     Excess(&'a Filter, &'a Filter),
     /// Compile this filter, which will be set or accepted, and look at what its program does.
     Effect(Box<Cow<'a, Filter>>),
+    /// See whether the runtime has a program for the filter that is there from before, and whether it
+    /// does what the filter says.
+    Loaded(&'a str),
 }

@@ -7,7 +7,8 @@
 use crate::{
     compare::{Difference, subset::Excess},
     document::DocumentError,
-    program::{CheckError, compile::CompileError},
+    gather::crun::CrunError,
+    program::{Unusable, compile::CompileError},
     root::ReadError,
     select::{Engine, SelectionError},
 };
@@ -152,13 +153,13 @@ reasons! {
     [ProfileUnusable] "the profile is not valid: {0}"
     ProfileInvalid(DocumentError);
 
-    /// Its filter can't be built.
+    /// Its filter can't be built, so that it can't be compared.
     [ProfileUnusable] "libseccomp can't build the filter: {0}"
     NotBuilt(CompileError);
 
-    /// Its program does something else than the filter asks for, or that can't be told.
-    [ProfileUnusable] "the filter would not do what it says: {0}"
-    OtherEffect(CheckError);
+    /// Its filter has no program, or one that does something else than the filter asks for.
+    [ProfileUnusable] "{0}"
+    Unusable(Unusable);
 
     /// Rules would silently not be there.
     [UnknownToRuntime]
@@ -169,6 +170,20 @@ reasons! {
     [ProfileUnusable]
     "syscalls[{0}] of the profile has more than 6 conditions, of which crun reads the first 6; split the rule"
     BeyondCrun(usize);
+
+    /// crun has compiled another filter before, which it takes for this one.
+    [CrunCache]
+    "crun takes another filter out of its cache ({what}): it takes filters for the same that differ only in an errno or in where names end; delete {folder} and start the container again"
+    CrunCache {
+        /// What the cached program does otherwise.
+        what: String,
+        /// The cache's folder.
+        folder: String
+    };
+
+    /// Whether crun has one can't be told.
+    [CrunCache] "it can't be told which filter crun will load: {0}"
+    CrunUnknown(CrunError);
 
     /// The filter that is there can't be read.
     [Input] "linux.seccomp in config.json is not valid: {0}"

@@ -1,9 +1,13 @@
 //! Documents from the node's files, as the hook reads them.
 
-use super::Source;
+use super::{
+    Source,
+    crun::{CachedProgram, CrunContainer, CrunError},
+};
 use crate::{
     filter::reader::Runtime,
     gate::{Input, Reason},
+    program::Memo,
     root::{ReadError, SeccompRoot, read_named},
     select::{engine::DefaultProfile, reference::ProfilePath},
     settings::{
@@ -27,6 +31,10 @@ pub struct Files<'a> {
     pub settings: &'a Settings,
     /// The runtime that will read the filter.
     pub runtime: Runtime,
+    /// The container as crun makes it; `None` under another runtime, or before the runtime runs.
+    pub crun: Option<&'a CrunContainer>,
+    /// Where it is remembered what programs do.
+    pub memo: &'a Memo,
 }
 
 impl Source for Files<'_> {
@@ -73,6 +81,17 @@ impl Source for Files<'_> {
 
     fn runtime(&self) -> Runtime {
         self.runtime
+    }
+
+    fn cached_program(&self) -> Result<Option<CachedProgram>, CrunError> {
+        match self.crun {
+            Some(container) => container.cached_program(),
+            None => Ok(None),
+        }
+    }
+
+    fn memo(&self) -> &Memo {
+        self.memo
     }
 }
 

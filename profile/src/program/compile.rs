@@ -12,11 +12,13 @@ use crate::{
     compare::difference::first_names,
     filter::{
         Treatment,
+        digest::{decode, encode},
         unknown::{unknown, unprotected},
     },
     program::bpf::{Program, ProgramError},
 };
-use child::{Ended, in_child};
+pub use child::in_child;
+use child::{Answer, LIMIT, ROOM, ask};
 use libseccomp::{
     ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
     error::SeccompError,
@@ -26,10 +28,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{Read, Seek},
+    time::Duration,
 };
 
-/// How long libseccomp may take for one filter, in milliseconds; the largest take some ten.
-const PATIENCE_MS: u16 = 2_000;
+/// How long libseccomp takes for a filter at the very most: the largest take some ten milliseconds.
+const USUAL: Duration = Duration::from_millis(100);
 
 /// Why libseccomp can't build a filter.
 #[derive(Debug, thiserror::Error)]
@@ -37,37 +40,52 @@ pub enum CompileError {
     /// An architecture is not known to it.
     #[error("architecture {0} is not known to libseccomp")]
     Arch(Arch),
-    /// A rule can't be added.
-    #[error("rule for {name}: {source}")]
-    Rule {
-        /// The system call.
-        name: String,
-        /// What libseccomp said.
-        source: SeccompError,
-    },
     /// A name that the runtimes would cut at its NUL character.
     #[error("{0} is no system call name: it has a NUL character")]
     Name(String),
+    /// It says no, to a rule or to the whole.
+    #[error("{0}")]
+    Refused(String),
     /// The program is none that the kernel would load.
     #[error("the compiled filter: {0}")]
     Program(#[from] ProgramError),
-    /// Anything else.
-    #[error("{0}")]
-    Library(#[from] SeccompError),
-    /// The program can't be taken out of the library.
-    #[error("reading the compiled program: {0}")]
-    Io(#[from] std::io::Error),
     /// The library does not come to an end with these rules (2.5.4, conditional rules of one call
     /// that overlap); the runtimes would hang.
     #[error(
-        "it comes to no end with the rules for {0}: simplify their conditions, or let more \
+        "it comes to no end with the rules for {names}: simplify their conditions, or let more \
          specific ones come first"
     )]
-    Endless(String),
+    Endless {
+        /// The calls that are in question.
+        names: String,
+        /// Whether it had the time that it is given for itself; on a busy machine it has less.
+        is_sure: bool,
+    },
+    /// The library had no chance to come to an end.
+    #[error("it was not done within {} s: the machine is too busy", LIMIT.as_secs())]
+    Busy,
+    /// The process that compiled ended before it was done.
+    #[error("it ended before it was done; it may take {} MiB of memory", ROOM >> 20)]
+    Died,
+    /// There can be no process that compiles.
+    #[error("no process that compiles: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl CompileError {
+    /// Whether the filter itself is at fault, so that trying again is of no use.
+    pub const fn is_lasting(&self) -> bool {
+        match self {
+            CompileError::Busy | CompileError::Died | CompileError::Io(_) => false,
+            CompileError::Endless { is_sure, .. } => *is_sure,
+            _ => true,
+        }
+    }
 }
 
 /// Compiles a filter into classic BPF (`struct sock_filter`, 8 bytes each), as both runtimes do
-/// before runc puts its ENOSYS stub before it.
+/// before runc puts its ENOSYS stub before it. That is done by another process of this program,
+/// which is given some time and memory and ends with this one: see [`in_child`].
 ///
 /// # Errors
 /// libseccomp refuses the filter, or comes to no end with it; the runtimes would too.
@@ -75,22 +93,16 @@ pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
     if let Some(name) = filter.names().find(|name| name.contains('\0')) {
         return Err(CompileError::Name(format!("{name:?}")));
     }
-    let memory = memfd_create("filter", MFdFlags::MFD_CLOEXEC).map_err(std::io::Error::from)?;
-    let mut memory = File::from(memory);
-    match in_child(PATIENCE_MS, || export(filter, &memory).is_ok())? {
-        Ended::Well => {}
-        // A child can't say why; here it fails the same way.
-        Ended::Badly => {
-            memory.set_len(0)?;
-            memory.rewind()?;
-            export(filter, &memory)?;
-        }
-        Ended::Late => return Err(CompileError::Endless(conditional_names(filter))),
+    match ask(&encode(filter))? {
+        Answer::Program(program) => Ok(program),
+        Answer::Refused(why) => Err(CompileError::Refused(why)),
+        Answer::Late { used } if used < USUAL => Err(CompileError::Busy),
+        Answer::Late { used } => Err(CompileError::Endless {
+            names: conditional_names(filter),
+            is_sure: used >= LIMIT / 2,
+        }),
+        Answer::None => Err(CompileError::Died),
     }
-    let mut program = Vec::new();
-    memory.rewind()?;
-    memory.read_to_end(&mut program)?;
-    Ok(program)
 }
 
 /// As [`compile`], checked as the kernel checks it.
@@ -119,13 +131,30 @@ fn conditional_names(filter: &Filter) -> String {
     first_names(&names)
 }
 
-/// Builds a filter and writes its program to a file.
-fn export(filter: &Filter, memory: &File) -> Result<(), CompileError> {
-    let default = Treatment::default_of(filter);
+/// Why a filter can't be exported.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("it is not encoded as it should be")]
+    Encoding,
+    #[error("architecture {0} is not known to libseccomp")]
+    Arch(Arch),
+    #[error("rule for {name}: {source}")]
+    Rule { name: String, source: SeccompError },
+    #[error("{0}")]
+    Library(#[from] SeccompError),
+    #[error("reading the compiled program: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// The program of an encoded filter, as libseccomp makes it in this process.
+fn export(encoded: &[u8]) -> Result<Vec<u8>, ExportError> {
+    let filter = decode(encoded).ok_or(ExportError::Encoding)?;
+    let default = Treatment::default_of(&filter);
     let mut context = ScmpFilterContext::new(action(default))?;
     let architectures: BTreeSet<Arch> = filter.architectures.iter().copied().collect();
     for arch in architectures {
-        context.add_arch(token(arch)?)?;
+        let token = arch.as_str().parse().map_err(|_| ExportError::Arch(arch))?;
+        context.add_arch(token)?;
     }
     for rule in &filter.syscalls {
         let treatment = Treatment::of(rule.action, rule.errno_ret);
@@ -141,7 +170,7 @@ fn export(filter: &Filter, memory: &File) -> Result<(), CompileError> {
                     } else {
                         context.add_rule_conditional(action(treatment), call, &compared)
                     };
-                    added.map_err(|source| CompileError::Rule {
+                    added.map_err(|source| ExportError::Rule {
                         name: name.clone(),
                         source,
                     })?;
@@ -149,8 +178,13 @@ fn export(filter: &Filter, memory: &File) -> Result<(), CompileError> {
             }
         }
     }
-    context.export_bpf(memory)?;
-    Ok(())
+    let memory = memfd_create("program", MFdFlags::MFD_CLOEXEC).map_err(std::io::Error::from)?;
+    let mut memory = File::from(memory);
+    context.export_bpf(&memory)?;
+    let mut program = Vec::new();
+    memory.rewind()?;
+    memory.read_to_end(&mut program)?;
+    Ok(program)
 }
 
 fn action(treatment: Treatment) -> ScmpAction {
@@ -273,7 +307,7 @@ mod tests {
             ..Filter::new(Action::Errno)
         };
         match compile(&endless) {
-            Err(CompileError::Endless(names)) => assert_eq!(names, "mkdir"),
+            Err(CompileError::Endless { names, .. }) => assert_eq!(names, "mkdir"),
             other => panic!("{other:?}"),
         }
     }

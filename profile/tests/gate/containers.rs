@@ -5,7 +5,16 @@ use portcullis_profile::{
     document::kernel::KernelVersion,
     filter::reader::Runtime,
     gate::{Evaluation, Input, PresentFilter, Reason, Recording, Stage},
-    gather::{Source, decide},
+    gather::{
+        Source,
+        crun::{CachedProgram, CrunError},
+        decide,
+    },
+    parse_filter,
+    program::{
+        Memo,
+        compile::{compile, in_child},
+    },
     root::ReadError,
     select::{
         annotations::{DENIALS_LOGGED_ANNOTATION, POD_ANNOTATION},
@@ -29,12 +38,23 @@ pub(crate) const DEFAULT: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls"
 pub(crate) const STRICTER: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
     {"names":["mkdir","rmdir"],"action":"SCMP_ACT_ERRNO"}]}"#;
 
+/// Lets this program compile filters, before its `main` looks for tests.
+#[ctor::ctor(unsafe)]
+fn compiles() {
+    if in_child().is_some() {
+        #[allow(clippy::exit)] // as main would
+        std::process::exit(0);
+    }
+}
+
 /// Documents in memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
     pub(crate) profile: Option<&'static str>,
     pub(crate) default: Option<&'static str>,
     pub(crate) runtime: Runtime,
+    /// The filter whose program crun's cache has.
+    pub(crate) cached: Option<&'static str>,
 }
 
 impl Source for Memory {
@@ -55,6 +75,17 @@ impl Source for Memory {
 
     fn runtime(&self) -> Runtime {
         self.runtime
+    }
+
+    fn cached_program(&self) -> Result<Option<CachedProgram>, CrunError> {
+        Ok(self.cached.map(|filter| CachedProgram {
+            bytes: compile(&parse_filter(filter.as_bytes()).unwrap()).unwrap(),
+            folder: "/run/crun/.cache/seccomp".into(),
+        }))
+    }
+
+    fn memo(&self) -> &Memo {
+        const { &Memo::none() }
     }
 }
 
@@ -86,6 +117,7 @@ pub(crate) fn container(engine: Engine, reference: Option<&'static str>) -> Cont
             profile: Some(DENYING),
             default: Some(DEFAULT),
             runtime: Runtime::Either,
+            cached: None,
         },
     }
 }

@@ -175,6 +175,7 @@ fn the_engines_default_is_replaced_as_settings_say() {
             profile: Some(profile),
             default,
             runtime: Runtime::Either,
+            cached: None,
         };
         made.settings.replace_default = replace;
         made.present = present;
@@ -270,6 +271,7 @@ fn what_crun_would_cut_is_not_selected_under_crun() {
             profile: Some(long),
             default: None,
             runtime,
+            cached: None,
         };
         let evaluation = made.decide();
         assert_eq!(
@@ -358,5 +360,103 @@ fn a_relaxed_filter_passes_only_where_denials_are_logged() {
         assert!(!passes(stage, Recording::Enforced, true));
         assert!(!passes(stage, Recording::Kept(String::new()), true));
         assert!(!passes(stage, Recording::Logged, false));
+    }
+}
+
+#[test]
+fn what_crun_takes_out_of_its_cache_is_held_against_the_filter_whoever_set_it() {
+    let there = PresentFilter::Document;
+    for (stage, present, reference, cached, code) in [
+        (Stage::Verify, there(DENYING), PROFILE, Some(DENYING), None),
+        (
+            Stage::Verify,
+            there(DENYING),
+            PROFILE,
+            Some(DEFAULT),
+            Some(Code::CrunCache),
+        ),
+        (Stage::Verify, there(OTHER), None, Some(OTHER), None),
+        (
+            Stage::Verify,
+            there(OTHER),
+            None,
+            Some(DENYING),
+            Some(Code::CrunCache),
+        ),
+        (
+            Stage::Verify,
+            there(DEFAULT),
+            DEFAULT_REFERENCE,
+            Some(DENYING),
+            Some(Code::CrunCache),
+        ),
+        (
+            Stage::Verify,
+            there("{}"),
+            None,
+            Some(DENYING),
+            Some(Code::CrunCache),
+        ),
+        // The first reason counts.
+        (
+            Stage::Verify,
+            there(OTHER),
+            PROFILE,
+            Some(DENYING),
+            Some(Code::Conflict),
+        ),
+        (Stage::Verify, PresentFilter::None, None, Some(OTHER), None),
+        // Whoever applies a filter comes before crun.
+        (Stage::Apply, there(OTHER), None, Some(DENYING), None),
+    ] {
+        let mut made = container(Engine::CriO, reference);
+        made.stage = stage;
+        made.present = present;
+        made.source.cached = cached;
+        made.source.runtime = Runtime::Crun;
+        let evaluation = made.decide();
+        let sentence = evaluation.sentence();
+        assert_eq!(
+            evaluation.code(),
+            code,
+            "{present:?} {cached:?}: {sentence}"
+        );
+        if code == Some(Code::CrunCache) {
+            assert!(
+                sentence.contains("delete /run/crun/.cache/seccomp"),
+                "{sentence}"
+            );
+        }
+    }
+}
+
+/// An empty list asks for no flag; without one the runtime chooses, and may choose a weaker one.
+#[test]
+fn an_empty_list_of_flags_is_there_only_where_the_engine_keeps_it() {
+    const WRITTEN: &str = r#"{"defaultAction":"SCMP_ACT_ERRNO","flags":[]}"#;
+    const LOST: &str = r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#;
+    for (engine, present, code) in [
+        // The wrapper writes what its runtime reads.
+        (Engine::CriO, WRITTEN, None),
+        (Engine::Containerd, WRITTEN, None),
+        // The engine applied it by a field.
+        (Engine::CriO, LOST, Some(Code::Conflict)),
+        (Engine::Containerd, LOST, Some(Code::Conflict)),
+        // Podman writes what inject gave it.
+        (Engine::Podman, LOST, None),
+        (Engine::Podman, WRITTEN, Some(Code::Conflict)),
+    ] {
+        for stage in [Stage::Apply, Stage::Verify] {
+            let mut made = container(engine, PROFILE);
+            made.source.profile = Some(WRITTEN);
+            made.stage = stage;
+            made.present = PresentFilter::Document(present);
+            let evaluation = made.decide();
+            let sentence = evaluation.sentence();
+            assert_eq!(evaluation.code(), code, "{engine} {present}: {sentence}");
+            let about_flags =
+                sentence.contains("flags: an empty list is lost") || sentence.contains("has flags");
+            assert!(about_flags, "{engine} {present}: {sentence}");
+        }
     }
 }

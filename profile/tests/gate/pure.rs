@@ -63,6 +63,7 @@ fn everything() -> Gathered {
         equals_default: Some(Ok(true)),
         excess: Some(Ok(None)),
         effect: Some(Ok(vec!["and this".to_owned()])),
+        loaded: Some(Ok(())),
     }
 }
 

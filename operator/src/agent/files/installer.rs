@@ -11,9 +11,9 @@ use crate::{
     agent::node_report,
     crd::SeccompNodeSpec,
     effect::{Effects, Verdict},
-    resolve::{ResolveError, Resolved, has_base, resolve},
+    resolve::{ResolveError, Resolved, digest, has_base, resolve},
 };
-use portcullis_profile::gate::decision::plain;
+use portcullis_profile::{gate::decision::plain, program::Memo};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -65,8 +65,10 @@ pub struct Installer {
     specs: BTreeMap<String, Box<str>>,
     /// The names of those that have a base.
     based: BTreeSet<String>,
-    /// The digests of files that are as they should be.
+    /// The digests of the filters whose files are as they should be.
     installed: BTreeMap<String, String>,
+    /// The digests of the texts that they were given.
+    texts: BTreeMap<String, String>,
     /// Why profiles have no file.
     failures: BTreeMap<String, String>,
     /// What is wrong with the folder or the ledger.
@@ -94,6 +96,7 @@ impl Installer {
             specs: BTreeMap::new(),
             based: BTreeSet::new(),
             installed: BTreeMap::new(),
+            texts: BTreeMap::new(),
             failures: BTreeMap::new(),
             problem: None,
             effects: Effects::default(),
@@ -101,6 +104,11 @@ impl Installer {
         };
         installer.reopen();
         Ok(installer)
+    }
+
+    /// What programs do is remembered there, over the end of this process.
+    pub fn remember_in(&mut self, memo: Memo) {
+        self.effects.remember_in(memo);
     }
 
     /// Opens the folder again if it is no longer the one at its path. Returns whether that made a
@@ -360,6 +368,7 @@ impl Installer {
                     }
                     self.failures.remove(&name);
                     self.installed.insert(name.clone(), resolved.digest);
+                    self.texts.insert(name.clone(), digest(&resolved.text));
                     texts.push((name, resolved.text));
                 }
                 Err(error) => self.fail(&name, &error),
@@ -375,6 +384,7 @@ impl Installer {
         unwanted.retain(|name| self.ledger.has(name));
         for name in unwanted {
             self.installed.remove(&name);
+            self.texts.remove(&name);
             self.backup.remove(&name);
             match folder.remove(&file_name(&name)) {
                 Ok(()) => {
@@ -407,7 +417,10 @@ impl Installer {
         for warning in &resolved.warnings {
             tracing::warn!(name, "{}", plain(warning));
         }
-        if self.installed.get(name) == Some(&resolved.digest) {
+        // The same filter written otherwise is an edit of the profile.
+        if self.installed.contains_key(name)
+            && self.texts.get(name) == Some(&digest(&resolved.text))
+        {
             done.repaired += 1;
             tracing::warn!(name, "the file was changed by someone else; repaired");
         }

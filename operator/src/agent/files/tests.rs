@@ -58,7 +58,7 @@ async fn on_a_node(course: impl AsyncFnOnce(&mut Node)) -> String {
     let metrics = AgentMetrics::register(&mut registry);
     let (report, reports) = watch::channel(None);
     let (root, state) = (folder.path().join("seccomp"), folder.path().join("state"));
-    let mut keeper = Keeper::open(&root, &state, report, &metrics).unwrap();
+    let mut keeper = Keeper::open(&root, &state, &Memo::none(), report, &metrics).unwrap();
     let (changes, told) = mpsc::unbounded();
     let health = Health::default();
     let mut node = Node {

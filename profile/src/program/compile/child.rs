@@ -1,86 +1,251 @@
-//! Work in a process of its own, which can be ended: libseccomp does not come to an end with some
-//! conditional rules of one call.
-#![allow(unsafe_code)] // fork
+//! Compiling in another process of the same program, which can be ended: libseccomp does not come to
+//! an end with some conditional rules of one call.
+//!
+//! The program executes itself again under another name; nothing is forked off a process that may
+//! have threads. A filter goes in on standard input, an answer comes out on standard output: its
+//! kind, its length, its bytes.
 
+use super::export;
 use nix::{
-    fcntl::OFlag,
-    libc,
+    errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
-        signal::{Signal, kill},
-        wait::{WaitStatus, waitpid},
+        memfd::{MFdFlags, memfd_create},
+        prctl::set_pdeathsig,
+        resource::{Resource, getrlimit, setrlimit},
+        signal::Signal,
     },
-    unistd::{ForkResult, fork, pipe2},
+    unistd::{SysconfVar, getppid, sysconf},
 };
-use std::{io, os::fd::AsFd};
+use std::{
+    env,
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Read, Seek, Write},
+    os::{fd::AsFd, unix::process::CommandExt},
+    process::{self, Command, ExitCode, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
-/// How the work ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// It is done.
-    Well,
-    /// It failed.
-    Badly,
-    /// It was ended.
-    Late,
+/// The name under which a program compiles.
+const NAME: &str = "portcullis-compile";
+
+/// How long libseccomp may take for one filter.
+pub(super) const LIMIT: Duration = Duration::from_secs(2);
+
+/// How much memory it may take beyond what the program itself has, in bytes.
+pub(super) const ROOM: u64 = 64 * 1024 * 1024;
+
+/// The longest answer, in bytes: eight times the largest program that the kernel takes, so that one
+/// that is too large is told so.
+const MAX_ANSWER: usize = 256 * 1024;
+
+/// Kinds of answers, and what stands before their bytes.
+const PROGRAM: u8 = b'P';
+const REFUSED: u8 = b'R';
+const HEAD: usize = 5;
+
+/// Whether this program's `main` lets it compile.
+static IS_ABLE: AtomicBool = AtomicBool::new(false);
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The program.
+    Program(Vec<u8>),
+    /// libseccomp said no.
+    Refused(String),
+    /// It took too long, and was ended; so much of the time the processor was its own.
+    Late { used: Duration },
+    /// It ended without an answer.
+    None,
 }
 
-/// Does work in a child of this process, for so many milliseconds at the most. What it changes in
-/// memory is lost; what it writes to open files is not.
+/// Comes first in the `main` of every program that compiles filters: where this process was started
+/// to compile one for another, it does so and returns what to exit with. It then lives no longer
+/// than the other process, and is limited in memory and time.
+pub fn in_child() -> Option<ExitCode> {
+    let mut arguments = env::args_os();
+    if arguments.next().as_deref() != Some(OsStr::new(NAME)) {
+        IS_ABLE.store(true, Ordering::Relaxed);
+        return None;
+    }
+    let parent = arguments.next().and_then(|id| id.to_str()?.parse().ok());
+    Some(match parent.map(answer) {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+fn answer(parent: i32) -> io::Result<()> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    // It may have ended before that was heard.
+    if getppid().as_raw() != parent {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    limit()?;
+    let mut encoded = Vec::new();
+    io::stdin().lock().read_to_end(&mut encoded)?;
+    let (kind, bytes) = match export(&encoded) {
+        Ok(program) => (PROGRAM, program),
+        Err(error) => (REFUSED, error.to_string().into_bytes()),
+    };
+    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    let mut out = io::stdout().lock();
+    out.write_all(&[kind])?;
+    out.write_all(&length.to_le_bytes())?;
+    out.write_all(&bytes)?;
+    out.flush()
+}
+
+/// Memory beyond what is there already: a large program may have much of it. Time as well, should
+/// nobody end this process, and no file with its memory.
+fn limit() -> io::Result<()> {
+    let pages: u64 = fs::read_to_string("/proc/self/statm")?
+        .split(' ')
+        .next()
+        .and_then(|pages| pages.parse().ok())
+        .ok_or(io::ErrorKind::InvalidData)?;
+    let page = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|page| u64::try_from(page).ok());
+    let there = pages.saturating_mul(page.unwrap_or(4096));
+    for (resource, most) in [
+        (Resource::RLIMIT_AS, there.saturating_add(ROOM)),
+        (Resource::RLIMIT_CPU, LIMIT.as_secs() + 1),
+        (Resource::RLIMIT_CORE, 0),
+    ] {
+        let (_, hard) = getrlimit(resource)?;
+        let most = most.min(hard);
+        setrlimit(resource, most, most)?;
+    }
+    Ok(())
+}
+
+/// Has an encoded filter compiled.
 ///
 /// # Errors
-/// The system has no room for a process, or something else ended it.
-pub(super) fn in_child(limit_ms: u16, work: impl FnOnce() -> bool) -> io::Result<Ended> {
-    let (ended, held) = pipe2(OFlag::O_CLOEXEC)?;
-    // SAFETY: the child only allocates, computes and writes to files before it ends, by `_exit`;
-    // the C library keeps its allocator usable in a child also where other threads ran.
-    let child = match unsafe { fork() }? {
-        ForkResult::Parent { child } => child,
-        ForkResult::Child => {
-            let code = i32::from(!work());
-            // SAFETY: ends the process at once; nothing of the parent's is run.
-            unsafe { libc::_exit(code) }
-        }
-    };
-    // The child's end closes with the child, which is what is waited for.
-    drop(held);
-    let mut events = [PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
-    let seen = loop {
-        match poll(&mut events, PollTimeout::from(limit_ms)) {
-            Err(nix::errno::Errno::EINTR) => {}
-            other => break other,
-        }
-    };
-    let late = !seen.is_ok_and(|ready| ready > 0);
-    if late {
-        let _ = kill(child, Signal::SIGKILL);
+/// There can be no such process.
+pub(super) fn ask(encoded: &[u8]) -> io::Result<Answer> {
+    if !IS_ABLE.load(Ordering::Relaxed) {
+        return Err(io::Error::other(
+            "this program's main does not let it compile",
+        ));
     }
-    match waitpid(child, None)? {
-        WaitStatus::Exited(_, 0) => Ok(Ended::Well),
-        WaitStatus::Exited(..) => Ok(Ended::Badly),
-        _ if late => Ok(Ended::Late),
-        other => Err(io::Error::other(format!("its process ended by {other:?}"))),
+    let mut input = File::from(memfd_create("filter", MFdFlags::MFD_CLOEXEC)?);
+    input.write_all(encoded)?;
+    input.rewind()?;
+    let mut child = Command::new("/proc/self/exe")
+        .arg0(NAME)
+        .arg(process::id().to_string())
+        .stdin(Stdio::from(input))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let out = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let mut bytes = Vec::new();
+    let read = read_until(Instant::now() + LIMIT, out, &mut bytes);
+    let answer = match read {
+        Ok(true) => parse(&bytes),
+        Ok(false) => Answer::Late {
+            used: time_used(child.id()).unwrap_or(LIMIT),
+        },
+        Err(_) => Answer::None,
+    };
+    if !matches!(read, Ok(true)) {
+        let _ = child.kill();
     }
+    // What it said counts, not how it ended: whoever executed this program may have it that nobody
+    // is told that.
+    let _ = child.wait();
+    read.map(|_| answer)
+}
+
+/// Reads all that there is, as long as it comes in time; more than an answer is cut. Returns whether
+/// it came to its end.
+fn read_until(end: Instant, mut out: impl Read + AsFd, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let mut part = [0; 4096];
+    while bytes.len() <= MAX_ANSWER {
+        let left = end.saturating_duration_since(Instant::now());
+        let mut events = [PollFd::new(out.as_fd(), PollFlags::POLLIN)];
+        // Rounded up, so that the last millisecond is not spun away.
+        let left = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
+        match poll(&mut events, PollTimeout::from(left.saturating_add(1))) {
+            Ok(0) if Instant::now() >= end => return Ok(false),
+            Ok(0) | Err(Errno::EINTR) => continue,
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match out.read(&mut part) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend(&part[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+fn parse(bytes: &[u8]) -> Answer {
+    let Some((&[kind, a, b, c, d], rest)) = bytes.split_first_chunk::<HEAD>() else {
+        return Answer::None;
+    };
+    if usize::try_from(u32::from_le_bytes([a, b, c, d])) != Ok(rest.len()) {
+        return Answer::None;
+    }
+    match kind {
+        PROGRAM => Answer::Program(rest.to_vec()),
+        REFUSED => Answer::Refused(String::from_utf8_lossy(rest).into_owned()),
+        _ => Answer::None,
+    }
+}
+
+/// The processor time of a process (`stat`, proc(5)); `None` where that can't be told.
+fn time_used(process: u32) -> Option<Duration> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11);
+    let mut ticks = || times.next()?.parse::<u64>().ok();
+    let ticks = ticks()? + ticks()?;
+    let second = sysconf(SysconfVar::CLK_TCK).ok()??;
+    Some(Duration::from_millis(
+        ticks * 1000 / u64::try_from(second).ok()?.max(1),
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Action, Filter, filter::digest::encode};
 
     #[test]
-    fn work_ends_well_badly_or_late() {
-        let ends = |work: fn() -> bool| in_child(500, work).unwrap();
-        assert_eq!(ends(|| true), Ended::Well);
-        assert_eq!(ends(|| false), Ended::Badly);
-        let endless = || {
-            loop {
-                std::thread::park();
-            }
+    fn a_filter_comes_back_as_a_program_and_other_bytes_are_refused() {
+        let filter = encode(&Filter::new(Action::Allow));
+        let Answer::Program(program) = ask(&filter).unwrap() else {
+            panic!("no program");
         };
-        assert_eq!(ends(endless), Ended::Late);
-        let killed = in_child(5_000, || {
-            kill(nix::unistd::getpid(), Signal::SIGKILL).is_err()
-        });
-        assert!(killed.unwrap_err().to_string().contains("SIGKILL"));
+        assert_eq!(program, export(&filter).unwrap());
+        assert!(matches!(ask(b"x").unwrap(), Answer::Refused(_)));
+    }
+
+    #[test]
+    fn only_a_whole_answer_is_one() {
+        assert_eq!(parse(b"P\x01\0\0\0x"), Answer::Program(b"x".to_vec()));
+        assert_eq!(parse(b"R\x01\0\0\0x"), Answer::Refused("x".to_owned()));
+        for broken in [&b""[..], b"P", b"P\x02\0\0\0x", b"P\0\0\0\0x", b"X\0\0\0\0"] {
+            assert_eq!(parse(broken), Answer::None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_is_late_and_what_ends_is_not() {
+        let (silent, _held) = io::pipe().unwrap();
+        let soon = || Instant::now() + Duration::from_millis(20);
+        assert!(!read_until(soon(), silent, &mut Vec::new()).unwrap());
+        let (ended, held) = io::pipe().unwrap();
+        drop(held);
+        assert!(read_until(soon(), ended, &mut Vec::new()).unwrap());
+        let mut bytes = Vec::new();
+        assert!(read_until(soon(), File::open("/dev/zero").unwrap(), &mut bytes).unwrap());
+        assert!(bytes.len() > MAX_ANSWER && parse(&bytes) == Answer::None);
     }
 }

@@ -106,6 +106,16 @@ fn edits_deletions_and_links_are_repaired() {
 }
 
 #[test]
+fn the_same_filter_written_otherwise_is_no_repair() {
+    let mut node = Node::new();
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    let first = node.installer.report();
+    let done = node.set("a", &json!({"allow": ["mkdir"], "defaultErrnoRet": 1}));
+    assert_eq!((done.written, done.repaired), (1, 0));
+    assert_eq!(node.installer.report(), first);
+}
+
+#[test]
 fn a_foreign_file_stays_and_the_profile_fails_until_it_is_gone() {
     let mut node = Node::new();
     fs::write(node.file("a.json"), "mine").unwrap();

@@ -1,0 +1,418 @@
+//! What was found out about programs is remembered, good and bad: `/run/portcullis/checked`.
+//!
+//! One file for each finding, named by the hash of all that it depends on; so nothing is ever wrong,
+//! only absent. Without the folder (a user's node, a read-only one) nothing is remembered, and what
+//! can't be read as it should be is not there.
+
+use crate::filter::digest::hex;
+use libseccomp::ScmpVersion;
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2, renameat},
+    sys::{
+        stat::{Mode, fstat},
+        utsname::uname,
+    },
+    unistd::{UnlinkatFlags, geteuid, unlinkat},
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, Read, Write},
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
+};
+
+/// Where the node's parts remember.
+pub const FOLDER: &str = "/run/portcullis/checked";
+
+/// The version of what is checked and how: the hash of its sources (`build.rs`).
+const VERSION: &str = env!("PORTCULLIS_CHECK");
+
+/// The most files in the folder.
+const MOST: usize = 4096;
+/// From here on old ones go, so that several writers at once don't exceed the most.
+const FULL: usize = MOST - 64;
+/// How many go at once: looking for the oldest takes a while.
+const AT_ONCE: usize = 256;
+
+/// The longest file, in bytes.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// Tells this process's unfinished files apart.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// What was found out about a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finding {
+    /// It does what its filter asks for; this is to be said of it.
+    Good(Vec<String>),
+    /// There is none: why.
+    NotBuilt(String),
+    /// It does something else, or that can't be told: what.
+    OtherEffect(String),
+}
+
+/// One file.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    key: String,
+    finding: Finding,
+}
+
+/// All that a finding depends on, as a hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(String);
+
+/// Where findings are remembered.
+#[derive(Clone, Debug)]
+pub struct Memo {
+    folder: Option<PathBuf>,
+    part: &'static str,
+}
+
+impl Memo {
+    /// One that remembers in a folder, which is made where it is not there (mode 0700). A part of
+    /// Portcullis relies on what it found itself, since its libseccomp may be another build: `part`
+    /// says which one this is.
+    pub fn at(folder: &Path, part: &'static str) -> Memo {
+        Memo {
+            folder: Some(folder.to_owned()),
+            part,
+        }
+    }
+
+    /// One that remembers nothing.
+    pub const fn none() -> Memo {
+        Memo {
+            folder: None,
+            part: "",
+        }
+    }
+
+    /// The key of a finding about these things; `what` says what was looked for.
+    pub fn key(&self, what: &str, about: &[&[u8]]) -> Key {
+        let library = ScmpVersion::current().map(|version| version.to_string());
+        let kernel = uname().map(|name| name.release().to_owned());
+        let mut hash = Sha256::new();
+        let mut add = |part: &[u8]| {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        };
+        add(VERSION.as_bytes());
+        add(self.part.as_bytes());
+        add(library.unwrap_or_default().as_bytes());
+        add(kernel.unwrap_or_default().as_encoded_bytes());
+        add(what.as_bytes());
+        for part in about {
+            add(part);
+        }
+        Key(hex(&hash.finalize()))
+    }
+
+    /// What was found.
+    pub fn get(&self, key: &Key) -> Option<Finding> {
+        let folder = open_folder(self.folder.as_deref()?).ok()?;
+        let file = open_file(&folder, &key.0, OFlag::O_RDONLY).ok()?;
+        let mut text = Vec::new();
+        file.take(MAX_BYTES).read_to_end(&mut text).ok()?;
+        let entry: Entry = serde_json::from_slice(&text).ok()?;
+        (entry.key == key.0).then_some(entry.finding)
+    }
+
+    /// Remembers a finding. What can't be remembered is found again.
+    pub fn put(&self, key: &Key, finding: &Finding) {
+        if let Some(folder) = &self.folder {
+            // A container's fate does not hang on it.
+            let _ = put(folder, key, finding);
+        }
+    }
+}
+
+fn put(path: &Path, key: &Key, finding: &Finding) -> io::Result<()> {
+    let text = serde_json::to_vec(&Entry {
+        key: key.0.clone(),
+        finding: finding.clone(),
+    })?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let folder = match open_folder(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(path)?;
+            open_folder(path)?
+        }
+        other => other?,
+    };
+    make_room(path, &folder)?;
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let temporary = format!(".{}-{number}", process::id());
+    // What a process of the same number left that was killed.
+    remove(&folder, &temporary);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+    let written = open_file(&folder, &temporary, flags)
+        .and_then(|mut file| file.write_all(&text))
+        .and_then(|()| {
+            Ok(renameat(
+                &folder,
+                temporary.as_str(),
+                &folder,
+                key.0.as_str(),
+            )?)
+        });
+    if written.is_err() {
+        remove(&folder, &temporary);
+    }
+    written
+}
+
+/// Another process may have been faster.
+fn remove(folder: &OwnedFd, name: &str) {
+    let _ = unlinkat(folder, name, UnlinkatFlags::NoRemoveDir);
+}
+
+/// Takes the oldest files away where the folder is about to be full.
+fn make_room(path: &Path, folder: &OwnedFd) -> io::Result<()> {
+    let names: Vec<_> = fs::read_dir(path)?.filter_map(Result::ok).collect();
+    if names.len() < FULL {
+        return Ok(());
+    }
+    let age = |file: &fs::DirEntry| file.metadata().and_then(|data| data.modified()).ok();
+    let mut files: Vec<(Option<SystemTime>, String)> = names
+        .iter()
+        .filter_map(|file| Some((age(file), file.file_name().into_string().ok()?)))
+        .collect();
+    files.sort_unstable();
+    let too_many = files.len() + 1 - FULL;
+    for (_, name) in files.iter().take(too_many + AT_ONCE) {
+        remove(folder, name);
+    }
+    Ok(())
+}
+
+/// The folder that holds it serves others too; this one is for the checks alone.
+fn make(folder: &Path) -> io::Result<()> {
+    let make = |path: &Path, mode| match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    };
+    if let Some(above) = folder.parent() {
+        make(above, 0o755)?;
+    }
+    make(folder, 0o700)
+}
+
+/// The folder, if it is our own and nobody else may write there.
+fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let folder = openat2(AT_FDCWD, path, how)?;
+    let data = fstat(&folder)?;
+    let others = Mode::S_IRWXG | Mode::S_IRWXO;
+    if data.st_uid == geteuid().as_raw()
+        && !Mode::from_bits_truncate(data.st_mode).intersects(others)
+    {
+        Ok(folder)
+    } else {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+}
+
+/// A regular file of the folder.
+fn open_file(folder: &OwnedFd, name: &str, flags: OFlag) -> io::Result<File> {
+    let mode = if flags.contains(OFlag::O_CREAT) {
+        Mode::S_IRUSR | Mode::S_IWUSR
+    } else {
+        Mode::empty()
+    };
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
+        .mode(mode)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH);
+    let file = File::from(openat2(folder, name, how)?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(Errno::EINVAL.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new() -> Folder {
+            Folder(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.path().join("portcullis/checked")
+        }
+
+        fn memo(&self) -> Memo {
+            Memo::at(&self.path(), "gate")
+        }
+
+        fn count(&self) -> usize {
+            fs::read_dir(self.path()).unwrap().count()
+        }
+    }
+
+    fn good(note: &str) -> Finding {
+        Finding::Good(vec![note.to_owned()])
+    }
+
+    fn key(memo: &Memo, about: &str) -> Key {
+        memo.key("effect", &[about.as_bytes()])
+    }
+
+    #[test]
+    fn findings_are_remembered_in_a_folder_of_their_own() {
+        let folder = Folder::new();
+        let memo = folder.memo();
+        let all = [
+            good("mind \"this\""),
+            Finding::NotBuilt("endless".to_owned()),
+            Finding::OtherEffect("mkdir is allowed".to_owned()),
+        ];
+        for (number, finding) in all.iter().enumerate() {
+            let key = key(&memo, &number.to_string());
+            assert_eq!(memo.get(&key), None);
+            memo.put(&key, finding);
+            assert_eq!(memo.get(&key).as_ref(), Some(finding));
+            let file = fs::metadata(folder.path().join(&key.0)).unwrap();
+            assert_eq!(file.mode() & 0o777, 0o600);
+        }
+        assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(folder.count(), all.len());
+        // A newer finding takes the place of an older one.
+        memo.put(&key(&memo, "0"), &all[1]);
+        assert_eq!(memo.get(&key(&memo, "0")).as_ref(), Some(&all[1]));
+        assert_eq!(folder.count(), all.len());
+    }
+
+    #[test]
+    fn whatever_a_finding_depends_on_makes_another_key() {
+        let memo = Memo::at(Path::new("/x"), "gate");
+        let base = memo.key("effect", &[b"ab", b"c"]);
+        assert_eq!(base, memo.key("effect", &[b"ab", b"c"]));
+        for other in [
+            memo.key("effect", &[b"a", b"bc"]),
+            memo.key("effect", &[b"abc"]),
+            memo.key("cache", &[b"ab", b"c"]),
+            Memo::at(Path::new("/x"), "agent").key("effect", &[b"ab", b"c"]),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn without_a_folder_nothing_is_remembered_and_nothing_fails() {
+        let folder = Folder::new();
+        let blocked = folder.0.path().join("file");
+        fs::write(&blocked, "").unwrap();
+        for memo in [
+            Memo::none(),
+            Memo::at(&blocked, "gate"),
+            Memo::at(&blocked.join("checked"), "gate"),
+            Memo::at(Path::new("/proc/self/checked"), "gate"),
+        ] {
+            let key = key(&memo, "a");
+            memo.put(&key, &good(""));
+            assert_eq!(memo.get(&key), None);
+        }
+    }
+
+    #[test]
+    fn what_is_garbled_or_another_key_s_or_too_long_is_absent_and_written_anew() {
+        let folder = Folder::new();
+        let memo = folder.memo();
+        let (own, other) = (key(&memo, "own"), key(&memo, "other"));
+        memo.put(&other, &good(""));
+        let of_other = fs::read(folder.path().join(&other.0)).unwrap();
+        let long = Finding::Good(vec!["x".repeat(70_000)]);
+        memo.put(&own, &long);
+        assert_eq!(memo.get(&own), None);
+        for text in [
+            &b""[..],
+            b"{",
+            b"\xff",
+            b"{\"key\":1}",
+            &of_other,
+            &vec![b' '; 70_000],
+        ] {
+            fs::write(folder.path().join(&own.0), text).unwrap();
+            assert_eq!(memo.get(&own), None);
+            memo.put(&own, &good("anew"));
+            assert_eq!(memo.get(&own), Some(good("anew")));
+        }
+    }
+
+    #[test]
+    fn no_link_is_followed_and_only_regular_files_are_read() {
+        let folder = Folder::new();
+        let memo = folder.memo();
+        let (real, linked) = (key(&memo, "real"), key(&memo, "linked"));
+        memo.put(&real, &good(""));
+        let place = folder.path().join(&linked.0);
+        let outside = folder.0.path().join("outside");
+        let text = fs::read_to_string(folder.path().join(&real.0)).unwrap();
+        fs::write(&outside, text.replace(&real.0, &linked.0)).unwrap();
+        symlink(&outside, &place).unwrap();
+        assert_eq!(memo.get(&linked), None);
+        // It takes the link's place, and leaves what that led to.
+        memo.put(&linked, &good("own"));
+        assert_eq!(memo.get(&linked), Some(good("own")));
+        assert!(!fs::read_to_string(&outside).unwrap().contains("own"));
+        fs::remove_file(&place).unwrap();
+        nix::unistd::mkfifo(&place, Mode::S_IRWXU).unwrap();
+        assert_eq!(memo.get(&linked), None);
+        let elsewhere = folder.0.path().join("elsewhere");
+        symlink(folder.path(), &elsewhere).unwrap();
+        let memo = Memo::at(&elsewhere, "gate");
+        assert_eq!(memo.get(&real), None);
+    }
+
+    #[test]
+    fn a_folder_that_others_may_use_is_not_ours() {
+        let folder = Folder::new();
+        let memo = folder.memo();
+        let key = key(&memo, "a");
+        memo.put(&key, &good(""));
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o750)).unwrap();
+        assert_eq!(memo.get(&key), None);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(memo.get(&key), Some(good("")));
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(folder.path(), Some(1234), None).unwrap();
+            assert_eq!(memo.get(&key), None);
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_where_there_are_too_many() {
+        let folder = Folder::new();
+        let memo = folder.memo();
+        memo.put(&key(&memo, "old"), &good(""));
+        let old = File::open(folder.path().join(key(&memo, "old").0)).unwrap();
+        old.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        for number in 0..MOST + 10 {
+            // What a writer left that was killed counts too.
+            fs::write(folder.path().join(format!(".{number}")), "").unwrap();
+        }
+        memo.put(&key(&memo, "new"), &good(""));
+        assert!(folder.count() < FULL && folder.count() > FULL - 2 * AT_ONCE);
+        assert_eq!(memo.get(&key(&memo, "old")), None);
+        assert_eq!(memo.get(&key(&memo, "new")), Some(good("")));
+    }
+}

@@ -1,0 +1,1 @@
+../cases/crun-cache.bash
