@@ -203,7 +203,7 @@ fn a_profile_that_opens_a_multiplexer_does_not_replace_a_default_that_denies_it(
         made.source = Memory {
             profile: Some(profile),
             default: Some(default),
-            runtime: Runtime::Crun,
+            ..made.source
         };
         made.present = PresentFilter::Document(default);
         let evaluation = made.decide();
