@@ -8,7 +8,7 @@ export RUSTUP_TOOLCHAIN := $(shell tests/toolchain)
 # $(call tool,NAME,VERSION) installs that version of a Cargo tool where it is not there.
 tool = $(1) --version 2>/dev/null | grep -Eq '(^| )$(subst .,\.,$(2))$$' || cargo install --quiet --locked $(1) --version $(2)
 
-SCRIPTS = $(addprefix tests/,install-deps toolchain in-node run suites runner.bats lib.sh cases.sh containers/helpers.bash containers/hook.bats $(addprefix containers/cases/,annotations.bash decision-table.bash verify-alone.bash runtime-log.bash crun-cache.bash) record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator/run operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image demo bench bench-operator fuzz/run) .ci/run
+SCRIPTS = $(addprefix tests/,install-deps toolchain in-node run suites runner.bats lib.sh cases.sh containers/helpers.bash containers/bundles.bash containers/hook.bats record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator/run operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image demo bench bench-operator fuzz/run) $(wildcard tests/containers/cases/*.bash) .ci/run
 CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component supervise smoke)
 PACKAGING_SCRIPTS = $(addprefix packaging/,deploy undeploy image/build image/pack)
 

@@ -77,6 +77,13 @@ condition_says() {
         { k get scp "$1" -o 'jsonpath={.status}'; return 1; }
 }
 gone() { ! k get scp "$1"; }
+# caught_up FOLDER — controller and agent have handled every deletion until now: one that came after them is done.
+caught_up() {
+    profile barrier '{"allow": ["mkdir"]}' | k create -f - >/dev/null
+    within 30 test -s "$1/barrier.json" && within 30 condition barrier Ready True || return
+    k delete scp barrier --wait=false >/dev/null
+    within 30 gone barrier && within 30 test ! -e "$1/barrier.json"
+}
 apply() { profile "$@" | k apply -f - >/dev/null; } # NAME SPEC
 works() { # NAME — a new profile still becomes a file and is ready
     apply "$1" '{"allow": ["mkdir"]}'

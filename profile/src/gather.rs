@@ -159,9 +159,8 @@ fn resolve(text: &[u8], input: &Input<'_>) -> Result<Resolved, crate::DocumentEr
     let document = Document::parse(text)?;
     let filter = document.resolve(&context)?;
     let warnings = document
-        .warnings()
+        .warnings_in(&context)
         .iter()
-        .chain(&document.warnings_in(&context))
         .map(Warning::to_string)
         .collect();
     Ok(Resolved { filter, warnings })

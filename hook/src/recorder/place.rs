@@ -42,8 +42,8 @@ pub fn is_metadata(file: &Path) -> bool {
         .ends_with(METADATA_SUFFIX.as_bytes())
 }
 
-/// A file name of pod, container, time and the container's ID: it can't leave its folder, and
-/// the ID makes it unique.
+/// A file name of pod, container, time and the container's ID: it can't leave its folder. The ID
+/// tells containers apart, the time, to the millisecond, the runs of one container.
 pub fn generated_name(identity: &Identity, id: &str, time: &str) -> PathBuf {
     let parts = [
         identity.namespace.as_deref(),

@@ -22,7 +22,7 @@ use super::{
     runtime,
 };
 use crate::{
-    clock::{now, stamp},
+    clock::{file_stamp, now},
     oci::config::OciConfig,
 };
 use portcullis_profile::{
@@ -82,11 +82,7 @@ pub fn start(
     let started = now();
     let output = request.output.unwrap_or_else(|| Place {
         folder: first.clone(),
-        file: generated_name(
-            &container.identity,
-            container.id,
-            &stamp(started).replace([':', '-'], ""),
-        ),
+        file: generated_name(&container.identity, container.id, &file_stamp()),
     });
     output::check(&output)?;
     let base = request

@@ -309,6 +309,17 @@ fn a_warning_node_starts_what_it_would_refuse_but_for_a_recording_that_is_not_th
 }
 
 #[test]
+fn what_is_remarkable_in_a_profile_is_said_once() {
+    let mut made = container(Engine::CriO, PROFILE);
+    made.source.profile = Some(
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","comment":"x",
+            "syscalls":[{"names":["mkdir","not_a_call"],"action":"SCMP_ACT_ALLOW"}]}"#,
+    );
+    let sentence = made.decide().sentence();
+    assert_eq!(sentence.matches("not_a_call").count(), 1, "{sentence}");
+}
+
+#[test]
 fn the_filter_that_a_container_would_have_is_relaxed_and_no_other() {
     let apply = |present, reference| {
         let mut made = container(Engine::Podman, reference);

@@ -65,10 +65,21 @@ sets() {
     fi
 }
 
-@test "another configuration file is refused" {
-    calls run --config "$work/b/config.json" --bundle "$work/a" x
-    [ "$code" -eq 2 ] || fail "exit code $code"
-    says --config || fail 'it is not named'
+@test "another configuration file is refused, in every spelling" {
+    local words
+    for words in --config "--config=$work/b/config.json" -f "-f$work/b/config.json"; do
+        case $words in
+        --config | -f) words="$words $work/b/config.json" ;;
+        esac
+        read -ra words <<<"$words"
+        calls run "${words[@]}" --bundle "$work/a" x
+        [ "$code" -ne 0 ] || fail "it runs: ${words[*]}"
+        # runc has no -f: that is its own usage error.
+        [ "$runtime" = runc ] && [[ ${words[0]} = -f* ]] && continue
+        [ "$code" -eq 2 ] || fail "exit code $code: ${words[*]}"
+        says --config || fail "it is not named: ${words[*]}"
+    done
+    ! jq -e '.linux.seccomp' "$work"/[ab]/config.json >/dev/null || fail 'a bundle was changed'
 }
 
 @test "a FIFO in the place of a configuration is refused at once" {

@@ -142,6 +142,13 @@ pub(super) fn crio_default(
     let names = crio.runtimes.keys();
     let files: BTreeSet<Option<PathBuf>> =
         names.map(|name| crio.default_profile(Some(name))).collect();
+    if let Err(ambiguous) = crio.default_profile_under(None) {
+        report.warning(
+            "CRI-O's default profile",
+            format!("the handlers {} have different ones, and the gate is not told whose container it is: one without a filter whose annotation says runtime/default is refused", ambiguous.handlers.join(", ")),
+            "set runtime_default in hook.toml, or one seccomp_profile for all",
+        );
+    }
     for file in &files {
         match file {
             Some(path) => profile(node, "CRI-O's seccomp_profile", path, settings, report),

@@ -404,6 +404,13 @@ fn a_default_profile_that_is_no_file_is_a_warning_and_a_handlers_own_is_read() {
         Level::Problem,
         "CRI-O's seccomp_profile /etc/own.json",
     );
+    let lines = stand.report(None, Arguments::default()).lines();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("have different ones")),
+        "{lines:#?}"
+    );
 }
 
 fn mode(stand: &Stand, path: &str, mode: u32) {

@@ -1,0 +1,1 @@
+../cases/runtime-hooks.bash
