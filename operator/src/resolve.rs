@@ -406,10 +406,7 @@ mod tests {
         let mut copied = file.clone();
         copied["runtimeBase"] = json!("Omit");
         let again = of(&copied);
-        assert_eq!(
-            (again.text, again.digest),
-            (first.text, first.digest.clone())
-        );
+        assert_eq!((&again.text, &again.digest), (&first.text, &first.digest));
         copied["baseProfileName"] = json!("base");
         copied["syscalls"][0]["names"] = json!(["rmdir"]);
         let other = of(&copied);
