@@ -19,6 +19,7 @@ use portcullis_operator::{
     crd::{SeccompNode, SeccompNodeSpec, SeccompProfile, SeccompProfileSpec},
     kube::{health::Health, metrics::AgentMetrics},
 };
+use portcullis_profile::program::Memo;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use std::{
@@ -155,6 +156,7 @@ async fn agents(from: usize, to: usize, folder: &Path, user: u32) -> Anything<()
         let folder = folder.join(&node);
         agents.spawn_local(async move {
             let options = Options {
+                memo: Memo::none(),
                 source: Source::Cluster { node, client },
                 root: folder.join("seccomp"),
                 state: folder.join("state"),

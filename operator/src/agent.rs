@@ -13,6 +13,7 @@ use crate::{
 use files::Keeper;
 use kube::Client;
 use node_report::Writer;
+use portcullis_profile::program::Memo;
 use std::{io, path::PathBuf};
 use tokio::sync::watch;
 
@@ -44,6 +45,8 @@ pub struct Options {
     pub state: PathBuf,
     /// The socket at which the gate's decisions arrive.
     pub gate_socket: PathBuf,
+    /// Where it is remembered what programs do.
+    pub memo: Memo,
 }
 
 /// Why the agent ends, or can't start.
@@ -72,7 +75,13 @@ pub async fn run(
     metrics: &AgentMetrics,
 ) -> Result<(), AgentError> {
     let (report, reports) = watch::channel::<Option<SeccompNodeSpec>>(None);
-    let mut keeper = Keeper::open(&options.root, &options.state, report, metrics)?;
+    let mut keeper = Keeper::open(
+        &options.root,
+        &options.state,
+        &options.memo,
+        report,
+        metrics,
+    )?;
     match &options.source {
         Source::Cluster { node, client } => {
             let changes = source::cluster(client.clone());

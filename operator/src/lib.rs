@@ -1,12 +1,13 @@
 //! The operator: `SeccompProfile` resources become files on every node, and stay right.
 //!
-//! `controller` and `agent` share types and what is in [`crd`], [`kube`] and [`resolve`], but never
+//! `controller` and `agent` share types and what is in [`crd`], [`effect`], [`kube`] and [`resolve`], but never
 //! use each other; only the program wires them.
 #![deny(unsafe_code)]
 
 pub mod agent;
 pub mod controller;
 pub mod crd;
+pub mod effect;
 pub mod kube;
 pub mod resolve;
 mod words;

@@ -15,9 +15,19 @@ use portcullis_operator::{
         server::{Limits, Plain, Server},
     },
 };
-use portcullis_profile::program::compile::in_child;
+use portcullis_profile::program::{
+    compile::in_child,
+    memo::{self, Memo},
+};
 use prometheus_client::registry::Registry;
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -118,6 +128,7 @@ impl AgentArguments {
             root: self.seccomp_root,
             state: self.state,
             gate_socket: self.gate_socket,
+            memo: Memo::at(Path::new(memo::FOLDER), "agent"),
         })
     }
 }

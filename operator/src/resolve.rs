@@ -15,7 +15,6 @@ use portcullis_profile::{
     Arch, Context, Document, DocumentError, Engine, Filter, compose::base::runtime_base,
     compose::inert::with_inert_rule, compose::stack::stack, document::Problem,
     document::kernel::KernelVersion, filter::digest::FilterDigest, filter::errno,
-    program::compile::unknown_to_runtime,
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
@@ -37,8 +36,34 @@ pub struct Resolved {
     pub text: Vec<u8>,
     /// The digest of its filter ([`FilterDigest::short`]).
     pub digest: String,
+    /// The SHA-256 of its text.
+    pub sum: [u8; 32],
     /// What is hardly meant, in the profile or its bases, though it allows nothing more.
     pub warnings: Vec<String>,
+    /// The filter that its text is.
+    pub filter: Filter,
+    /// Where its rules come from.
+    pub place: Place,
+}
+
+/// Where the rules of a file come from: first the profile's own, then its bases'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// How many entries `spec.syscalls` has.
+    pub own: usize,
+    /// Whether `spec.allow` is a rule after those.
+    pub has_allow: bool,
+}
+
+impl Place {
+    /// The field that a rule comes from.
+    pub fn of_rule(self, rule: usize) -> String {
+        match rule {
+            rule if rule < self.own => format!("spec.syscalls[{rule}]"),
+            rule if rule == self.own && self.has_allow => "spec.allow".to_owned(),
+            rule => format!("syscalls[{rule}] of the file (from a base)"),
+        }
+    }
 }
 
 /// Why a profile has no file.
@@ -80,9 +105,6 @@ pub enum ResolveError {
         /// What was written.
         value: String,
     },
-    /// Rules that the runtime would skip because it does not know the name, although they deny.
-    #[error("spec: system calls that libseccomp does not know would stay allowed: {}", .0.join(", "))]
-    Unprotected(Vec<String>),
     /// A base that does not exist.
     #[error("spec.baseProfileName: there is no SeccompProfile {0:?}")]
     MissingBase(String),
@@ -167,10 +189,6 @@ pub fn resolve<'a>(
         bases.push(runtime_base());
     }
     let stacked = stack(&own, &bases.iter().collect::<Vec<_>>());
-    let unknown = unknown_to_runtime(&stacked);
-    if !unknown.stricter.is_empty() {
-        return Err(ResolveError::Unprotected(unknown.stricter));
-    }
     if spec.state == State::Disabled {
         return Ok(None);
     }
@@ -180,10 +198,17 @@ pub fn resolve<'a>(
     if text.len() > MAX_BYTES {
         return Err(ResolveError::TooLarge(text.len()));
     }
+    let has_allow = !spec.allow.is_empty();
     Ok(Some(Resolved {
         digest: FilterDigest::of(&stacked).short(),
+        sum: Sha256::digest(&text).into(),
         text,
         warnings,
+        filter: stacked,
+        place: Place {
+            own: own.syscalls.len() - usize::from(has_allow),
+            has_allow,
+        },
     }))
 }
 
@@ -380,7 +405,8 @@ mod tests {
         // Whoever copies a file of ours, or takes it for a base, gets no second such rule.
         let mut copied = file.clone();
         copied["runtimeBase"] = json!("Omit");
-        assert_eq!(of(&copied), first);
+        let again = of(&copied);
+        assert_eq!((&again.text, &again.digest), (&first.text, &first.digest));
         copied["baseProfileName"] = json!("base");
         copied["syscalls"][0]["names"] = json!(["rmdir"]);
         let other = of(&copied);

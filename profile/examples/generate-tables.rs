@@ -1,6 +1,6 @@
 //! Writes `profile/src/filter/syscalls/table.rs` from the kernel's tables, as crates carry them:
 //! `syscalls` all calls up to Linux 6.17, `syscall-numbers` the common ones up to 6.19, where both
-//! must agree, and what is newer is added here. `-- --check` writes nothing and fails where the
+//! must agree; what is newer is added here, and what is wrong in them put right. `-- --check` writes nothing and fails where the
 //! committed file differs.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::ExitCode};
@@ -30,10 +30,27 @@ const NEWER: &[(&str, &str)] = &[("rseq_slice_yield", "listns")];
 /// From here on the architectures number new calls alike, each from its own first number.
 const COMMON: u16 = 424;
 
+/// Calls with 64-bit times, which only 32-bit architectures have (`scripts/syscall.tbl`, ABI `32`),
+/// counted from an architecture's first number. The crate `syscalls` reads
+/// `include/uapi/asm-generic/unistd.h` past its `#if __BITS_PER_LONG == 32`.
+const ONLY_32_BIT: std::ops::RangeInclusive<u16> = 403..=423;
+
+/// The columns of 64-bit architectures, each with its first number.
+const COLUMNS_64_BIT: &[(&str, u16)] = &[
+    ("X86_64", 0),
+    ("AARCH64", 0),
+    ("LOONGARCH64", 0),
+    ("MIPS64", 5000),
+    ("PPC64", 0),
+    ("RISCV64", 0),
+    ("S390X", 0),
+];
+
 /// Where the crate `syscalls` differs from the kernel's tables: (column, name, number).
 const CORRECTIONS: &[(&str, &str, u16)] = &[
     // scripts/syscall.tbl; the crate has libc's macro name, `fstatat`.
     ("AARCH64", "newfstatat", 79),
+    ("LOONGARCH64", "newfstatat", 79),
     // arch/mips/kernel/syscalls/syscall_n64.tbl; the crate lacks it.
     ("MIPS64", "set_mempolicy_home_node", 5450),
 ];
@@ -114,6 +131,9 @@ fn generate() -> Result<String, String> {
     for (column, (arch, (calls, common))) in columns.iter().enumerate() {
         let mut here: BTreeMap<&str, u16> = calls.iter().copied().collect();
         here.retain(|name, _| !is_placeholder(name) && !NOT_KERNEL_NAMES.contains(name));
+        if let Some((_, first)) = COLUMNS_64_BIT.iter().find(|(there, _)| there == arch) {
+            here.retain(|_, number| !ONLY_32_BIT.contains(&(*number - first)));
+        }
         let corrections = CORRECTIONS.iter().filter(|(there, ..)| there == arch);
         here.extend(corrections.map(|(_, name, number)| (*name, *number)));
         for (name, number) in common {
@@ -123,6 +143,11 @@ fn generate() -> Result<String, String> {
             let number = here.get(before).map_or(NONE, |before| before + 1);
             wrong.extend(add(&mut here, name, number).err());
         }
+        // Whatever numbers a later crate gives them.
+        if COLUMNS_64_BIT.iter().any(|(there, _)| there == arch) {
+            let foreign = here.keys().filter(|name| name.ends_with("time64"));
+            wrong.extend(foreign.map(|name| format!("{arch} has {name}, a 32-bit call")));
+        }
         for (name, number) in here {
             let row = rows
                 .entry(name)
@@ -131,7 +156,7 @@ fn generate() -> Result<String, String> {
         }
     }
     if !wrong.is_empty() {
-        return Err(format!("the crates disagree: {}", wrong.join("; ")));
+        return Err(format!("the crates are wrong: {}", wrong.join("; ")));
     }
 
     let mut text = String::from(

@@ -3,6 +3,7 @@
 pub mod difference;
 pub mod equality;
 pub(crate) mod normal;
+mod side_by_side;
 pub mod subset;
 
 pub use difference::Difference;

@@ -8,6 +8,7 @@ pub mod examine;
 pub(crate) mod expect;
 pub mod interpret;
 pub mod memo;
+pub mod partition;
 pub(crate) mod region;
 pub mod walk;
 

@@ -22,6 +22,7 @@ use crate::{
 use file_watcher::FileWatcher;
 use futures::{FutureExt, StreamExt};
 use installer::Installer;
+use portcullis_profile::program::Memo;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -57,11 +58,13 @@ impl Keeper<'_> {
     pub(super) fn open<'a>(
         root: &Path,
         state: &Path,
+        memo: &Memo,
         report: watch::Sender<Option<SeccompNodeSpec>>,
         metrics: &'a AgentMetrics,
     ) -> Result<Keeper<'a>, AgentError> {
         let error = AgentError::about(state.display().to_string());
-        let installer = Installer::open(root, state).map_err(error)?;
+        let mut installer = Installer::open(root, state).map_err(error)?;
+        installer.remember_in(memo.clone());
         Ok(Keeper {
             root: root.to_owned(),
             installer,
@@ -109,6 +112,7 @@ impl Keeper<'_> {
                     let names = names.map_err(AgentError::about("inotify"))?;
                     self.look_at(names)?;
                 }
+                () = self.installer.checked() => {}
                 _ = check.tick() => self.look_at(None)?,
                 _ = idle.tick() => {}
                 () = sleep_until(report_at.unwrap_or_else(Instant::now)), if report_at.is_some() => {

@@ -63,6 +63,11 @@ async fn follow(stores: &Stores, mut reconciler: Reconciler, health: &Health) {
                 health.set_ready();
                 continue;
             }
+            is_told = reconciler.checked(stores) => {
+                if !is_told {
+                    continue;
+                }
+            }
             _ = idle.tick() => continue,
             _ = late_events.tick() => if !reconciler.has_waiting_events() {
                 continue;

@@ -24,7 +24,7 @@ pub(crate) struct Normal<'a> {
     pub(crate) names: BTreeSet<&'a str>,
     /// The rules that change something, by name.
     pub(crate) rules: BTreeMap<&'a str, Vec<Branch>>,
-    /// Rules of multiplexed calls in their order, where that may matter.
+    /// Rules of calls that meet under one number, in their order, where that may matter.
     family: Vec<(&'a str, Branch)>,
 }
 
@@ -72,6 +72,13 @@ pub(crate) fn is_multiplexed(name: &str) -> bool {
     )
 }
 
+/// Names of which libseccomp makes one call: it numbers calls that the host lacks by themselves, and
+/// 2.5.4 gave these two the same number (-10191), so that on PowerPC both mean `switch_endian`. A
+/// test looks for others in the linked library.
+fn shares_its_number(name: &str) -> bool {
+    matches!(name, "switch_endian" | "sys_debug_setcontext")
+}
+
 /// Architectures that surely have no multiplexer.
 fn has_no_multiplexer(arch: Arch) -> bool {
     matches!(
@@ -110,20 +117,22 @@ fn branches(treatment: Treatment, rule: &Rule) -> Vec<Branch> {
     rule.branches().into_iter().map(branch).collect()
 }
 
-/// Rules of multiplexed calls in their order; empty where that can't matter: nothing is
-/// multiplexed, or all of them are treated alike.
+/// Rules of calls that meet in a multiplexer or share a number, in their order; empty where that
+/// can't matter: there are none, or all of them are treated alike.
 fn family<'a>(
     architectures: &BTreeSet<Arch>,
     mentions: &[(&'a str, usize)],
     sets: &[Vec<Branch>],
 ) -> Vec<(&'a str, Branch)> {
     // Mostly so, and then no name needs to be looked at.
-    if !multiplexes(architectures) || are_alike(sets.iter().flatten()) {
+    if are_alike(sets.iter().flatten()) {
         return Vec::new();
     }
+    let multiplexes = multiplexes(architectures);
+    let meets = |name| multiplexes && is_multiplexed(name) || shares_its_number(name);
     let family: Vec<(&str, Branch)> = mentions
         .iter()
-        .filter(|(name, _)| is_multiplexed(name))
+        .filter(|(name, _)| meets(name))
         .flat_map(|(name, set)| sets[*set].iter().map(|branch| (*name, branch.clone())))
         .collect();
     if are_alike(family.iter().map(|(_, branch)| branch)) {
@@ -220,5 +229,27 @@ impl<'a> Normal<'a> {
 fn fold(branches: &mut Vec<Branch>) {
     if are_alike(branches.iter()) {
         branches.truncate(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::syscalls::names;
+    use libseccomp::ScmpSyscall;
+
+    #[test]
+    fn every_name_that_shares_its_number_in_the_library_is_known_to() {
+        let mut by_number: BTreeMap<i32, Vec<&str>> = BTreeMap::new();
+        for name in names() {
+            if let Ok(call) = ScmpSyscall::from_name(name) {
+                by_number.entry(call.into()).or_default().push(name);
+            }
+        }
+        assert!(by_number.len() > 300);
+        let shared = by_number.values().filter(|names| names.len() > 1);
+        for name in shared.flatten() {
+            assert!(shares_its_number(name), "{name}");
+        }
     }
 }

@@ -1,17 +1,36 @@
 //! Whether one filter allows no more than another.
+//!
+//! The promise is soundness: what can't be shown is an excess. Identical normal forms decide; where
+//! they differ, the whole programs are walked side by side, so that also the calls behind
+//! multiplexers count, and what libseccomp makes of the rules.
 
 use crate::{
-    Action, Filter, Flag,
-    compare::difference::first_names,
-    compare::normal::{Branch, Normal, is_multiplexed},
-    filter::Treatment,
+    Action, Arch, Filter, Flag,
+    compare::{
+        difference::first_names,
+        normal::{Branch, Normal},
+        side_by_side::side_by_side,
+    },
+    filter::{Treatment, syscalls},
+    program::{
+        Program,
+        calls::{X32_BIT, audit_arch, library_knows, token},
+        compile::{CompileError, compiled, enosys_limits},
+        interpret::{ARCH, NUMBER},
+        walk::{Leaf, WalkError},
+    },
 };
-use std::fmt;
+use libseccomp::ScmpSyscall;
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// Where programs come from.
+pub(crate) type Compile<'a> = &'a mut dyn FnMut(&Filter) -> Result<Arc<Program>, CompileError>;
 
 /// What a filter allows in excess of another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Excess {
-    /// Calls that may pass here and not there, or under conditions that are not there.
+    /// Calls that may pass here and not there, or with arguments that may not there; with their
+    /// architecture where they don't on the host's own.
     pub calls: Vec<String>,
     /// Whether calls that no rule names pass here and not there.
     pub default: bool,
@@ -19,6 +38,8 @@ pub struct Excess {
     pub architectures: Vec<String>,
     /// Whether the speculative store bypass mitigation is switched off here only.
     pub speculation: bool,
+    /// Why they could not be compared.
+    pub unchecked: Option<String>,
 }
 
 impl fmt::Display for Excess {
@@ -39,47 +60,47 @@ impl fmt::Display for Excess {
         if self.speculation {
             parts.push(format!("sets {}", Flag::SpecAllow));
         }
+        if let Some(why) = &self.unchecked {
+            parts.push(format!("can't be compared with it: {why}"));
+        }
         f.write_str(&parts.join("; "))
     }
 }
 
-/// Shows that everything that passes under `a` passes under `b`.
-///
-/// Sound, not complete: conditions are compared as written, and a call with rules of several
-/// treatments must have the same ones in both.
+/// Shows that everything that passes under `a` passes under `b`. Both must be as one runtime reads
+/// them ([`Filter::as_read_by`]).
 ///
 /// # Errors
-/// What could not be shown.
+/// What passes under `a` alone, or could not be shown not to.
 pub fn allows_no_more_than(a: &Filter, b: &Filter) -> Result<(), Excess> {
+    excess_by(a, b, &mut |filter| compiled(filter).map(Arc::new))
+}
+
+/// The same with programs from `compile`.
+pub(crate) fn excess_by(a: &Filter, b: &Filter, compile: Compile<'_>) -> Result<(), Excess> {
     let (left, right) = (Normal::of(a), Normal::of(b));
+    if left == right {
+        return Ok(());
+    }
     let mut excess = Excess {
-        default: exceeds_default(left.default, right.default),
+        architectures: left
+            .architectures
+            .iter()
+            .filter(|arch| **arch != Arch::HOST && !right.architectures.contains(arch))
+            .map(ToString::to_string)
+            .collect(),
+        speculation: speculates(&left) && !speculates(&right),
         ..Excess::default()
     };
+    if let Err(why) = compare_programs((a, &left), (b, &right), compile, &mut excess) {
+        excess.unchecked = Some(why.to_string());
+    }
+    // A runtime's own libseccomp may know a name that this one does not.
     for name in left.names.union(&right.names) {
-        let of_left = branches(&left, name);
-        let of_right = branches(&right, name);
-        // The same rule with another supervisor is another rule.
-        let asks = |branch: &Branch| branch.treatment.action == Action::Notify;
-        let same =
-            of_left == of_right && (left.listener == right.listener || !of_left.iter().any(asks));
-        if !same && !covered(&of_left, left.default, &of_right, right.default) {
+        if !library_knows(name) && !covered(&left, &right, name) {
             excess.calls.push((*name).to_owned());
         }
     }
-    excess.calls.extend(multiplexed_excess(&left, &right));
-    let native = crate::Arch::HOST;
-    excess.architectures = left
-        .architectures
-        .iter()
-        .filter(|arch| **arch != native && !right.architectures.contains(arch))
-        .map(ToString::to_string)
-        .collect();
-    let speculates = |normal: &Normal<'_>| match &normal.flags {
-        None => true,
-        Some(flags) => flags.contains(&Flag::SpecAllow),
-    };
-    excess.speculation = speculates(&left) && !speculates(&right);
     if excess == Excess::default() {
         Ok(())
     } else {
@@ -87,83 +108,129 @@ pub fn allows_no_more_than(a: &Filter, b: &Filter) -> Result<(), Excess> {
     }
 }
 
-/// Calls that meet in `socketcall` and `ipc` can't be compared one by one: a rule of `b` against one
-/// of them may stop a call that `a` lets through under the multiplexer's name. Where an architecture
-/// has the multiplexers and `b` passes what it does not name, their rules must be the same in both.
-fn multiplexed_excess(a: &Normal<'_>, b: &Normal<'_>) -> Vec<String> {
-    let named = |normal: &Normal<'_>| -> Vec<(String, Vec<Branch>)> {
-        let family = normal.rules.iter().filter(|(name, _)| is_multiplexed(name));
-        family
-            .map(|(name, branches)| ((*name).to_owned(), branches.clone()))
-            .collect()
-    };
-    let (of_a, of_b) = (named(a), named(b));
-    if !a.multiplexes() || !b.default.action.lets_through() || of_b.is_empty() || of_a == of_b {
-        return Vec::new();
+/// Whether the runtimes would switch the mitigation off.
+fn speculates(filter: &Normal<'_>) -> bool {
+    match &filter.flags {
+        None => true,
+        Some(flags) => flags.contains(&Flag::SpecAllow),
     }
-    of_b.into_iter().map(|(name, _)| name).collect()
 }
 
-fn exceeds_default(a: Treatment, b: Treatment) -> bool {
-    a != b && a.might_pass() && !b.action.lets_through()
+/// Whether what passes by `a` also passes by `b`: a supervisor or a tracer is asked the same there.
+fn passes_as_well(a: Treatment, b: Treatment, same_listener: bool) -> bool {
+    let asks_alike = a == b && (a.action != Action::Notify || same_listener);
+    !a.might_pass() || b.action.lets_through() || asks_alike
 }
 
-/// A name's rules; without any, the default.
-fn branches(normal: &Normal<'_>, name: &str) -> Vec<Branch> {
-    normal.rules.get(name).cloned().unwrap_or_else(|| {
-        vec![Branch {
-            treatment: normal.default,
-            conditions: Vec::new(),
-        }]
-    })
+/// Why programs can't be compared.
+#[derive(Debug, thiserror::Error)]
+enum NotCompared {
+    #[error("{0}")]
+    NotBuilt(#[from] CompileError),
+    #[error("{0}")]
+    NotWalked(#[from] WalkError),
 }
 
-/// Whether what passes by `a` surely passes by `b`.
-fn covered(a: &[Branch], a_default: Treatment, b: &[Branch], b_default: Treatment) -> bool {
-    let open = |branches: &[Branch], default: Treatment| {
-        // Calls that no condition meets fall to the default.
-        let always = branches.iter().any(|branch| branch.conditions.is_empty());
-        (!always).then_some(Branch {
-            treatment: default,
-            conditions: Vec::new(),
+/// Adds what the program of `a` lets pass and that of `b` does not.
+fn compare_programs(
+    (a, left): (&Filter, &Normal<'_>),
+    (b, right): (&Filter, &Normal<'_>),
+    compile: Compile<'_>,
+    excess: &mut Excess,
+) -> Result<(), NotCompared> {
+    let same_listener = left.listener == right.listener;
+    // runc answers ENOSYS where the default of `b` would ask a supervisor.
+    if left.default.action == Action::Notify && enosys_limits(a)? != enosys_limits(b)? {
+        excess.default = true;
+    }
+    // Where each call passes.
+    let mut calls: BTreeMap<String, Vec<Arch>> = BTreeMap::new();
+    side_by_side(&*compile(a)?, &*compile(b)?, |leaf, of_a, of_b| {
+        if passes_as_well(of_a, of_b, same_listener) {
+            return Ok(());
+        }
+        match call(leaf) {
+            None => excess.default = true,
+            // Said of the architecture as a whole.
+            Some((arch, _)) if excess.architectures.iter().any(|a| a == arch.as_str()) => {}
+            Some((arch, name)) => {
+                let arches = calls.entry(name).or_default();
+                if !arches.contains(&arch) {
+                    arches.push(arch);
+                }
+            }
+        }
+        Ok::<(), WalkError>(())
+    })?;
+    excess.calls = calls
+        .into_iter()
+        .map(|(name, arches)| match arches.first() {
+            Some(arch) if !arches.contains(&Arch::HOST) => format!("{name} on {arch}"),
+            _ => name,
         })
-    };
-    let passing: Vec<Branch> = a
-        .iter()
-        .cloned()
-        .chain(open(a, a_default))
-        .filter(|branch| branch.treatment.might_pass())
         .collect();
-    if passing.is_empty() {
-        return true;
-    }
-    let of_b: Vec<Branch> = b.iter().cloned().chain(open(b, b_default)).collect();
-    if of_b
-        .iter()
-        .all(|branch| branch.treatment.action.lets_through())
-    {
-        return true;
-    }
-    let one_treatment = b.iter().all(|branch| branch.treatment == b[0].treatment);
-    one_treatment
-        && b[0].treatment.action.lets_through()
-        && passing.iter().all(|branch| {
-            b.iter().any(|other| {
-                other
-                    .conditions
-                    .iter()
-                    .all(|c| branch.conditions.contains(c))
-            })
-        })
+    Ok(())
+}
+
+/// The one call of a set, where it has only one.
+fn call(leaf: &Leaf<'_>) -> Option<(Arch, String)> {
+    let audit = leaf.region.word(ARCH).value()?;
+    let number = leaf.region.word(NUMBER).value()?;
+    let is_x32 = number & X32_BIT != 0;
+    let arch = Arch::ALL.iter().copied().find(|arch| {
+        let takes = match arch {
+            Arch::Native => false,
+            Arch::X32 => is_x32,
+            Arch::X86_64 => !is_x32,
+            _ => true,
+        };
+        takes && audit_arch(*arch) == Some(audit)
+    })?;
+    let by_library = || {
+        let call = ScmpSyscall::from(i32::try_from(number).ok()?);
+        call.get_name_by_arch(token(arch)?).ok()
+    };
+    let by_kernel = || syscalls::name(number, arch).map(str::to_owned);
+    let name = by_library().or_else(by_kernel);
+    Some((arch, name.unwrap_or_else(|| format!("call {number}"))))
+}
+
+/// Whether what passes by the rules for a name surely passes by the other filter's, by their texts
+/// alone.
+fn covered(a: &Normal<'_>, b: &Normal<'_>, name: &str) -> bool {
+    let same_listener = a.listener == b.listener;
+    let default = |normal: &Normal<'_>| Branch {
+        treatment: normal.default,
+        conditions: Vec::new(),
+    };
+    // Calls that no condition meets fall to the default.
+    let all = |normal: &Normal<'_>| -> Vec<Branch> {
+        let mut all = normal.rules.get(name).cloned().unwrap_or_default();
+        if !all.iter().any(|branch| branch.conditions.is_empty()) {
+            all.push(default(normal));
+        }
+        all
+    };
+    let (of_a, of_b) = (all(a), all(b));
+    of_a.iter().all(|here| {
+        of_b.iter()
+            .all(|there| passes_as_well(here.treatment, there.treatment, same_listener))
+    }) || (of_a == of_b && a.default == b.default && same_listener)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        Arch,
-        fixtures::{filter, is},
+        ArgCondition, Operator, Rule,
+        fixtures::{filter, is, rule},
+        program::{calls::entry, interpret::Call},
     };
+    use proptest::{
+        prelude::*,
+        test_runner::{Config, TestCaseError, TestRunner},
+    };
+    use std::cell::Cell;
 
     const DENY: Action = Action::Errno;
     const ALLOW: Action = Action::Allow;
@@ -201,8 +268,21 @@ mod tests {
         };
         let a = on_x86(filter(DENY, &[("socketcall", ALLOW, &[])]));
         let b = on_x86(filter(ALLOW, &[("socket", DENY, &[])]));
-        assert_eq!(allows_no_more_than(&a, &b).unwrap_err().calls, ["socket"]);
+        let said = |a, b| allows_no_more_than(a, b).unwrap_err().to_string();
+        let expected = "allows socketcall on SCMP_ARCH_X86 where the default does not";
+        assert_eq!(said(&a, &b), expected);
         assert_eq!(allows_no_more_than(&b, &b), Ok(()));
+        // A7: a rule for `socket` also opens `socketcall`, which the other one closes.
+        let opens = on_x86(filter(DENY, &[("socket", ALLOW, &[])]));
+        let closes = on_x86(filter(ALLOW, &[("socketcall", DENY, &[])]));
+        assert_eq!(said(&opens, &closes), expected);
+        let ipc = [
+            on_x86(filter(DENY, &[("semget", ALLOW, &[])])),
+            on_x86(filter(ALLOW, &[("ipc", DENY, &[])])),
+        ];
+        assert!(said(&ipc[0], &ipc[1]).starts_with("allows ipc on SCMP_ARCH_X86 "));
+        let native = filter(DENY, &[("socket", ALLOW, &[])]);
+        assert_eq!(allows_no_more_than(&native, &closes), Ok(()));
     }
 
     #[test]
@@ -261,6 +341,134 @@ mod tests {
             allows_no_more_than(&small, &flagged)
                 .unwrap_err()
                 .speculation
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_compared_is_an_excess() {
+        let small = filter(DENY, &[("read", ALLOW, &[])]);
+        let cut = filter(DENY, &[("mkdir\0", DENY, &[]), ("rmdir\0", ALLOW, &[])]);
+        for (a, b) in [(&small, &cut), (&cut, &small)] {
+            let said = allows_no_more_than(a, b).unwrap_err().to_string();
+            assert!(said.contains("can't be compared with it: "), "{said}");
+        }
+        // A runtime's libseccomp may know what this one does not.
+        let new = filter(DENY, &[("read", ALLOW, &[]), ("not_a_call", ALLOW, &[])]);
+        let excess = allows_no_more_than(&new, &small).unwrap_err();
+        assert_eq!(excess.calls, ["not_a_call"]);
+        assert_eq!(allows_no_more_than(&small, &new), Ok(()));
+    }
+
+    const NAMES: [&str; 9] = [
+        "read",
+        "mkdir",
+        "clone",
+        "socketcall",
+        "socket",
+        "accept",
+        "ipc",
+        "semget",
+        "umount",
+    ];
+
+    fn some_rule() -> impl Strategy<Value = Rule> {
+        let names = prop::sample::subsequence(NAMES.to_vec(), 1..4);
+        let action = prop_oneof![
+            5 => Just(ALLOW),
+            3 => Just(DENY),
+            1 => Just(Action::KillProcess),
+            1 => Just(Action::Log),
+            1 => Just(Action::Trace),
+        ];
+        let operator = prop::sample::select(vec![Operator::Eq, Operator::Ne, Operator::Gt]);
+        let condition = (0_u8..2, 0_u64..3, operator).prop_map(|(index, value, op)| ArgCondition {
+            op,
+            ..is(index, value)
+        });
+        (names, action, prop::collection::vec(condition, 0..2))
+            .prop_map(|(names, action, args)| rule(&names, action, &args))
+    }
+
+    fn some_filter() -> impl Strategy<Value = Filter> {
+        let architectures = prop::sample::select(vec![
+            vec![],
+            vec![Arch::X86_64, Arch::X86, Arch::X32],
+            vec![Arch::X86_64, Arch::X86],
+            vec![Arch::X86_64, Arch::S390X],
+        ]);
+        let default = prop::sample::select(vec![ALLOW, DENY, DENY, Action::Log]);
+        let rules = prop::collection::vec(some_rule(), 0..4);
+        (default, architectures, rules).prop_map(|(default, architectures, syscalls)| Filter {
+            architectures,
+            syscalls,
+            ..Filter::new(default)
+        })
+    }
+
+    /// The filter without some rules, and with others.
+    fn varied(filter: &Filter, kept: u8, added: Vec<Rule>) -> Filter {
+        let mut other = filter.clone();
+        let mut at = 0;
+        other.syscalls.retain(|_| {
+            at += 1;
+            kept & (1 << (at - 1)) != 0
+        });
+        other.syscalls.extend(added);
+        other
+    }
+
+    fn some_call() -> impl Strategy<Value = Call> {
+        let arch = prop::sample::select(vec![Arch::X86_64, Arch::X32, Arch::X86, Arch::S390X]);
+        let number =
+            prop_oneof![9 => (0..NAMES.len()).prop_map(Err), 1 => (0_u32..500).prop_map(Ok)];
+        (arch, number, [0_u64..4, 0_u64..4]).prop_map(|(arch, number, [first, second])| Call {
+            number: number.unwrap_or_else(|name| entry(NAMES[name], arch).number().unwrap_or(1)),
+            arch: audit_arch(arch).unwrap(),
+            pointer: 0,
+            arguments: [first, second, 0, 0, 0, 0],
+        })
+    }
+
+    /// What is called no looser lets no call pass that the other one stops.
+    #[test]
+    fn no_call_passes_under_what_is_shown_to_allow_no_more_alone() {
+        let mut runner = TestRunner::new(Config {
+            cases: 400,
+            failure_persistence: None,
+            ..Config::default()
+        });
+        let (shown, passed) = (Cell::new(0), Cell::new(0));
+        let all = (
+            some_filter(),
+            any::<u8>(),
+            prop::collection::vec(some_rule(), 0..2),
+            prop::collection::vec(some_call(), 64),
+        );
+        let result = runner.run(&all, |(b, kept, added, calls)| {
+            let a = varied(&b, kept, added);
+            let (Ok(of_a), Ok(of_b)) = (compiled(&a), compiled(&b)) else {
+                return Err(TestCaseError::reject("libseccomp refuses it"));
+            };
+            let looser: Vec<&Call> = calls
+                .iter()
+                .filter(|call| {
+                    let of = |program: &Program| Treatment::of_answer(program.run(call));
+                    passed.set(passed.get() + u32::from(of(&of_a).might_pass()));
+                    !passes_as_well(of(&of_a), of(&of_b), true)
+                })
+                .collect();
+            if allows_no_more_than(&a, &b).is_ok() {
+                shown.set(shown.get() + u32::from(a != b));
+                prop_assert!(looser.is_empty(), "{:?}\n{:?}\n{:?}", looser, a, b);
+            }
+            Ok(())
+        });
+        if let Err(error) = result {
+            panic!("{error}");
+        }
+        assert!(
+            shown.get() > 40 && passed.get() > 400,
+            "{shown:?} {passed:?}"
         );
     }
 }

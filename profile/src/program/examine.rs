@@ -3,7 +3,10 @@
 
 use crate::{
     Filter,
-    compare::equality::equal_by,
+    compare::{
+        equality::equal_by,
+        subset::{Excess, excess_by},
+    },
     filter::{digest::FilterDigest, reader::Runtime},
     program::{
         bpf::Program,
@@ -21,9 +24,19 @@ pub enum Unusable {
     /// There is no program.
     #[error("libseccomp can't build the filter: {0}")]
     NotBuilt(String),
+    /// There was none this time.
+    #[error("libseccomp can't build the filter: {0}")]
+    NotBuiltNow(String),
     /// Its program does something else than the filter asks for, or that can't be told.
     #[error("the filter would not do what it says: {0}")]
     OtherEffect(String),
+}
+
+impl Unusable {
+    /// Whether it will be the same the next time.
+    pub const fn is_lasting(&self) -> bool {
+        !matches!(self, Unusable::NotBuiltNow(_))
+    }
 }
 
 /// Examines filters, each of them once.
@@ -53,13 +66,13 @@ impl<'a> Examiner<'a> {
             let digest = FilterDigest::of(&filter);
             let about = [digest.as_bytes(), word(runtime).as_bytes()];
             let key = self.memo.key("effect", &about);
-            let found = self.memo.get(&key).unwrap_or_else(|| {
-                let (found, is_lasting) = self.find_effect(&filter, digest, runtime);
-                if is_lasting {
-                    self.memo.put(&key, &found);
-                }
+            let found = if let Some(found) = self.memo.get(&key) {
                 found
-            });
+            } else {
+                let found = self.find_effect(&filter, digest, runtime)?;
+                self.memo.put(&key, &found);
+                found
+            };
             let found = match found {
                 Finding::Good(notes) => notes,
                 Finding::NotBuilt(why) => return Err(Unusable::NotBuilt(why)),
@@ -74,22 +87,22 @@ impl<'a> Examiner<'a> {
         Ok(notes)
     }
 
-    /// What is found, and whether it will be the same the next time.
+    /// What is found and will be found again.
     fn find_effect(
         &mut self,
         filter: &Filter,
         digest: FilterDigest,
         runtime: Runtime,
-    ) -> (Finding, bool) {
+    ) -> Result<Finding, Unusable> {
         let program = match self.program(filter, digest) {
             Ok(program) => program,
-            Err(error) => return (Finding::NotBuilt(error.to_string()), error.is_lasting()),
+            Err(error) if error.is_lasting() => return Ok(Finding::NotBuilt(error.to_string())),
+            Err(error) => return Err(Unusable::NotBuiltNow(error.to_string())),
         };
-        let found = match check(filter, &program, runtime) {
+        Ok(match check(filter, &program, runtime) {
             Ok(warnings) => Finding::Good(warnings.iter().map(ToString::to_string).collect()),
             Err(error) => Finding::OtherEffect(error.to_string()),
-        };
-        (found, true)
+        })
     }
 
     /// Whether two filters are equal, whichever runtime reads them.
@@ -117,6 +130,23 @@ impl<'a> Examiner<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// What a filter allows in excess of another, whichever runtime reads the other.
+    ///
+    /// # Errors
+    /// The excess, or why it can't be told.
+    pub fn allows_no_more_than(
+        &mut self,
+        a: &Filter,
+        b: &Filter,
+        runtime: Runtime,
+    ) -> Result<(), Excess> {
+        readings(b, runtime).iter().try_for_each(|b| {
+            excess_by(a, b, &mut |filter| {
+                self.program(filter, FilterDigest::of(filter))
+            })
+        })
     }
 
     /// Whether a program from elsewhere does what a filter asks for, as crun reads it. It may read
@@ -184,7 +214,7 @@ const fn word(runtime: Runtime) -> &'static str {
 
 /// The ways in which a runtime may read a filter: two where it is not known which runtime it is and
 /// they read it differently.
-pub fn readings(filter: &Filter, runtime: Runtime) -> Vec<Cow<'_, Filter>> {
+fn readings(filter: &Filter, runtime: Runtime) -> Vec<Cow<'_, Filter>> {
     match runtime {
         Runtime::Either if is_long(filter) => vec![
             filter.as_read_by(Runtime::Crun),

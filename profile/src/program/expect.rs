@@ -85,14 +85,21 @@ pub(crate) enum Because {
     Exact,
     /// Rules ask for different errnos.
     Errnos,
-    /// A multiplexer does not show its calls' arguments.
+    /// A multiplexer does not show its calls' arguments, or its rules differ.
     Multiplexed,
-    /// Rules without conditions allow and deny the call, the latter only as the default does, with
-    /// another errno. Podman's own default does so with `setns`.
+    /// libseccomp may make no rule of this one behind a multiplexer.
+    PerhapsLost,
+    /// As [`CONTRADICTED_BY_DEFAULTS`] says.
     Contradiction,
     /// The library does not know a name of rules no stricter than the default.
     Unknown,
 }
+
+/// The call that the defaults of Podman and CRI-O (containers/common, all versions so far) allow to
+/// everyone and, by a later rule, deny as their default action does, but with EPERM, to containers
+/// without `CAP_SYS_ADMIN`. libseccomp keeps the first rule; the kernel asks for the capability
+/// itself. Any other such pair of rules is a fault.
+const CONTRADICTED_BY_DEFAULTS: &str = "setns";
 
 fn matches(op: Operator, order: Ordering) -> bool {
     match op {
@@ -315,8 +322,11 @@ impl<'a> Expected<'a> {
             1 => Because::Exact,
             _ => Because::Errnos,
         };
-        let always = |row: &usize| self.rows[*row].conditions.is_empty();
-        if action == self.default.action && matching.iter().all(always) {
+        let is_tolerated = |row: &usize| {
+            let row = &self.rows[*row];
+            row.name == CONTRADICTED_BY_DEFAULTS && row.conditions.is_empty()
+        };
+        if action == self.default.action && matching.iter().all(is_tolerated) {
             let looser = matching.iter().map(treatment);
             for looser in looser.filter(|looser| looser.action > action) {
                 if !any_of.contains(&looser) {
@@ -333,8 +343,7 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Any treatment of the calls behind a multiplexer or of itself; where conditions tell those
-    /// calls apart, which it does not show, the default too.
+    /// Any treatment of the calls behind a multiplexer or of itself, or the default.
     fn multiplexed<I: Iterator<Item = usize>>(
         &self,
         on: &OnArch,
@@ -346,20 +355,19 @@ impl<'a> Expected<'a> {
         let own = placed.iter().map(|placed| placed.row);
         let own = own.filter(|row| self.is_met(on, *row, &call));
         let matching: Vec<usize> = behind().chain(own).collect();
-        let conditional = behind().any(|row| !self.rows[row].conditions.is_empty());
-        let mut any_of = Vec::new();
-        let default = conditional.then_some(self.default);
-        let treatments = matching.iter().map(|row| self.rows[*row].treatment);
-        for treatment in treatments.chain(default) {
+        let mut any_of: Vec<Treatment> = Vec::new();
+        for treatment in matching.iter().map(|row| self.rows[*row].treatment) {
             if !any_of.contains(&treatment) {
                 any_of.push(treatment);
             }
         }
-        let because = if any_of.len() > 1 || conditional {
+        let conditional = behind().any(|row| !self.rows[row].conditions.is_empty());
+        let because = if conditional || any_of.len() > 1 {
             Because::Multiplexed
         } else {
-            Because::Exact
+            Because::PerhapsLost
         };
+        any_of.push(self.default);
         Verdict {
             any_of,
             row: matching.first().copied(),

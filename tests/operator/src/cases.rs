@@ -1,5 +1,6 @@
 //! The cases, a file for each subject; each is listed once, in its file.
 
+mod effects;
 mod gate_events;
 mod lease;
 mod profiles;
@@ -23,6 +24,7 @@ use cases;
 pub(crate) fn all() -> Vec<(&'static str, Case)> {
     [
         profiles::all(),
+        effects::all(),
         gate_events::all(),
         rights::all(),
         lease::all(),

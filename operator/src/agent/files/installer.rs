@@ -10,9 +10,10 @@ use super::{
 use crate::{
     agent::node_report,
     crd::SeccompNodeSpec,
+    effect::{Effects, Verdict},
     resolve::{ResolveError, Resolved, digest, has_base, resolve},
 };
-use portcullis_profile::gate::decision::plain;
+use portcullis_profile::{gate::decision::plain, program::Memo};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -34,6 +35,8 @@ enum InstallError {
     Foreign(PathBuf),
     #[error("the ledger: {0}")]
     Ledger(#[from] io::Error),
+    #[error("{0}")]
+    Unusable(String),
 }
 
 /// How many files were written and removed.
@@ -70,6 +73,8 @@ pub struct Installer {
     failures: BTreeMap<String, String>,
     /// What is wrong with the folder or the ledger.
     problem: Option<String>,
+    /// Whether the files would do what they say.
+    effects: Effects,
     /// Names whose files have to be looked at, and since when.
     dirty: BTreeMap<String, Instant>,
 }
@@ -94,10 +99,16 @@ impl Installer {
             texts: BTreeMap::new(),
             failures: BTreeMap::new(),
             problem: None,
+            effects: Effects::default(),
             dirty: BTreeMap::new(),
         };
         installer.reopen();
         Ok(installer)
+    }
+
+    /// What programs do is remembered there, over the end of this process.
+    pub fn remember_in(&mut self, memo: Memo) {
+        self.effects.remember_in(memo);
     }
 
     /// Opens the folder again if it is no longer the one at its path. Returns whether that made a
@@ -140,6 +151,7 @@ impl Installer {
     /// A profile is gone.
     pub fn unset(&mut self, name: &str) {
         self.specs.remove(name);
+        self.effects.forget(name);
         self.based.remove(name);
         self.mark(name);
     }
@@ -228,6 +240,7 @@ impl Installer {
             let batch = std::mem::replace(&mut self.dirty, later);
             self.settle_batch(batch, &mut done, written);
         }
+        self.start_checks();
         if done != Done::default()
             && let Some(Err(error)) = self.folder.as_ref().map(Folder::sync)
         {
@@ -236,24 +249,56 @@ impl Installer {
         Some(done)
     }
 
+    fn start_checks(&mut self) {
+        let specs = &self.specs;
+        self.effects
+            .start(|name| file_of(specs, name).unwrap_or_default());
+    }
+
+    /// Waits until it is found out what a new file would do; its profile is then marked.
+    pub async fn checked(&mut self) {
+        let name = self.effects.next().await;
+        self.take_verdict(&name);
+    }
+
+    fn take_verdict(&mut self, name: &str) {
+        if let Some(Verdict::Usable(warnings)) = self.effects.known(name) {
+            for warning in warnings {
+                tracing::warn!(name, "{}", plain(warning));
+            }
+        }
+        self.look_at(name);
+        self.start_checks();
+    }
+
+    /// Whether it is still to be found out what files would do.
+    pub fn is_checking(&self) -> bool {
+        self.effects.is_waiting()
+    }
+
     /// Makes disturbed files as they were when the agent last knew what they should be.
     fn restore(&mut self, done: &mut Done) {
         let Some(folder) = &self.folder else {
             return;
         };
         for name in std::mem::take(&mut self.disturbed) {
-            let Some(text) = self.backup.load(&name).filter(|_| self.ledger.has(&name)) else {
-                continue;
-            };
-            match put_if_other(folder, &name, &text, || {}) {
-                Ok(false) => {}
-                Ok(true) => {
-                    done.written += 1;
-                    done.repaired += 1;
-                    tracing::warn!(name, "the file was changed by someone else; restored");
-                }
-                Err(error) => tracing::warn!(name, "not restored: {error}"),
+            self.put_back(folder, &name, done);
+        }
+    }
+
+    /// Makes a file as it was when the agent last knew what it should be.
+    fn put_back(&self, folder: &Folder, name: &str, done: &mut Done) {
+        let Some(text) = self.backup.load(name).filter(|_| self.ledger.has(name)) else {
+            return;
+        };
+        match put_if_other(folder, name, &text, || {}) {
+            Ok(false) => {}
+            Ok(true) => {
+                done.written += 1;
+                done.repaired += 1;
+                tracing::warn!(name, "the file was changed by someone else; restored");
             }
+            Err(error) => tracing::warn!(name, "not restored: {error}"),
         }
     }
 
@@ -270,8 +315,22 @@ impl Installer {
         let mut unwanted = Vec::new();
         let mut new = Vec::new();
         for (name, since) in batch {
-            match self.wanted(&name) {
+            match file_of(&self.specs, &name) {
                 Ok(Some(resolved)) => {
+                    match self.effects.of(&name, &resolved.sum).cloned() {
+                        Some(Verdict::Usable(_)) => {}
+                        Some(Verdict::Unusable(why)) => {
+                            self.put_back(&folder, &name, done);
+                            self.fail(&name, &InstallError::Unusable(why));
+                            continue;
+                        }
+                        // What was on the node before is put back at once; what is new waits.
+                        None if self.was_here(&name, &resolved.text) => {}
+                        None => {
+                            self.put_back(&folder, &name, done);
+                            continue;
+                        }
+                    }
                     let file = file_name(&name);
                     if !self.ledger.has(&name) {
                         if folder.has(&file) {
@@ -287,7 +346,10 @@ impl Installer {
                     unwanted.push(name);
                 }
                 // What is on the node stays: a container that starts meanwhile needs it.
-                Err(error) => self.fail(&name, &error),
+                Err(error) => {
+                    self.put_back(&folder, &name, done);
+                    self.fail(&name, &error.into());
+                }
             }
         }
         if let Err(error) = self.ledger.add(&new) {
@@ -365,12 +427,9 @@ impl Installer {
         Ok(true)
     }
 
-    fn wanted(&self, name: &str) -> Result<Option<Resolved>, InstallError> {
-        let Some(text) = self.specs.get(name) else {
-            return Ok(None);
-        };
-        let find = |base: &str| self.specs.get(base).map(|text| &**text);
-        Ok(resolve(name, text, &find)?)
+    /// Whether this text was the file of this profile when the agent last knew what it should be.
+    fn was_here(&self, name: &str, text: &[u8]) -> bool {
+        self.ledger.has(name) && self.backup.load(name).is_some_and(|copy| copy == text)
     }
 
     fn fail(&mut self, name: &str, error: &InstallError) {
@@ -394,6 +453,18 @@ impl Installer {
     pub fn has_problem(&self) -> bool {
         self.problem.is_some()
     }
+}
+
+/// The file that a profile should have.
+fn file_of(
+    specs: &BTreeMap<String, Box<str>>,
+    name: &str,
+) -> Result<Option<Resolved>, ResolveError> {
+    let Some(text) = specs.get(name) else {
+        return Ok(None);
+    };
+    let find = |base: &str| specs.get(base).map(|text| &**text);
+    resolve(name, text, &find)
 }
 
 /// The name of a profile's file.

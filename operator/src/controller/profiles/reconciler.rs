@@ -5,12 +5,13 @@ use super::{
     deferral::Deferral,
     events::ProfileEvents,
     failures::{Failures, RETRY_DELAY},
-    resolutions::Resolutions,
+    resolutions::{Resolutions, file_of},
     status::{Nodes, status},
     writer::Writer,
 };
 use crate::{
     crd::{SeccompProfileStatus, condition::Reason, profile::ReadyReason},
+    effect::{Effects, Verdict},
     kube::{
         health::Heartbeat,
         metrics::{ControllerMetrics, ProfileLabels},
@@ -44,6 +45,8 @@ pub(super) struct Reconciler {
     pods: Api<PodUsage>,
     writer: Writer,
     resolutions: Resolutions,
+    /// What this controller's libseccomp would make of the files.
+    effects: Effects,
     events: ProfileEvents,
     deferral: Deferral,
     failures: Failures,
@@ -60,6 +63,7 @@ impl Reconciler {
             pods: Api::all(client.clone()),
             writer: Writer::new(client, metrics.clone()),
             resolutions: Resolutions::default(),
+            effects: Effects::default(),
             events,
             deferral: Deferral::default(),
             failures: Failures::default(),
@@ -70,6 +74,21 @@ impl Reconciler {
     /// Whether there are events that wait until their cause has lasted.
     pub(super) fn has_waiting_events(&self) -> bool {
         self.events.are_waiting()
+    }
+
+    /// Waits until it is found out what the file of a profile would do. Returns whether there is
+    /// anything to be said of it.
+    pub(super) async fn checked(&mut self, stores: &Stores) -> bool {
+        let name = self.effects.next().await;
+        self.start_checks(&stores.profiles.snapshot());
+        !matches!(self.effects.known(&name), Some(Verdict::Usable(warnings)) if warnings.is_empty())
+    }
+
+    fn start_checks(&mut self, profiles: &Items<Arc<Profile>>) {
+        self.effects.start(|name| {
+            let profile = profiles.get(name)?;
+            file_of(profiles, profile).unwrap_or_default()
+        });
     }
 
     /// Looks at every profile. Returns when the next pass is due at the latest, if there was
@@ -104,7 +123,14 @@ impl Reconciler {
                     None => release = true,
                 }
             }
-            let status = status(profile, resolution, &nodes, &users);
+            let sum = resolution.as_ref().ok().and_then(|it| it.sum.as_ref());
+            let effect = if let Some(sum) = sum {
+                self.effects.of(name, sum)
+            } else {
+                self.effects.forget(name);
+                None
+            };
+            let status = status(profile, resolution, effect, &nodes, &users);
             if let Some(reason) = ReadyReason::of(&status.conditions) {
                 *tally.entry(reason).or_default() += 1;
             }
@@ -124,6 +150,7 @@ impl Reconciler {
                 }
             }
         }
+        self.start_checks(&profiles);
         for (state, count) in tally {
             let labels = ProfileLabels { state };
             self.metrics.profiles.get_or_create(&labels).set(count);
@@ -141,6 +168,7 @@ impl Reconciler {
         self.events.keep_only(&names);
         self.deferral.keep_only(&names);
         self.failures.keep_only(&names);
+        self.effects.keep_only(&names);
     }
 
     /// Which of these profiles are in use after all. The API server is asked after their deletion

@@ -6,7 +6,7 @@ use crate::{
         store::Items,
         stores::{node_report::digest_number, profile::Profile},
     },
-    resolve::{Resolved, resolve},
+    resolve::{ResolveError, Resolved, resolve},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,6 +18,8 @@ pub(super) type Resolution = Result<Expected, String>;
 pub(super) struct Expected {
     /// Its digest; `None` if there must be no file.
     pub(super) digest: Option<u64>,
+    /// The checksum of its text, if there must be a file.
+    pub(super) sum: Option<[u8; 32]>,
     /// What is hardly meant in the profile; empty if nothing is.
     pub(super) warning: String,
 }
@@ -26,6 +28,7 @@ impl From<Option<Resolved>> for Expected {
     fn from(resolved: Option<Resolved>) -> Expected {
         resolved.map_or_else(Expected::default, |resolved| Expected {
             digest: digest_number(&resolved.digest),
+            sum: Some(resolved.sum),
             warning: resolved.warnings.join("; "),
         })
     }
@@ -54,12 +57,11 @@ impl Resolutions {
         if !changed {
             return;
         }
-        let find = |name: &str| profiles.get(name).map(|base| &*base.spec);
         for (name, profile) in profiles {
             if !profile.based && self.0.contains_key(name) {
                 continue;
             }
-            let resolution = resolve(name, &profile.spec, &find)
+            let resolution = file_of(profiles, profile)
                 .map(Expected::from)
                 .map_err(|error| error.to_string());
             let spec = Arc::clone(&profile.spec);
@@ -71,6 +73,15 @@ impl Resolutions {
     pub(super) fn of(&self, name: &str) -> Option<&Resolution> {
         self.0.get(name).map(|remembered| &remembered.resolution)
     }
+}
+
+/// The file of a profile; `None` if there must be none.
+pub(super) fn file_of(
+    profiles: &Items<Arc<Profile>>,
+    profile: &Profile,
+) -> Result<Option<Resolved>, ResolveError> {
+    let find = |name: &str| profiles.get(name).map(|base| &*base.spec);
+    resolve(&profile.name, &profile.spec, &find)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::{
         localhost_profile,
         profile::{InUseReason, ReadyReason, ValidReason},
     },
+    effect::Verdict,
     kube::stores::{
         Stores,
         node_report::{NodeReport, Reported},
@@ -41,15 +42,36 @@ impl Nodes {
     }
 }
 
-/// The status of a profile.
+/// What is to be said of a profile that has a file, or has none since it is disabled.
+fn warnings(warning: &str, effect: Option<&Verdict>) -> String {
+    let mut said: Vec<&str> = Some(warning)
+        .filter(|it| !it.is_empty())
+        .into_iter()
+        .collect();
+    let unusable;
+    match effect {
+        Some(Verdict::Usable(warnings)) => said.extend(warnings.iter().map(String::as_str)),
+        Some(Verdict::Unusable(why)) => {
+            unusable =
+                format!("by the controller's libseccomp, {why}; each node decides by its own");
+            said.push(&unusable);
+        }
+        None => {}
+    }
+    said.join("; ")
+}
+
+/// The status of a profile. `effect` is what the controller's libseccomp makes of its file, as soon
+/// as that is known; the nodes' may be another one, so it does not make the profile invalid.
 pub(super) fn status(
     profile: &Profile,
     resolution: &Resolution,
+    effect: Option<&Verdict>,
     nodes: &Nodes,
     users: &Users,
 ) -> SeccompProfileStatus {
     let (valid, why) = match resolution {
-        Ok(expected) => (ValidReason::Valid, expected.warning.clone()),
+        Ok(expected) => (ValidReason::Valid, warnings(&expected.warning, effect)),
         Err(error) => (ValidReason::Invalid, error.clone()),
     };
     let digest = resolution.as_ref().map(|expected| expected.digest);
@@ -149,7 +171,7 @@ mod tests {
 
     fn says(resolution: &Resolution, nodes: &Nodes) -> (Option<ReadyReason>, String, String) {
         let profile = Profile::of("a", &json!({"allow": ["mkdir"]}));
-        let status = status(&profile, resolution, nodes, &Users::default());
+        let status = status(&profile, resolution, None, nodes, &Users::default());
         let message = find(&status.conditions, ReadyReason::TYPE)
             .unwrap()
             .message
@@ -203,7 +225,7 @@ mod tests {
             count: 2,
             pod: Some("shop/till".to_owned()),
         };
-        let status = status(&profile, &Ok(expected()), &Nodes::default(), &users);
+        let status = status(&profile, &Ok(expected()), None, &Nodes::default(), &users);
         assert_eq!(status.pods, 2);
         assert_eq!(status.localhost_profile, "operator/a.json");
         assert_eq!(
@@ -221,10 +243,26 @@ mod tests {
         let resolution = Ok(Expected {
             digest: Some(1),
             warning: "spec: unknown system call".to_owned(),
+            ..Expected::default()
         });
-        let status = status(&profile, &resolution, &Nodes::default(), &Users::default());
-        let valid = find(&status.conditions, ValidReason::TYPE).unwrap();
-        assert_eq!(valid.status, "True");
-        assert_eq!(valid.message, "spec: unknown system call");
+        let message = |effect: Option<&Verdict>| {
+            let (nodes, users) = (Nodes::default(), Users::default());
+            let status = status(&profile, &resolution, effect, &nodes, &users);
+            let valid = find(&status.conditions, ValidReason::TYPE).unwrap();
+            assert_eq!(valid.status, "True");
+            valid.message.clone()
+        };
+        assert_eq!(message(None), "spec: unknown system call");
+        let usable = Verdict::Usable(vec!["spec.allow: a remark".to_owned()]);
+        assert_eq!(
+            message(Some(&usable)),
+            "spec: unknown system call; spec.allow: a remark"
+        );
+        let unusable = Verdict::Unusable("the filter would not do what it says".to_owned());
+        assert_eq!(
+            message(Some(&unusable)),
+            "spec: unknown system call; by the controller's libseccomp, the filter would not do what \
+             it says; each node decides by its own"
+        );
     }
 }

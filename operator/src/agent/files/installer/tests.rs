@@ -37,8 +37,37 @@ impl Node {
         self.settle()
     }
 
+    /// Makes the files right, as soon as it is known what they do.
     fn settle(&mut self) -> Done {
-        self.installer.settle(&|_| {}).unwrap()
+        self.settle_telling(&|_| {})
+    }
+
+    fn settle_telling(&mut self, written: &dyn Fn(Duration)) -> Done {
+        let mut all = self.installer.settle(written).unwrap();
+        let more = self.settle_checked_telling(written);
+        all.written += more.written;
+        all.repaired += more.repaired;
+        all.removed += more.removed;
+        all
+    }
+
+    /// Takes in every verdict that is to come.
+    fn settle_checked(&mut self) -> Done {
+        self.settle_checked_telling(&|_| {})
+    }
+
+    fn settle_checked_telling(&mut self, written: &dyn Fn(Duration)) -> Done {
+        let mut all = Done::default();
+        while self.installer.is_checking() {
+            if let Some(name) = self.installer.effects.next_blocking() {
+                self.installer.take_verdict(&name);
+            }
+            let more = self.installer.settle(written).unwrap_or_default();
+            all.written += more.written;
+            all.repaired += more.repaired;
+            all.removed += more.removed;
+        }
+        all
     }
 }
 
@@ -215,9 +244,67 @@ fn only_a_written_file_tells_how_long_it_took() {
     let count = |_: Duration| told.set(told.get() + 1);
     let spec: Box<str> = json!({"allow": ["mkdir"]}).to_string().into();
     node.installer.set("a", spec.clone());
-    node.installer.settle(&count).unwrap();
+    node.settle_telling(&count);
     assert_eq!(told.get(), 1);
     node.installer.check_all();
-    node.installer.settle(&count).unwrap();
+    node.settle_telling(&count);
     assert_eq!(told.get(), 1);
+}
+
+/// Kills what it denies already: libseccomp leaves the second rule out.
+fn contradictory() -> serde_json::Value {
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"},
+        {"names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS"}]})
+}
+
+#[test]
+fn a_profile_that_would_not_do_what_it_says_leaves_the_last_good_file_and_names_its_rules() {
+    let mut node = Node::new();
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    node.installer.set("b", r#"{"allow": ["rmdir"]}"#.into());
+    let good = fs::read(node.file("a.json")).unwrap();
+    assert_eq!(node.set("a", &contradictory()).written, 1, "b alone");
+    assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
+    fs::write(node.file("a.json"), "{}").unwrap();
+    node.installer.touched("a.json");
+    assert_eq!(node.settle().repaired, 1);
+    assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
+    node.set("new", &contradictory());
+    assert!(!node.file("new.json").exists());
+    let report = node.installer.report();
+    for name in ["a", "new"] {
+        let why = &report.failures[name];
+        for part in [
+            "spec.syscalls[1]: mkdir",
+            "SCMP_ACT_KILL_PROCESS",
+            "SCMP_ACT_ERRNO (1), which spec.syscalls[0] says",
+        ] {
+            assert!(why.contains(part), "{why}");
+        }
+    }
+    assert!(report.profiles.contains_key("b"));
+    node.set("a", &json!({"allow": ["unlink"]}));
+    assert_ne!(fs::read(node.file("a.json")).unwrap(), good);
+    assert!(!node.installer.report().failures.contains_key("a"));
+}
+
+#[test]
+fn a_new_file_waits_for_its_verdict_and_one_that_was_there_is_put_back_at_once() {
+    let mut node = Node::new();
+    let spec = json!({"allow": ["mkdir"]}).to_string();
+    node.installer.set("a", spec.clone().into());
+    let done = node.installer.settle(&|_| {}).unwrap();
+    assert!(done == Done::default() && node.installer.is_checking());
+    assert!(!node.file("a.json").exists());
+    assert_eq!(node.settle_checked().written, 1);
+    let good = fs::read(node.file("a.json")).unwrap();
+
+    node.installer = Node::open(node.folder.path());
+    fs::write(node.file("a.json"), "{}").unwrap();
+    node.installer.set("a", spec.into());
+    let done = node.installer.settle(&|_| {}).unwrap();
+    assert!(done.written == 1 && node.installer.is_checking());
+    assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
+    assert!(node.installer.report().profiles.contains_key("a"));
 }
