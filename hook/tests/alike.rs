@@ -121,6 +121,36 @@ fn said(explained: &Value, stage: &str) -> (u8, String) {
 }
 
 #[test]
+fn of_rules_of_which_one_would_not_be_there_every_caller_names_both() {
+    let node = Node::new("cri-o", "");
+    let killed = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"},
+        {"names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS"}]});
+    fs::write(node.path("root/p.json"), killed.to_string()).unwrap();
+    let config = json!({"process": {}, "linux": {"seccomp": killed},
+        "annotations": {POD: "localhost/p.json"}});
+    let bundle = node.bundle(&config);
+    let explained = node.explained(&bundle);
+    let state = json!({"ociVersion": "1.0.2", "id": "ID", "status": "created", "pid": 1,
+        "bundle": bundle});
+    let verified = node.hook(&["verify"], &state.to_string());
+    let injected = node.hook(&["inject"], &config.to_string());
+    let (wrapped, _) = node.wrapped(&bundle);
+    let mut all: Vec<(u8, String)> = ["apply", "verify"].map(|at| said(&explained, at)).into();
+    all.extend([verified, injected, wrapped].map(|ended| (ended.code, ended.stderr)));
+    for (code, message) in all {
+        assert_eq!(code, 7, "{message}");
+        for part in [
+            "syscalls[1]: mkdir",
+            "SCMP_ACT_KILL_PROCESS",
+            "SCMP_ACT_ERRNO (1), which syscalls[0] says",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
+
+#[test]
 fn every_caller_decides_alike_for_every_row_engine_and_setting() {
     let filters = [
         None,

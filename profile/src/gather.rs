@@ -9,17 +9,14 @@ pub mod files;
 
 use crate::{
     Arch, Context, Document, Filter, Warning,
-    compare::{
-        difference::first_names,
-        subset::{Excess, allows_no_more_than},
-    },
+    compare::{difference::first_names, subset::Excess},
     filter::reader::Runtime,
     gate::{
         Evaluation, Gathered, Input, Need, Reason, Resolved, evaluate, evaluation::Notes,
         input::Fact,
     },
     parse_filter,
-    program::{Examiner, Memo, compile::unprotected_by_runtime, examine::readings},
+    program::{Examiner, Memo, compile::unprotected_by_runtime},
     root::ReadError,
     select::reference::ProfilePath,
 };
@@ -117,9 +114,9 @@ fn find(
         Need::EqualsDefault(there, default) => {
             Found::EqualsDefault(equal_as_read(there, default, runtime, examiner))
         }
-        Need::Excess(selected, default) => Found::Excess(Ok(readings(default, runtime)
-            .iter()
-            .find_map(|default| allows_no_more_than(selected, default).err()))),
+        Need::Excess(selected, default) => Found::Excess(Ok(examiner
+            .allows_no_more_than(selected, default, runtime)
+            .err())),
         Need::Effect(filter) => Found::Effect(effect(&filter, runtime, examiner)),
         Need::Loaded(text) => Found::Loaded(loaded(text, source, examiner).map_err(Arc::new)),
     }

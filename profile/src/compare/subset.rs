@@ -13,6 +13,7 @@ use crate::{
     },
     filter::{Treatment, syscalls},
     program::{
+        Program,
         calls::{X32_BIT, audit_arch, library_knows, token},
         compile::{CompileError, compiled, enosys_limits},
         interpret::{ARCH, NUMBER},
@@ -20,7 +21,10 @@ use crate::{
     },
 };
 use libseccomp::ScmpSyscall;
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// Where programs come from.
+pub(crate) type Compile<'a> = &'a mut dyn FnMut(&Filter) -> Result<Arc<Program>, CompileError>;
 
 /// What a filter allows in excess of another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +73,11 @@ impl fmt::Display for Excess {
 /// # Errors
 /// What passes under `a` alone, or could not be shown not to.
 pub fn allows_no_more_than(a: &Filter, b: &Filter) -> Result<(), Excess> {
+    excess_by(a, b, &mut |filter| compiled(filter).map(Arc::new))
+}
+
+/// The same with programs from `compile`.
+pub(crate) fn excess_by(a: &Filter, b: &Filter, compile: Compile<'_>) -> Result<(), Excess> {
     let (left, right) = (Normal::of(a), Normal::of(b));
     if left == right {
         return Ok(());
@@ -83,7 +92,7 @@ pub fn allows_no_more_than(a: &Filter, b: &Filter) -> Result<(), Excess> {
         speculation: speculates(&left) && !speculates(&right),
         ..Excess::default()
     };
-    if let Err(why) = compare_programs((a, &left), (b, &right), &mut excess) {
+    if let Err(why) = compare_programs((a, &left), (b, &right), compile, &mut excess) {
         excess.unchecked = Some(why.to_string());
     }
     // A runtime's own libseccomp may know a name that this one does not.
@@ -126,6 +135,7 @@ enum NotCompared {
 fn compare_programs(
     (a, left): (&Filter, &Normal<'_>),
     (b, right): (&Filter, &Normal<'_>),
+    compile: Compile<'_>,
     excess: &mut Excess,
 ) -> Result<(), NotCompared> {
     let same_listener = left.listener == right.listener;
@@ -135,7 +145,7 @@ fn compare_programs(
     }
     // Where each call passes.
     let mut calls: BTreeMap<String, Vec<Arch>> = BTreeMap::new();
-    side_by_side(&compiled(a)?, &compiled(b)?, |leaf, of_a, of_b| {
+    side_by_side(&*compile(a)?, &*compile(b)?, |leaf, of_a, of_b| {
         if passes_as_well(of_a, of_b, same_listener) {
             return Ok(());
         }
@@ -214,7 +224,7 @@ mod tests {
     use crate::{
         ArgCondition, Operator, Rule,
         fixtures::{filter, is, rule},
-        program::{Program, calls::entry, interpret::Call},
+        program::{calls::entry, interpret::Call},
     };
     use proptest::{
         prelude::*,

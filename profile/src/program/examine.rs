@@ -3,7 +3,10 @@
 
 use crate::{
     Filter,
-    compare::equality::equal_by,
+    compare::{
+        equality::equal_by,
+        subset::{Excess, excess_by},
+    },
     filter::{digest::FilterDigest, reader::Runtime},
     program::{
         bpf::Program,
@@ -129,6 +132,23 @@ impl<'a> Examiner<'a> {
         Ok(true)
     }
 
+    /// What a filter allows in excess of another, whichever runtime reads the other.
+    ///
+    /// # Errors
+    /// The excess, or why it can't be told.
+    pub fn allows_no_more_than(
+        &mut self,
+        a: &Filter,
+        b: &Filter,
+        runtime: Runtime,
+    ) -> Result<(), Excess> {
+        readings(b, runtime).iter().try_for_each(|b| {
+            excess_by(a, b, &mut |filter| {
+                self.program(filter, FilterDigest::of(filter))
+            })
+        })
+    }
+
     /// Whether a program from elsewhere does what a filter asks for, as crun reads it. It may read
     /// the conditions of a rule to the sixth or all of them, depending on its version.
     ///
@@ -194,7 +214,7 @@ const fn word(runtime: Runtime) -> &'static str {
 
 /// The ways in which a runtime may read a filter: two where it is not known which runtime it is and
 /// they read it differently.
-pub fn readings(filter: &Filter, runtime: Runtime) -> Vec<Cow<'_, Filter>> {
+fn readings(filter: &Filter, runtime: Runtime) -> Vec<Cow<'_, Filter>> {
     match runtime {
         Runtime::Either if is_long(filter) => vec![
             filter.as_read_by(Runtime::Crun),

@@ -189,6 +189,58 @@ fn the_engines_default_is_replaced_as_settings_say() {
     }
 }
 
+/// A7: on x86 a rule for `socket` opens `socketcall`, which the default denies.
+#[test]
+fn a_profile_that_opens_a_multiplexer_does_not_replace_a_default_that_denies_it() {
+    let default = r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"syscalls":[
+        {"names":["socketcall"],"action":"SCMP_ACT_ERRNO"}]}"#;
+    let opens = r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86"],"syscalls":[
+        {"names":["read","socket"],"action":"SCMP_ACT_ALLOW"}]}"#;
+    let does_not = r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86"],"syscalls":[
+        {"names":["read"],"action":"SCMP_ACT_ALLOW"}]}"#;
+    for (profile, code) in [(opens, Some(Code::Conflict)), (does_not, None)] {
+        let mut made = container(Engine::CriO, PROFILE);
+        made.source = Memory {
+            profile: Some(profile),
+            default: Some(default),
+            ..made.source
+        };
+        made.present = PresentFilter::Document(default);
+        let evaluation = made.decide();
+        let sentence = evaluation.sentence();
+        assert_eq!(evaluation.code(), code, "{sentence}");
+        let names = "allows socketcall on SCMP_ARCH_X86 where the default does not";
+        assert_eq!(sentence.contains(names), code.is_some(), "{sentence}");
+    }
+}
+
+/// A8: the second rule would silently not be there.
+#[test]
+fn of_rules_of_which_one_would_not_be_there_both_are_named() {
+    let killed = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+        {"names":["mkdir"],"action":"SCMP_ACT_ERRNO"},
+        {"names":["mkdir"],"action":"SCMP_ACT_KILL_PROCESS"}]}"#;
+    for (stage, present) in [
+        (Stage::Apply, PresentFilter::None),
+        (Stage::Apply, PresentFilter::Document(killed)),
+        (Stage::Verify, PresentFilter::Document(killed)),
+    ] {
+        let mut made = container(Engine::Podman, PROFILE);
+        made.source.profile = Some(killed);
+        (made.stage, made.present) = (stage, present);
+        let evaluation = made.decide();
+        assert_eq!(evaluation.code(), Some(Code::ProfileUnusable));
+        let sentence = evaluation.sentence();
+        for part in [
+            "syscalls[1]: mkdir",
+            "should get SCMP_ACT_KILL_PROCESS",
+            "gives SCMP_ACT_ERRNO (1), which syscalls[0] says",
+        ] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
+    }
+}
+
 #[test]
 fn a_default_that_is_not_known_is_never_guessed() {
     let mut made = container(Engine::Containerd, DEFAULT_REFERENCE);

@@ -7,7 +7,10 @@
 
 use libc::{c_int, c_long};
 use libseccomp::{ScmpArch, ScmpSyscall};
-use portcullis_profile::{Action, Arch, Filter, Rule, program::compile::compile};
+use portcullis_profile::{
+    Action, Arch, Filter, Rule,
+    program::{compile::compile, interpret::Call},
+};
 use std::ptr;
 
 /// The first filter's errno; no profile uses it.
@@ -75,6 +78,54 @@ pub(crate) struct Probe {
     arguments: [u32; 3],
 }
 
+impl Probe {
+    /// The call as seccomp sees it on x86-64.
+    pub(crate) fn call(&self) -> Call {
+        let [a, b, c] = self.arguments.map(u64::from);
+        Call {
+            number: self.number,
+            arch: match self.abi {
+                Abi::Native | Abi::X32 => 0xc000_003e,
+                Abi::X86 => 0x4000_0003,
+            },
+            pointer: 0,
+            arguments: [a, b, c, 0, 0, 0],
+        }
+    }
+
+    /// The number that a name has where this call is made; `None` where it has none, or not one of
+    /// its own only.
+    pub(crate) fn number_of(&self, name: &str) -> Option<u32> {
+        self.abi.number(name)
+    }
+
+    /// The call's number.
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// An argument.
+    pub(crate) fn argument(&self, index: u8) -> u64 {
+        let there = self.arguments.get(usize::from(index));
+        there.map_or(0, |value| u64::from(*value))
+    }
+}
+
+/// The calls of x86-64 that newer kernels make without asking any filter (`uretprobe`, `uprobe`).
+const UNFILTERED: std::ops::RangeInclusive<u32> = 335..=336;
+
+/// What the kernel makes of a program's answer in front of the first filter, as [`outcomes`] gives
+/// it.
+pub(crate) fn outcome_of(answer: u32) -> i32 {
+    match answer & 0xffff_0000 {
+        // Errno; of more than one the newest filter's counts.
+        0x0005_0000 => (answer & 0xffff).cast_signed().min(4095),
+        // A tracer, a supervisor, log and allow: the first filter's errno is stricter.
+        0x7ff0_0000 | 0x7fc0_0000 | 0x7ffc_0000 | 0x7fff_0000 => i32::from(PASSED),
+        _ => KILLED,
+    }
+}
+
 /// What to try under filters that mention these names and have these architectures: every number,
 /// and the mentioned ones with every combination of values.
 pub(crate) fn probes(filter: &Filter) -> Vec<Probe> {
@@ -82,7 +133,10 @@ pub(crate) fn probes(filter: &Filter) -> Vec<Probe> {
     for abi in Abi::of(filter) {
         // These pass the first filter, which was loaded by one and ends by the other.
         let passing = ["seccomp", "exit_group"].map(|name| abi.number(name));
-        let tried = |number: &u32| !passing.contains(&Some(*number));
+        let tried = |number: &u32| {
+            let unfiltered = abi == Abi::Native && UNFILTERED.contains(number);
+            !unfiltered && !passing.contains(&Some(*number))
+        };
         let probe = |number, arguments| Probe {
             abi,
             number,

@@ -5,7 +5,7 @@ use super::{
     deferral::Deferral,
     events::ProfileEvents,
     failures::{Failures, RETRY_DELAY},
-    resolutions::{Expected, Resolutions, file_of},
+    resolutions::{Resolutions, file_of},
     status::{Nodes, status},
     writer::Writer,
 };
@@ -123,12 +123,12 @@ impl Reconciler {
                     None => release = true,
                 }
             }
-            let effect = match resolution {
-                Ok(Expected { sum: Some(sum), .. }) => self.effects.of(name, sum),
-                _ => {
-                    self.effects.forget(name);
-                    None
-                }
+            let sum = resolution.as_ref().ok().and_then(|it| it.sum.as_ref());
+            let effect = if let Some(sum) = sum {
+                self.effects.of(name, sum)
+            } else {
+                self.effects.forget(name);
+                None
             };
             let status = status(profile, resolution, effect, &nodes, &users);
             if let Some(reason) = ReadyReason::of(&status.conditions) {
