@@ -19,7 +19,7 @@ use portcullis_operator::{
     crd::{SeccompNode, SeccompNodeSpec, SeccompProfile, SeccompProfileSpec},
     kube::{health::Health, metrics::AgentMetrics},
 };
-use portcullis_profile::program::Memo;
+use portcullis_profile::program::{Memo, compile::in_child};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use std::{
@@ -385,6 +385,9 @@ async fn run(command: Command) -> Anything<()> {
 }
 
 fn main() -> Anything<()> {
+    if in_child().is_some() {
+        return Ok(());
+    }
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?

@@ -206,7 +206,8 @@ pub fn resolve<'a>(
         warnings,
         filter: stacked,
         place: Place {
-            own: own.syscalls.len() - usize::from(has_allow),
+            // Without a rule of ours that was copied.
+            own: own.syscalls.len().saturating_sub(usize::from(has_allow)),
             has_allow,
         },
     }))

@@ -25,6 +25,7 @@ compiled() {
 
 # cached — from now on crun has this program for every filter before hooks run.
 cached() {
+    # shellcheck disable=SC2016 # expanded by the hook
     printf '#!/bin/sh\nid=$(jq -r .id)\ncat %q >%q/"$id"/seccomp.bpf\n' "$work/program" "$state" >"$work/cache"
     chmod +x "$work/cache"
     local folder
