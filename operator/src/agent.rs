@@ -4,7 +4,7 @@
 pub mod decisions;
 pub mod files;
 pub mod node_report;
-mod source;
+pub mod source;
 
 use crate::{
     crd::SeccompNodeSpec,
@@ -96,7 +96,7 @@ pub async fn run(
         Source::Folder(path) => {
             drop(reports);
             let error = AgentError::about(path.display().to_string());
-            let changes = source::folder(path).map_err(error)?;
+            let changes = source::folder(path, &options.state).map_err(error)?;
             tokio::select! {
                 result = keeper.run(changes, health) => result,
                 () = decisions::listen(&options.gate_socket, None, metrics) => Ok(()),

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod controller;
 pub mod crd;
 pub mod effect;
+pub mod file_name;
 pub mod kube;
 pub mod resolve;
 mod words;

@@ -8,6 +8,7 @@ use crate::{
         SeccompProfileSpec,
         profile::{RuntimeBase, State, Syscall},
     },
+    file_name::file_name,
     kube::stored::{self, Unreadable},
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -70,8 +71,19 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     /// The name can't be the name of a file.
-    #[error("metadata.name: {0:?} can't be a file's name (at most {MAX_NAME} characters, no '/')")]
+    #[error(
+        "metadata.name: {0:?} is no name: at most {MAX_NAME} lower case letters, digits, '-' and '.', and at both ends of each part between dots a letter or digit"
+    )]
     Name(String),
+    /// An older profile has the file.
+    #[error(
+        "metadata.name: the file {} is that of the older SeccompProfile {by:?}: choose another name",
+        file_name(by)
+    )]
+    FileNameTaken {
+        /// The other profile.
+        by: String,
+    },
     /// The specification, as it is stored, can't be understood.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
@@ -128,20 +140,17 @@ pub enum ResolveError {
 /// # Errors
 /// [`ResolveError::Name`].
 pub fn check_name(name: &str) -> Result<(), ResolveError> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let inner = |byte: u8| plain(byte) || byte == b'-' || byte == b'.';
-    let bytes = name.as_bytes();
-    match (bytes.first(), bytes.last()) {
-        (Some(first), Some(last))
-            if plain(*first)
-                && plain(*last)
-                && bytes.len() <= MAX_NAME
-                && bytes.iter().all(|byte| inner(*byte))
-                && !name.contains("..") =>
-        {
-            Ok(())
-        }
-        _ => Err(ResolveError::Name(name.to_owned())),
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        bytes.first().is_some_and(plain)
+            && bytes.last().is_some_and(plain)
+            && bytes.iter().all(|byte| plain(byte) || *byte == b'-')
+    };
+    if name.len() <= MAX_NAME && name.split('.').all(is_label) {
+        Ok(())
+    } else {
+        Err(ResolveError::Name(name.to_owned()))
     }
 }
 
@@ -507,7 +516,9 @@ mod tests {
 
     #[test]
     fn names_that_leave_the_folder_are_refused() {
-        for name in ["", "..", "a/b", "../a", "A", ".a", "a..b", "-a"] {
+        for name in [
+            "", "..", "a/b", "../a", "A", ".a", "a..b", "-a", "a.-b", "a-.b", "a.", "a_b",
+        ] {
             assert!(check_name(name).is_err(), "{name}");
         }
         assert!(check_name(&"a".repeat(250)).is_ok());

@@ -158,11 +158,8 @@ fn resolve(text: &[u8], input: &Input<'_>) -> Result<Resolved, crate::DocumentEr
     };
     let document = Document::parse(text)?;
     let filter = document.resolve(&context)?;
-    let warnings = document
-        .warnings_in(&context)
-        .iter()
-        .map(Warning::to_string)
-        .collect();
+    let warnings = document.warnings_in(&context);
+    let warnings = warnings.iter().map(Warning::to_string).collect();
     Ok(Resolved { filter, warnings })
 }
 

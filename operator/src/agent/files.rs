@@ -10,7 +10,7 @@ pub mod ledger;
 use super::{
     AgentError,
     node_report::Debounce,
-    source::{Change, Changes},
+    source::{Change, Changes, Wanted},
 };
 use crate::{
     crd::SeccompNodeSpec,
@@ -137,17 +137,23 @@ impl Keeper<'_> {
     fn take(&mut self, change: Change) {
         match change {
             Change::Begin => self.listed.clear(),
-            Change::Listed(name, spec) => {
-                self.installer.set(&name, spec);
+            Change::Listed(profile) => {
+                let name = profile.name.clone();
+                self.set(profile);
                 self.listed.insert(name);
             }
-            Change::Set(name, spec) => self.installer.set(&name, spec),
+            Change::Set(profile) => self.set(profile),
             Change::Unset(name) => self.installer.unset(&name),
             Change::Complete => {
                 self.installer.keep_only(&self.listed);
                 self.listed.clear();
             }
         }
+    }
+
+    fn set(&mut self, profile: Wanted) {
+        self.installer.created(&profile.name, profile.created);
+        self.installer.set(&profile.name, profile.spec);
     }
 
     /// Marks these files to be looked at, or all of them. If another folder is in the place of the

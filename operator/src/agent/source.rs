@@ -1,6 +1,6 @@
 //! Where profiles come from: the API server, or a folder of manifests. Both tell the same changes.
 
-mod manifests;
+pub mod manifests;
 
 use super::files::file_watcher::FileWatcher;
 use crate::kube::stored::StoredProfile;
@@ -8,6 +8,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
@@ -15,6 +16,7 @@ use kube::{
         watcher::{Config, Event, watcher},
     },
 };
+use manifests::Manifests;
 use std::{
     collections::VecDeque,
     io,
@@ -28,15 +30,40 @@ const PAGE: u32 = 20;
 /// How often the folder is read, in case the kernel did not tell of a change.
 const CHECK: Duration = Duration::from_secs(60);
 
+/// How long nothing has to happen in the folder before it is read.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long that is waited for, if it is busy all the time.
+const QUIET_LIMIT: Duration = Duration::from_secs(2);
+
+/// A profile that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) name: String,
+    /// When it was created, where that is known.
+    pub(super) created: Option<Timestamp>,
+    /// Its specification as JSON.
+    pub(super) spec: Box<str>,
+}
+
+impl From<StoredProfile> for Wanted {
+    fn from(profile: StoredProfile) -> Wanted {
+        Wanted {
+            name: profile.name_any(),
+            created: profile.creation_timestamp().map(|time| time.0),
+            spec: profile.spec,
+        }
+    }
+}
+
 /// A change of what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// A list of every profile begins.
     Begin,
-    /// A profile of that list, with its specification as JSON.
-    Listed(String, Box<str>),
-    /// A profile is new or has changed; its specification as JSON.
-    Set(String, Box<str>),
+    /// A profile of that list.
+    Listed(Wanted),
+    /// A profile is new or has changed.
+    Set(Wanted),
     /// A profile is gone.
     Unset(String),
     /// The list is complete.
@@ -53,8 +80,8 @@ pub(super) fn cluster(client: Client) -> Changes {
         .default_backoff()
         .map(|event| match event {
             Ok(Event::Init) => Ok(Change::Begin),
-            Ok(Event::InitApply(profile)) => Ok(Change::Listed(profile.name_any(), profile.spec)),
-            Ok(Event::Apply(profile)) => Ok(Change::Set(profile.name_any(), profile.spec)),
+            Ok(Event::InitApply(profile)) => Ok(Change::Listed(profile.into())),
+            Ok(Event::Apply(profile)) => Ok(Change::Set(profile.into())),
             Ok(Event::Delete(profile)) => Ok(Change::Unset(profile.name_any())),
             Ok(Event::InitDone) => Ok(Change::Complete),
             Err(error) => Err(format!("the API server: {error}")),
@@ -62,17 +89,18 @@ pub(super) fn cluster(client: Client) -> Changes {
         .boxed()
 }
 
-/// The changes in a folder: a list of everything, whenever something has changed there.
+/// The changes in a folder: a list of everything, whenever something has changed there. What its
+/// manifests said is remembered below `state`.
 ///
 /// # Errors
-/// If the folder can't be watched.
-pub(super) fn folder(path: &Path) -> io::Result<Changes> {
+/// If the folder can't be watched, or nothing can be remembered.
+pub(super) fn folder(path: &Path, state: &Path) -> io::Result<Changes> {
     let folder = Folder {
         watcher: FileWatcher::watch(&[path])?,
         path: path.to_owned(),
         waiting: VecDeque::new(),
         was_read: false,
-        manifests: manifests::Manifests::default(),
+        manifests: Manifests::open(state)?,
     };
     Ok(stream::unfold(folder, |mut folder| async move {
         Some((folder.next().await, folder))
@@ -85,7 +113,7 @@ struct Folder {
     path: PathBuf,
     waiting: VecDeque<Change>,
     was_read: bool,
-    manifests: manifests::Manifests,
+    manifests: Manifests,
 }
 
 impl Folder {
@@ -95,7 +123,7 @@ impl Folder {
         }
         let wrong = |error: io::Error, path: &Path| format!("{}: {error}", path.display());
         if self.was_read
-            && let Ok(Err(error)) = timeout(CHECK, self.watcher.touched()).await
+            && let Err(error) = self.touched().await
         {
             tokio::time::sleep(CHECK).await;
             return Err(wrong(error, &self.path));
@@ -105,12 +133,32 @@ impl Folder {
             .manifests
             .read(&self.path)
             .map_err(|error| wrong(error, &self.path))?;
-        let listed = profiles
-            .into_iter()
-            .map(|(name, spec)| Change::Listed(name, spec));
+        let listed = profiles.into_iter().map(|(name, spec)| {
+            Change::Listed(Wanted {
+                name,
+                created: None,
+                spec,
+            })
+        });
         self.waiting.extend(listed);
         self.waiting.push_back(Change::Complete);
         Ok(Change::Begin)
+    }
+}
+
+impl Folder {
+    /// Waits until something has happened in the folder, and then nothing for a moment: a manifest
+    /// that is being written is not half-read. Time may pass without anything, too.
+    async fn touched(&self) -> io::Result<()> {
+        let Ok(touched) = timeout(CHECK, self.watcher.touched()).await else {
+            return Ok(());
+        };
+        touched?;
+        let _ = timeout(QUIET_LIMIT, async {
+            while let Ok(Ok(_)) = timeout(QUIET, self.watcher.touched()).await {}
+        })
+        .await;
+        Ok(())
     }
 }
 
@@ -135,7 +183,7 @@ mod tests {
             loop {
                 match changes.next().await.unwrap().unwrap() {
                     Change::Begin => listed.clear(),
-                    Change::Listed(name, spec) => listed.push((name, spec)),
+                    Change::Listed(profile) => listed.push((profile.name, profile.spec)),
                     Change::Complete => return,
                     other => panic!("{other:?}"),
                 }
@@ -153,7 +201,8 @@ mod tests {
     async fn a_folder_is_listed_at_first_and_again_whenever_it_changes() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "a", "mkdir");
-        let mut changes = super::folder(folder.path()).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let mut changes = super::folder(folder.path(), state.path()).unwrap();
         assert_eq!(
             list(&mut changes).await,
             [pair("a", r#"{"allow":["mkdir"]}"#)]

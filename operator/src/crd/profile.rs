@@ -8,12 +8,6 @@ use portcullis_profile::Action;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The path of a profile's file as a pod's `localhostProfile` names it: relative to the seccomp
-/// root.
-pub fn localhost_profile(name: &str) -> String {
-    format!("operator/{name}.json")
-}
-
 /// What the profile allows and denies. The shortest useful specification is a list of allowed
 /// names, for example `allow: [read, write]`; every other call then fails with EPERM.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +20,7 @@ pub fn localhost_profile(name: &str) -> String {
     category = "portcullis",
     status = "SeccompProfileStatus",
     derive = "PartialEq",
-    doc = "A seccomp profile, which every node keeps as the file `operator/<name>.json` in its seccomp root. A pod selects it with `localhostProfile: operator/<name>.json`, or with the annotation `seccomp.security.alpha.kubernetes.io/pod: localhost/operator/<name>.json` where the gate is on the nodes.",
+    doc = "A seccomp profile, which every node keeps as the file `operator/<name>.json` in its seccomp root; a name that ends in `.json` is the name of the file. A pod selects it with `localhostProfile: operator/<name>.json`, or with the annotation `seccomp.security.alpha.kubernetes.io/pod: localhost/operator/<name>.json` where the gate is on the nodes.",
     validation = Rule::new("size(self.metadata.name) <= 250").message("a name has at most 250 characters: the file is <name>.json, and a file name holds 255 bytes"),
     printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
     printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes"),
@@ -199,10 +193,15 @@ words! {
         Valid = "Valid",
         /// The message says which field is wrong.
         Invalid = "Invalid",
+        /// An older profile has the file that this one would have; the message names it.
+        FileNameTaken = "FileNameTaken",
     }
 }
 
-reasons! { ValidReason of ProfileCondition::Valid, { True: Valid, False: Invalid, } }
+reasons! { ValidReason of ProfileCondition::Valid, {
+    True: Valid,
+    False: Invalid | FileNameTaken,
+} }
 
 words! {
     /// Why a profile is, or is not, `Ready`.

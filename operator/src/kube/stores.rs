@@ -25,8 +25,8 @@ const PAGE: u32 = 50;
 /// How many reports: each may have a megabyte.
 const REPORTS_PAGE: u32 = 5;
 
-/// The names of the profiles that a pod uses.
-pub type UsedProfiles = Box<[Arc<str>]>;
+/// The names of the files that a pod uses.
+pub type UsedFiles = Box<[Arc<str>]>;
 
 /// Every store.
 #[derive(Debug, Default)]
@@ -37,8 +37,8 @@ pub struct Stores {
     pub node_reports: Store<Arc<NodeReport>>,
     /// The names of the nodes.
     pub nodes: Store<()>,
-    /// The pods that use a profile, by `namespace/name`.
-    pub pods: Store<UsedProfiles>,
+    /// The pods that use a profile's file, by `namespace/name`.
+    pub pods: Store<UsedFiles>,
 }
 
 impl Stores {
@@ -46,7 +46,7 @@ impl Stores {
     /// delays no other.
     pub async fn watch(&self, client: &Client, metrics: &ControllerMetrics) {
         let mut report_texts = Texts::default();
-        let mut profile_names = Texts::default();
+        let mut file_names = Texts::default();
         tokio::join!(
             self.profiles.watch(
                 Api::<StoredProfile>::all(client.clone()),
@@ -80,8 +80,8 @@ impl Stores {
                 metrics,
                 |pod| {
                     let (key, used) = pod.used()?;
-                    let used = used.iter().map(|name| profile_names.share(name)).collect();
-                    profile_names.tidy();
+                    let used = used.iter().map(|name| file_names.share(name)).collect();
+                    file_names.tidy();
                     Some((key, used))
                 },
             ),

@@ -284,6 +284,26 @@ fn what_crun_would_cut_is_not_selected_under_crun() {
 }
 
 #[test]
+fn each_warning_about_the_selected_profile_is_told_once() {
+    let mut made = container(Engine::Podman, PROFILE);
+    made.source = Memory {
+        profile: Some(
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","sycalls":[],"archMap":[],"syscalls":[
+            {"names":["mkdir"],"action":"SCMP_ACT_ERRNO","includes":{"caps":["SYS_ADMIN"]}}]}"#,
+        ),
+        default: None,
+        runtime: Runtime::Either,
+        cached: None,
+    };
+    let evaluation = made.decide();
+    assert_eq!(evaluation.code(), None, "{}", evaluation.sentence());
+    let sentence = evaluation.sentence();
+    for warning in ["\"sycalls\" is ignored", "\"SYS_ADMIN\" never matches"] {
+        assert_eq!(sentence.matches(warning).count(), 1, "{sentence}");
+    }
+}
+
+#[test]
 fn broken_settings_refuse_only_what_selects_something() {
     for (reference, code) in [
         (PROFILE, Some(Code::Settings)),

@@ -59,13 +59,21 @@ pub(crate) fn allowing(name: &str, calls: &[&str]) -> Value {
     profile(name, &json!({ "allow": calls }))
 }
 
+/// The file that a profile has.
+pub(crate) fn file_name(profile: &str) -> String {
+    match profile.strip_suffix(".json") {
+        Some(name) => format!("{name}.json"),
+        None => format!("{profile}.json"),
+    }
+}
+
 /// A pod whose container `c` asks for a profile by its annotation.
 pub(crate) fn annotated_pod(name: &str, profile: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": { "name": name, "annotations": {
-            "container.seccomp.security.alpha.kubernetes.io/c": format!("localhost/operator/{profile}.json"),
+            "container.seccomp.security.alpha.kubernetes.io/c": format!("localhost/operator/{}", file_name(profile)),
         }},
         "spec": { "automountServiceAccountToken": false, "containers": [{ "name": "c", "image": "x" }] },
     })

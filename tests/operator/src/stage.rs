@@ -3,7 +3,7 @@
 
 use crate::{
     api_server::{self, ApiServer},
-    objects::{self, api, condition, create},
+    objects::{self, api, condition, create, file_name},
     process::Process,
     wait::until,
 };
@@ -116,7 +116,7 @@ impl Stage {
         self.folder
             .path()
             .join("seccomp/operator")
-            .join(format!("{profile}.json"))
+            .join(file_name(profile))
     }
 
     /// Waits until a profile's file has a text.

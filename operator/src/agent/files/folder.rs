@@ -16,7 +16,7 @@ use std::{
 };
 
 /// The folder's name in the seccomp root.
-pub const NAME: &str = "operator";
+pub const NAME: &str = crate::file_name::FOLDER;
 const TEMPORARY: &str = ".portcullis.tmp";
 const MODE: u32 = 0o644;
 

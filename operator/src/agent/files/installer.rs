@@ -11,12 +11,14 @@ use crate::{
     agent::node_report,
     crd::SeccompNodeSpec,
     effect::{Effects, Verdict},
+    file_name::{file_name, holder, profiles_of},
     resolve::{ResolveError, Resolved, digest, has_base, resolve},
 };
+use k8s_openapi::jiff::Timestamp;
 use portcullis_profile::{gate::decision::plain, program::Memo};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -35,8 +37,6 @@ enum InstallError {
     Foreign(PathBuf),
     #[error("the ledger: {0}")]
     Ledger(#[from] io::Error),
-    #[error("{0}")]
-    Unusable(String),
 }
 
 /// How many files were written and removed.
@@ -63,12 +63,16 @@ pub struct Installer {
     disturbed: BTreeSet<String>,
     /// Specifications as JSON, which takes little memory.
     specs: BTreeMap<String, Box<str>>,
+    /// When their profiles were created, where that is known.
+    created: BTreeMap<String, Option<Timestamp>>,
     /// The names of those that have a base.
     based: BTreeSet<String>,
     /// The digests of the filters whose files are as they should be.
     installed: BTreeMap<String, String>,
     /// The digests of the texts that they were given.
     texts: BTreeMap<String, String>,
+    /// The warnings about each profile that were logged last.
+    warned: BTreeMap<String, Vec<String>>,
     /// Why profiles have no file.
     failures: BTreeMap<String, String>,
     /// What is wrong with the folder or the ledger.
@@ -94,9 +98,11 @@ impl Installer {
             disturbed: ledger.names().cloned().collect(),
             ledger,
             specs: BTreeMap::new(),
+            created: BTreeMap::new(),
             based: BTreeSet::new(),
             installed: BTreeMap::new(),
             texts: BTreeMap::new(),
+            warned: BTreeMap::new(),
             failures: BTreeMap::new(),
             problem: None,
             effects: Effects::default(),
@@ -135,6 +141,13 @@ impl Installer {
         false
     }
 
+    /// When a profile was created, which decides who has a file that two want.
+    pub fn created(&mut self, name: &str, at: Option<Timestamp>) {
+        if self.created.insert(name.to_owned(), at) != Some(at) {
+            self.mark(name);
+        }
+    }
+
     /// A profile is new or has changed; its specification as JSON.
     pub fn set(&mut self, name: &str, text: Box<str>) {
         if self.specs.get(name) != Some(&text) {
@@ -151,6 +164,8 @@ impl Installer {
     /// A profile is gone.
     pub fn unset(&mut self, name: &str) {
         self.specs.remove(name);
+        self.created.remove(name);
+        self.warned.remove(name);
         self.effects.forget(name);
         self.based.remove(name);
         self.mark(name);
@@ -174,12 +189,12 @@ impl Installer {
 
     /// A file of the folder was touched.
     pub fn touched(&mut self, file: &str) {
-        if let Some(name) = file.strip_suffix(".json")
-            && (self.specs.contains_key(name) || self.ledger.has(name))
-        {
-            self.look_at(name);
-            if !self.complete {
-                self.disturbed.insert(name.to_owned());
+        for name in profiles_of(file) {
+            if self.specs.contains_key(name) || self.ledger.has(name) {
+                self.look_at(name);
+                if !self.complete {
+                    self.disturbed.insert(name.to_owned());
+                }
             }
         }
     }
@@ -206,10 +221,14 @@ impl Installer {
         self.dirty.entry(name.to_owned()).or_insert(now);
     }
 
-    /// Marks a profile, and every one that has a base, which may be this one.
+    /// Marks a profile, one that wants the same file, and every one that has a base, which may be
+    /// this one.
     fn mark(&mut self, name: &str) {
-        self.look_at(name);
         let now = Instant::now();
+        let file = file_name(name);
+        for name in profiles_of(&file) {
+            self.dirty.entry(name.to_owned()).or_insert(now);
+        }
         for name in &self.based {
             self.dirty.entry(name.clone()).or_insert(now);
         }
@@ -315,13 +334,20 @@ impl Installer {
         let mut unwanted = Vec::new();
         let mut new = Vec::new();
         for (name, since) in batch {
+            if let Some(by) = self.holder(&name) {
+                // What is on the node is the other one's, as soon as that is installed.
+                if self.ledger.has(&by) || !self.ledger.has(&name) {
+                    unwanted.push(name.clone());
+                }
+                self.fail(&name, &ResolveError::FileNameTaken { by });
+                continue;
+            }
             match file_of(&self.specs, &name) {
                 Ok(Some(resolved)) => {
                     match self.effects.of(&name, &resolved.sum).cloned() {
                         Some(Verdict::Usable(_)) => {}
                         Some(Verdict::Unusable(why)) => {
-                            self.put_back(&folder, &name, done);
-                            self.fail(&name, &InstallError::Unusable(why));
+                            self.keep_last_good(&folder, &name, &why, done);
                             continue;
                         }
                         // What was on the node before is put back at once; what is new waits.
@@ -333,23 +359,22 @@ impl Installer {
                     }
                     let file = file_name(&name);
                     if !self.ledger.has(&name) {
-                        if folder.has(&file) {
+                        if !profiles_of(&file).any(|name| self.ledger.has(name))
+                            && folder.has(&file)
+                        {
                             self.fail(&name, &InstallError::Foreign(folder.path().join(file)));
                             continue;
                         }
                         new.push(name.clone());
                     }
+                    self.warn(&name, &resolved.warnings);
                     wanted.push((name, resolved, since));
                 }
                 Ok(None) => {
                     self.failures.remove(&name);
                     unwanted.push(name);
                 }
-                // What is on the node stays: a container that starts meanwhile needs it.
-                Err(error) => {
-                    self.put_back(&folder, &name, done);
-                    self.fail(&name, &error.into());
-                }
+                Err(error) => self.keep_last_good(&folder, &name, &error, done),
             }
         }
         if let Err(error) = self.ledger.add(&new) {
@@ -386,12 +411,17 @@ impl Installer {
             self.installed.remove(&name);
             self.texts.remove(&name);
             self.backup.remove(&name);
-            match folder.remove(&file_name(&name)) {
+            let file = file_name(&name);
+            if profiles_of(&file).any(|other| other != name && self.ledger.has(other)) {
+                gone.push(name);
+                continue;
+            }
+            match folder.remove(&file) {
                 Ok(()) => {
                     done.removed += 1;
                     gone.push(name);
                 }
-                Err(error) => self.fail(&name, &error.into()),
+                Err(error) => self.fail(&name, &error),
             }
         }
         if let Err(error) = self.ledger.remove(&gone) {
@@ -414,9 +444,6 @@ impl Installer {
             return Ok(false);
         }
         done.written += 1;
-        for warning in &resolved.warnings {
-            tracing::warn!(name, "{}", plain(warning));
-        }
         // The same filter written otherwise is an edit of the profile.
         if self.installed.contains_key(name)
             && self.texts.get(name) == Some(&digest(&resolved.text))
@@ -427,14 +454,52 @@ impl Installer {
         Ok(true)
     }
 
+    /// The profile that has the file of this one, if that is another one.
+    fn holder(&self, name: &str) -> Option<String> {
+        if !self.specs.contains_key(name) {
+            return None;
+        }
+        holder(name, |name| {
+            let created = || self.created.get(name).copied().flatten();
+            self.specs.contains_key(name).then(created)
+        })
+    }
+
     /// Whether this text was the file of this profile when the agent last knew what it should be.
     fn was_here(&self, name: &str, text: &[u8]) -> bool {
         self.ledger.has(name) && self.backup.load(name).is_some_and(|copy| copy == text)
     }
 
-    fn fail(&mut self, name: &str, error: &InstallError) {
+    /// Logs the warnings about a profile, once for each change of them.
+    fn warn(&mut self, name: &str, warnings: &[String]) {
+        if self.warned.get(name).map_or(&[][..], Vec::as_slice) != warnings {
+            for warning in warnings {
+                tracing::warn!(name, "{}", plain(warning));
+            }
+            self.warned.insert(name.to_owned(), warnings.to_vec());
+        }
+    }
+
+    /// A profile has no valid file. The one that it had stays and is kept right: containers need it.
+    fn keep_last_good(
+        &mut self,
+        folder: &Folder,
+        name: &str,
+        error: &impl fmt::Display,
+        done: &mut Done,
+    ) {
+        if !self.ledger.has(name) {
+            return self.fail(name, error);
+        }
+        self.put_back(folder, name, done);
+        self.fail(name, &format!("{error}; the last good file stays"));
+    }
+
+    fn fail(&mut self, name: &str, error: &impl fmt::Display) {
         let message = plain(&error.to_string());
-        tracing::warn!(name, "no file: {message}");
+        if self.failures.get(name) != Some(&message) {
+            tracing::warn!(name, "not installed: {message}");
+        }
         self.installed.remove(name);
         self.failures.insert(name.to_owned(), message);
     }
@@ -465,11 +530,6 @@ fn file_of(
     };
     let find = |base: &str| specs.get(base).map(|text| &**text);
     resolve(name, text, &find)
-}
-
-/// The name of a profile's file.
-fn file_name(name: &str) -> String {
-    format!("{name}.json")
 }
 
 /// Writes the file of a profile if it is not as it should be. Returns whether it was written;

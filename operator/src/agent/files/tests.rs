@@ -78,10 +78,16 @@ fn spec(name: &str) -> Box<str> {
     format!(r#"{{"allow": ["{name}"]}}"#).into()
 }
 
+fn listed(name: &str, spec: impl Into<Box<str>>) -> Change {
+    Change::Listed(Wanted {
+        name: name.to_owned(),
+        created: None,
+        spec: spec.into(),
+    })
+}
+
 fn list(profiles: &[(&str, &str)]) -> Vec<Change> {
-    let listed = profiles
-        .iter()
-        .map(|(name, call)| Change::Listed((*name).to_owned(), spec(call)));
+    let listed = profiles.iter().map(|(name, call)| listed(name, spec(call)));
     let mut changes = vec![Change::Begin];
     changes.extend(listed);
     changes.push(Change::Complete);
@@ -97,7 +103,7 @@ async fn a_list_becomes_files_and_the_agent_is_ready_once_it_is_whole() {
     let metrics = on_a_node(async |node| {
         let mut half = list(&[("a", "mkdir")]);
         let wrong = r#"{"defaultAction": "SCMP_ACT_NO"}"#;
-        half.insert(2, Change::Listed("b".to_owned(), wrong.into()));
+        half.insert(2, listed("b", wrong));
         half.pop();
         node.tell(half);
         let changes = node.changes.clone();
@@ -123,7 +129,7 @@ async fn a_list_that_begins_anew_counts_only_once_it_is_whole() {
         node.tell(list(&[("a", "mkdir"), ("b", "mkdir")]));
         node.report(|report| report.count == 2).await;
         // It breaks off, and begins again without b.
-        node.tell([Change::Begin, Change::Listed("a".to_owned(), spec("mkdir"))]);
+        node.tell([Change::Begin, listed("a", spec("mkdir"))]);
         node.tell(list(&[("a", "rmdir")]));
         let (a, b) = (node.file("a"), node.file("b"));
         node.until("b has gone", || !b.exists()).await;

@@ -119,7 +119,7 @@ fn facts(
     let conditions = &status.conditions;
     let message = |kind| find(conditions, kind).map_or_else(String::new, |it| it.message.clone());
     let mut facts = Vec::new();
-    if ValidReason::of(conditions) == Some(ValidReason::Invalid) {
+    if let Some(ValidReason::Invalid | ValidReason::FileNameTaken) = ValidReason::of(conditions) {
         facts.push((
             EventReason::Invalid,
             message(ValidReason::TYPE),

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     crd::{SeccompProfileStatus, condition::Reason, profile::ReadyReason},
     effect::{Effects, Verdict},
+    file_name::file_name,
     kube::{
         health::Heartbeat,
         metrics::{ControllerMetrics, ProfileLabels},
@@ -98,7 +99,7 @@ impl Reconciler {
         let profiles = stores.profiles.snapshot();
         self.forget_all_but(&profiles);
         self.resolutions.update(&profiles);
-        let users = watched_users(&stores.pods.snapshot());
+        let users = self.users(&profiles, &watched_users(&stores.pods.snapshot()));
         let users = |name: &str| users.get(name).cloned().unwrap_or_default();
         let unused: BTreeSet<String> = profiles
             .values()
@@ -118,7 +119,9 @@ impl Reconciler {
             let mut users = users(name);
             let mut release = false;
             if let Some(still_used) = still_used.as_ref().filter(|_| unused.contains(name)) {
-                match still_used.get(name) {
+                let file = file_name(name);
+                let found = still_used.get(&file);
+                match found.filter(|_| !self.resolutions.is_file_taken(name)) {
                     Some(found) => users = found.clone(),
                     None => release = true,
                 }
@@ -171,17 +174,40 @@ impl Reconciler {
         self.effects.keep_only(&names);
     }
 
-    /// Which of these profiles are in use after all. The API server is asked after their deletion
-    /// was seen, so every pod that was there before the deletion counts. `None` if it did not tell.
+    /// The users of each profile: those of its file, unless an older profile has that.
+    fn users(
+        &self,
+        profiles: &Items<Arc<Profile>>,
+        of_files: &BTreeMap<Arc<str>, Users>,
+    ) -> BTreeMap<String, Users> {
+        let having = profiles
+            .keys()
+            .filter(|name| !self.resolutions.is_file_taken(name));
+        having
+            .filter_map(|name| {
+                let users = of_files.get(&*file_name(name))?;
+                Some((name.clone(), users.clone()))
+            })
+            .collect()
+    }
+
+    /// The users, by file, of those of these profiles that are in use after all. The API server is
+    /// asked after their deletion was seen, so every pod that was there before the deletion counts.
+    /// `None` if it did not tell.
     async fn still_used(
         &self,
         names: &BTreeSet<String>,
         heartbeat: &Heartbeat,
     ) -> Option<BTreeMap<String, Users>> {
-        if names.is_empty() {
+        let files: BTreeSet<String> = names
+            .iter()
+            .filter(|name| !self.resolutions.is_file_taken(name))
+            .map(|name| file_name(name))
+            .collect();
+        if files.is_empty() {
             return Some(BTreeMap::new());
         }
-        match list_users(&self.pods, names, || heartbeat.beat()).await {
+        match list_users(&self.pods, &files, || heartbeat.beat()).await {
             Ok(users) => Some(users),
             Err(error) => {
                 tracing::warn!("no profile is released, the pods can't be listed: {error}");

@@ -2,6 +2,8 @@
 //! changes.
 
 use crate::{
+    crd::profile::ValidReason,
+    file_name::holder,
     kube::{
         store::Items,
         stores::{node_report::digest_number, profile::Profile},
@@ -10,8 +12,26 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// What a profile's file must be, or why no file can be made of the profile.
-pub(super) type Resolution = Result<Expected, String>;
+/// What a profile's file must be, or why it has none.
+pub(super) type Resolution = Result<Expected, Refusal>;
+
+/// Why a profile has no file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) reason: ValidReason,
+    pub(super) message: String,
+}
+
+impl From<ResolveError> for Refusal {
+    fn from(error: ResolveError) -> Refusal {
+        let reason = match error {
+            ResolveError::FileNameTaken { .. } => ValidReason::FileNameTaken,
+            _ => ValidReason::Invalid,
+        };
+        let message = error.to_string();
+        Refusal { reason, message }
+    }
+}
 
 /// What a profile's file must be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,36 +62,55 @@ struct Remembered {
 
 /// The resolution of every profile.
 #[derive(Debug, Default)]
-pub(super) struct Resolutions(BTreeMap<String, Remembered>);
+pub(super) struct Resolutions {
+    remembered: BTreeMap<String, Remembered>,
+    /// The profiles whose file an older profile has.
+    refused: BTreeMap<String, Resolution>,
+}
 
 impl Resolutions {
     /// Resolves the profiles whose specification has changed, and if any has, those with a base,
     /// which may be the changed one.
     pub(super) fn update(&mut self, profiles: &Items<Arc<Profile>>) {
-        let known = self.0.len();
-        self.0.retain(|name, remembered| {
+        let created = |name: &str| profiles.get(name).map(|profile| profile.created);
+        let refused = profiles.keys().filter_map(|name| {
+            let by = holder(name, created)?;
+            let error = ResolveError::FileNameTaken { by };
+            Some((name.clone(), Err(error.into())))
+        });
+        self.refused = refused.collect();
+        let known = self.remembered.len();
+        self.remembered.retain(|name, remembered| {
             let profile = profiles.get(name);
             profile.is_some_and(|profile| profile.spec == remembered.spec)
         });
-        let changed = self.0.len() < known || self.0.len() < profiles.len();
+        let changed = self.remembered.len() < known || self.remembered.len() < profiles.len();
         if !changed {
             return;
         }
         for (name, profile) in profiles {
-            if !profile.based && self.0.contains_key(name) {
+            if !profile.based && self.remembered.contains_key(name) {
                 continue;
             }
             let resolution = file_of(profiles, profile)
                 .map(Expected::from)
-                .map_err(|error| error.to_string());
+                .map_err(Refusal::from);
             let spec = Arc::clone(&profile.spec);
-            self.0.insert(name.clone(), Remembered { spec, resolution });
+            let remembered = Remembered { spec, resolution };
+            self.remembered.insert(name.clone(), remembered);
         }
     }
 
     /// The resolution of a profile that was there at the last update.
     pub(super) fn of(&self, name: &str) -> Option<&Resolution> {
-        self.0.get(name).map(|remembered| &remembered.resolution)
+        let remembered = || self.remembered.get(name);
+        let refused = self.refused.get(name);
+        refused.or_else(|| remembered().map(|remembered| &remembered.resolution))
+    }
+
+    /// Whether a profile has no file because an older one has it.
+    pub(super) fn is_file_taken(&self, name: &str) -> bool {
+        self.refused.contains_key(name)
     }
 }
 
@@ -122,7 +161,8 @@ mod tests {
 
         /// Puts a mark in the place of a resolution, which stays as long as nothing resolves anew.
         fn mark(&mut self, name: &str) {
-            self.resolutions.0.get_mut(name).unwrap().resolution = Ok(Cluster::marked());
+            let remembered = self.resolutions.remembered.get_mut(name).unwrap();
+            remembered.resolution = Ok(Cluster::marked());
         }
     }
 
@@ -133,9 +173,10 @@ mod tests {
         cluster.set("bad", &json!({"allow": "text"}));
         cluster.set("top", &json!({"baseProfileName": "bad"}));
         assert!(cluster.of("good").unwrap().digest.is_some());
-        let error = cluster.of("bad").unwrap_err();
+        let error = cluster.of("bad").unwrap_err().message;
         assert!(error.contains("invalid type: string"), "{error}");
-        assert!(cluster.of("top").unwrap_err().starts_with("base bad: "));
+        let error = cluster.of("top").unwrap_err().message;
+        assert!(error.starts_with("base bad: "), "{error}");
     }
 
     #[test]
@@ -166,7 +207,41 @@ mod tests {
         cluster.set("top", &json!({"baseProfileName": "base"}));
         cluster.profiles.remove("base");
         cluster.resolutions.update(&cluster.profiles);
-        assert!(cluster.of("top").unwrap_err().contains("\"base\""));
+        assert!(cluster.of("top").unwrap_err().message.contains("\"base\""));
         assert!(cluster.resolutions.of("base").is_none());
+    }
+
+    #[test]
+    fn the_newer_of_two_that_want_one_file_is_refused_until_the_older_one_is_gone() {
+        let mut cluster = Cluster::new();
+        let spec = json!({"allow": ["mkdir"]});
+        cluster.set("a", &spec);
+        cluster.set("a.json", &spec);
+        let mut create = |name: &str, second: i64| {
+            let mut profile = Profile::of(name, &spec);
+            profile.created = k8s_openapi::jiff::Timestamp::from_second(second).ok();
+            cluster.profiles.insert(name.to_owned(), Arc::new(profile));
+            cluster.resolutions.update(&cluster.profiles);
+            ["a", "a.json"].map(|name| match cluster.resolutions.of(name) {
+                Some(Err(refusal)) => refusal.message.clone(),
+                _ => String::new(),
+            })
+        };
+        create("a", 2);
+        let [short, long] = create("a.json", 1);
+        assert!(
+            short.contains("the older SeccompProfile \"a.json\""),
+            "{short}"
+        );
+        assert_eq!(long, "");
+        let [short, long] = create("a.json", 3);
+        assert_eq!(short, "");
+        assert!(long.contains("the file a.json is that of the older SeccompProfile \"a\""));
+        let refusal = cluster.of("a.json").unwrap_err();
+        assert_eq!(refusal.reason, ValidReason::FileNameTaken);
+        assert!(cluster.resolutions.is_file_taken("a.json"));
+        cluster.profiles.remove("a");
+        cluster.resolutions.update(&cluster.profiles);
+        assert!(cluster.of("a.json").is_ok());
     }
 }

@@ -5,10 +5,10 @@ use crate::{
     crd::{
         SeccompProfileStatus,
         condition::condition,
-        localhost_profile,
         profile::{InUseReason, ReadyReason, ValidReason},
     },
     effect::Verdict,
+    file_name::localhost_profile,
     kube::stores::{
         Stores,
         node_report::{NodeReport, Reported},
@@ -72,7 +72,7 @@ pub(super) fn status(
 ) -> SeccompProfileStatus {
     let (valid, why) = match resolution {
         Ok(expected) => (ValidReason::Valid, warnings(&expected.warning, effect)),
-        Err(error) => (ValidReason::Invalid, error.clone()),
+        Err(refusal) => (refusal.reason, refusal.message.clone()),
     };
     let digest = resolution.as_ref().map(|expected| expected.digest);
     let (installed, ready, missing) = match digest {
@@ -81,7 +81,13 @@ pub(super) fn status(
             let message = "spec.state is Disabled".to_owned();
             (0, ReadyReason::Disabled, message)
         }
-        Err(_) => (0, ReadyReason::Invalid, "it has no file".to_owned()),
+        Err(_) => {
+            let message = match valid {
+                ValidReason::FileNameTaken => "it has no file",
+                _ => "it has no file; nodes that had a valid one before keep it",
+            };
+            (0, ReadyReason::Invalid, message.to_owned())
+        }
     };
     let (in_use, by) = match users.count {
         0 => (InUseReason::NotInUse, String::new()),
@@ -144,7 +150,7 @@ fn ready(name: &str, digest: u64, nodes: &Nodes) -> (usize, ReadyReason, String)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::profiles::resolutions::Expected;
+    use crate::controller::profiles::resolutions::{Expected, Refusal};
     use crate::crd::condition::{Reason, find};
     use serde_json::{Value, json};
 
@@ -210,7 +216,10 @@ mod tests {
             says(&Ok(Expected::default()), &nodes).0,
             Some(ReadyReason::Disabled)
         );
-        let invalid = Err("spec: no such call".to_owned());
+        let invalid = Err(Refusal {
+            reason: ValidReason::Invalid,
+            message: "spec: no such call".to_owned(),
+        });
         let (reason, _, count) = says(&invalid, &nodes);
         assert_eq!(
             (reason, count.as_str()),

@@ -1,8 +1,9 @@
-//! Which profiles a pod uses, by field and by both legacy annotations.
+//! Which files of profiles a pod uses, by field and by both legacy annotations.
 //!
 //! Only what says so is read of a pod: a cluster has many pods, and they are large.
 
-use super::UsedProfiles;
+use super::UsedFiles;
+use crate::file_name::file_of;
 use crate::kube::{
     request::{RequestError, request},
     store::Items,
@@ -23,7 +24,7 @@ use std::{
 /// How many pods a page of a list has.
 const PAGE: u32 = 200;
 
-/// A pod and the profiles that it uses. A pod that has ended uses none.
+/// A pod and the files that it uses. A pod that has ended uses none.
 #[derive(Clone, Debug)]
 pub struct PodUsage {
     metadata: ObjectMeta,
@@ -31,8 +32,7 @@ pub struct PodUsage {
 }
 
 impl PodUsage {
-    /// The pod as `namespace/name`, and the names of the profiles that it uses; `None` if it uses
-    /// none.
+    /// The pod as `namespace/name`, and the names of the files that it uses; `None` if it uses none.
     pub fn used(self) -> Option<(String, BTreeSet<String>)> {
         let key = self.key();
         (!self.used.is_empty()).then_some((key, self.used))
@@ -50,7 +50,7 @@ impl PodUsage {
 impl<'de> Deserialize<'de> for PodUsage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut wire = Wire::deserialize(deserializer)?;
-        let used = wire.profiles();
+        let used = wire.files();
         wire.metadata.annotations = None;
         Ok(PodUsage {
             metadata: wire.metadata,
@@ -144,7 +144,7 @@ struct Status {
 }
 
 impl Wire {
-    fn profiles(&self) -> BTreeSet<String> {
+    fn files(&self) -> BTreeSet<String> {
         let phase = self
             .status
             .as_ref()
@@ -172,13 +172,13 @@ impl Wire {
         });
         by_annotation
             .chain(by_field)
-            .filter_map(|path| path.strip_prefix("operator/")?.strip_suffix(".json"))
+            .filter_map(file_of)
             .map(str::to_owned)
             .collect()
     }
 }
 
-/// The pods that use one profile.
+/// The pods that use one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Users {
     /// How many there are.
@@ -194,8 +194,8 @@ impl Users {
     }
 }
 
-/// The users of each profile among the pods of a store.
-pub fn watched_users(pods: &Items<UsedProfiles>) -> BTreeMap<Arc<str>, Users> {
+/// The users of each file among the pods of a store.
+pub fn watched_users(pods: &Items<UsedFiles>) -> BTreeMap<Arc<str>, Users> {
     let mut users: BTreeMap<Arc<str>, Users> = BTreeMap::new();
     for (pod, used) in pods {
         for name in used {
@@ -205,14 +205,14 @@ pub fn watched_users(pods: &Items<UsedProfiles>) -> BTreeMap<Arc<str>, Users> {
     users
 }
 
-/// The users of some profiles at this moment, listed from the API server: what a watch has told may
+/// The users of some files at this moment, listed from the API server: what a watch has told may
 /// be older than a deletion that was seen. `each_page` is called before each request.
 ///
 /// # Errors
 /// [`RequestError`], if a page of the list can't be had.
 pub async fn list_users(
     pods: &Api<PodUsage>,
-    names: &BTreeSet<String>,
+    files: &BTreeSet<String>,
     each_page: impl Fn(),
 ) -> Result<BTreeMap<String, Users>, RequestError> {
     let mut users: BTreeMap<String, Users> = BTreeMap::new();
@@ -221,7 +221,7 @@ pub async fn list_users(
         each_page();
         let page = request(pods.list(&parameters)).await?;
         for (pod, used) in page.items.into_iter().filter_map(PodUsage::used) {
-            for name in used.into_iter().filter(|name| names.contains(name)) {
+            for name in used.into_iter().filter(|name| files.contains(name)) {
                 users.entry(name).or_default().add(&pod);
             }
         }
@@ -255,7 +255,8 @@ mod tests {
             "spec": {"containers": [by("c")], "initContainers": [by("d")],
                 "ephemeralContainers": [by("e")], "securityContext": {"seccompProfile":
                 {"type": "Localhost", "localhostProfile": "operator/f.json"}}}});
-        assert_eq!(uses(pod.clone()), ["a", "b", "c", "d", "e", "f"]);
+        let used = ["a", "b", "c", "d", "e", "f"].map(|name| format!("{name}.json"));
+        assert_eq!(uses(pod.clone()), used);
         pod["status"] = json!({"phase": "Succeeded"});
         assert!(uses(pod).is_empty());
     }
@@ -273,7 +274,7 @@ mod tests {
                     "metadata": {"annotations": {
                         format!("{CONTAINER}{name}"): "localhost/operator/a.json"}},
                     "spec": {field: [{"name": "x"}]}});
-                let expected: &[&str] = if counts && is_there { &["a"] } else { &[] };
+                let expected: &[&str] = if counts && is_there { &["a.json"] } else { &[] };
                 assert_eq!(uses(pod), expected, "{field}, {name:?}");
             }
         }

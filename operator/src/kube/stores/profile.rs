@@ -5,7 +5,7 @@ use crate::{
     kube::stored::StoredProfile,
     resolve::has_base,
 };
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{Resource, ResourceExt};
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub struct Profile {
     pub resource_version: Option<String>,
     /// The generation of its specification.
     pub generation: Option<i64>,
+    /// When it was created; a profile whose time is not known counts as the oldest.
+    pub created: Option<Timestamp>,
     /// Every finalizer on it, also those of others.
     pub finalizers: Vec<String>,
     /// Whether its deletion was asked for.
@@ -44,6 +46,7 @@ impl Profile {
             uid: meta.uid.clone(),
             resource_version: meta.resource_version.clone(),
             generation: meta.generation,
+            created: meta.creation_timestamp.as_ref().map(|time| time.0),
             finalizers: meta.finalizers.clone().unwrap_or_default(),
             deleted: meta.deletion_timestamp.is_some(),
             based: has_base(&stored.spec),

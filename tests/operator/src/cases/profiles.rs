@@ -2,8 +2,9 @@
 
 use super::cases;
 use crate::{
-    objects::{allowing, annotated_pod, profile},
+    objects::{self, allowing, annotated_pod, profile},
     stage::{NODE, Stage},
+    wait::until,
 };
 use anyhow::{Result, ensure};
 use kube::api::DeleteParams;
@@ -18,6 +19,9 @@ cases![
     a_foreign_file_stays_and_an_event_names_the_node,
     a_deleted_profile_stays_with_its_file_until_the_last_pod_is_gone,
     a_name_of_250_characters_works_and_one_of_251_is_refused,
+    an_invalid_edit_leaves_the_last_good_file_until_it_is_mended,
+    a_name_that_ends_in_json_is_that_of_the_file_and_pods_that_select_it_count,
+    of_two_profiles_that_want_one_file_the_older_one_has_it,
 ];
 
 async fn a_profile_becomes_a_file_and_is_ready(stage: &mut Stage) -> Result<()> {
@@ -99,4 +103,95 @@ async fn a_name_of_250_characters_works_and_one_of_251_is_refused(stage: &mut St
     let refused = stage.create(allowing(&"x".repeat(251), &["mkdir"])).await;
     ensure!(refused.is_err(), "it was taken");
     Ok(())
+}
+
+async fn an_invalid_edit_leaves_the_last_good_file_until_it_is_mended(
+    stage: &mut Stage,
+) -> Result<()> {
+    stage.controller()?;
+    let agent = stage.agent().await?;
+    stage.create(allowing("a", &["mkdir"])).await?;
+    stage.is("a", "Ready", "True").await?;
+    let good = fs::read(stage.file("a"))?;
+    let denying = json!({ "names": ["mkdri"], "action": "SCMP_ACT_ERRNO" });
+    let spec = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [denying] });
+    stage.apply(&profile("a", &spec)).await?;
+    stage.is("a", "Valid", "False").await?;
+    stage.is("a", "Ready", "False").await?;
+    stage.event("a", "Invalid", "mkdri").await?;
+    stage.settled().await?;
+    ensure!(fs::read(stage.file("a"))? == good, "the file was changed");
+    stage.processes[agent].crash().await?;
+    stage.agent().await?;
+    stage.settled().await?;
+    fs::remove_file(stage.file("a"))?;
+    stage.file_says("a", "mkdir").await?;
+    ensure!(fs::read(stage.file("a"))? == good, "it is another one");
+    stage.apply(&allowing("a", &["rmdir"])).await?;
+    stage.file_says("a", "rmdir").await?;
+    stage.is("a", "Ready", "True").await
+}
+
+async fn a_name_that_ends_in_json_is_that_of_the_file_and_pods_that_select_it_count(
+    stage: &mut Stage,
+) -> Result<()> {
+    stage.operator().await?;
+    stage.create(allowing("web.json", &["mkdir"])).await?;
+    stage.is("web.json", "Ready", "True").await?;
+    let file = stage.file("web.json");
+    ensure!(file.ends_with("operator/web.json"), "{}", file.display());
+    ensure!(file.is_file(), "there is no {}", file.display());
+    let status = stage.profiles().get("web.json").await?.data["status"].clone();
+    ensure!(
+        status["localhostProfile"] == "operator/web.json",
+        "{status}"
+    );
+    stage.create(annotated_pod("p", "web.json")).await?;
+    stage.is("web.json", "InUse", "True").await?;
+    stage.delete_profile("web.json").await?;
+    stage.event("web.json", "InUse", "default/p").await?;
+    stage.settled().await?;
+    stage.file_says("web.json", "mkdir").await
+}
+
+async fn of_two_profiles_that_want_one_file_the_older_one_has_it(stage: &mut Stage) -> Result<()> {
+    stage.operator().await?;
+    // Of the same second, the first one by name counts as the older one.
+    stage.create(allowing("web", &["mkdir"])).await?;
+    stage.is("web", "Ready", "True").await?;
+    stage.create(allowing("web.json", &["rmdir"])).await?;
+    stage.is("web.json", "Valid", "False").await?;
+    stage
+        .event("web.json", "Invalid", "the older SeccompProfile \"web\"")
+        .await?;
+    let status = stage.profiles().get("web.json").await?.data["status"].clone();
+    let conditions = status["conditions"].as_array();
+    let is_named = conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["reason"] == "FileNameTaken");
+    ensure!(is_named, "{status}");
+    let nodes = objects::nodes(&stage.client);
+    until("the node says why", async || {
+        let failures = nodes.get(NODE).await?.data["spec"]["failures"].clone();
+        let why = failures["web.json"].as_str().unwrap_or_default();
+        ensure!(why.contains("the older SeccompProfile"), "{failures}");
+        Ok(())
+    })
+    .await?;
+    stage.settled().await?;
+    stage.file_says("web", "mkdir").await?;
+    stage.is("web", "Ready", "True").await?;
+    stage.create(annotated_pod("p", "web")).await?;
+    stage.is("web", "InUse", "True").await?;
+    // Its pods use the other one.
+    stage.delete_profile("web.json").await?;
+    stage.gone("web.json").await?;
+    stage.create(allowing("web.json", &["rmdir"])).await?;
+    let now = DeleteParams::default().grace_period(0);
+    stage.pods().delete("p", &now).await?;
+    stage.delete_profile("web").await?;
+    stage.gone("web").await?;
+    stage.file_says("web.json", "rmdir").await?;
+    stage.is("web.json", "Ready", "True").await
 }

@@ -174,7 +174,12 @@ fn a_specification_that_is_not_valid_leaves_the_last_good_file_and_holds_up_no_o
         assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
         let report = node.installer.report();
         assert!(report.failures["a"].contains(why), "{report:?}");
+        assert!(report.failures["a"].ends_with("; the last good file stays"));
         assert!(!report.profiles.contains_key("a"));
+        fs::write(node.file("a.json"), "{}").unwrap();
+        node.installer.touched("a.json");
+        assert_eq!(node.settle().repaired, 1);
+        assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
         assert!(report.profiles.contains_key("b"));
     }
     assert_eq!(node.set("a", &json!({"allow": ["rmdir"]})).written, 1);
@@ -249,6 +254,77 @@ fn only_a_written_file_tells_how_long_it_took() {
     node.installer.check_all();
     node.settle_telling(&count);
     assert_eq!(told.get(), 1);
+}
+
+#[test]
+fn a_profile_whose_name_ends_in_json_has_a_file_of_just_that_name() {
+    let mut node = Node::new();
+    node.set("a.json", &json!({"allow": ["mkdir"]}));
+    assert!(node.file("a.json").is_file() && !node.file("a.json.json").exists());
+    fs::write(node.file("a.json"), "{}").unwrap();
+    node.installer.touched("a.json");
+    assert_eq!(node.settle().repaired, 1);
+    node.installer.unset("a.json");
+    assert_eq!(node.settle().removed, 1);
+    assert!(!node.file("a.json").exists());
+}
+
+#[test]
+fn of_two_profiles_that_want_one_file_the_older_one_has_it_whoever_came_first() {
+    let at = |second: i64| Timestamp::from_second(second).ok();
+    for (older, newer) in [("a", "a.json"), ("a.json", "a")] {
+        for order in [[older, newer], [newer, older]] {
+            let mut node = Node::new();
+            for name in order {
+                let second = if name == older { 1 } else { 2 };
+                let call = if name == older { "mkdir" } else { "rmdir" };
+                node.installer.created(name, at(second));
+                node.set(name, &json!({"allow": [call]}));
+            }
+            let says = |node: &Node, call: &str| {
+                let text = fs::read_to_string(node.file("a.json")).unwrap();
+                assert!(text.contains(call), "{older} {order:?}: {text}");
+            };
+            says(&node, "\"mkdir\"");
+            let report = node.installer.report();
+            assert!(report.profiles.contains_key(older) && report.count == 1);
+            assert!(
+                report.failures[newer].contains(&format!("the older SeccompProfile {older:?}"))
+            );
+
+            node.installer = Node::start(node.folder.path());
+            for (name, second, call) in [(newer, 2, "rmdir"), (older, 1, "mkdir")] {
+                node.installer.created(name, at(second));
+                let spec = json!({"allow": [call]}).to_string();
+                node.installer.set(name, spec.into());
+            }
+            let both = [older, newer].map(str::to_owned).into();
+            node.installer.keep_only(&both);
+            assert_eq!(node.settle(), Done::default(), "after a restart");
+            says(&node, "\"mkdir\"");
+
+            node.installer.unset(older);
+            node.settle();
+            says(&node, "\"rmdir\"");
+            assert!(node.installer.report().failures.is_empty());
+            node.installer.unset(newer);
+            assert_eq!(node.settle().removed, 1);
+            assert!(!node.file("a.json").exists());
+        }
+    }
+}
+
+#[test]
+fn a_newer_profile_touches_nothing_while_the_older_one_is_not_valid() {
+    let mut node = Node::new();
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    let good = fs::read(node.file("a.json")).unwrap();
+    node.set("a", &json!({"defaultAction": "SCMP_ACT_NO"}));
+    node.set("a.json", &json!({"allow": ["rmdir"]}));
+    assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
+    node.installer.unset("a.json");
+    node.settle();
+    assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
 }
 
 /// Kills what it denies already: libseccomp leaves the second rule out.

@@ -1,0 +1,179 @@
+//! From the values in a manifest to profiles, as kubectl and the API server take them.
+
+use super::schema::{self, UNKNOWN};
+use crate::{
+    crd::{self, GROUP, SeccompProfile},
+    resolve::{MAX_NAME, check_name},
+};
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{CustomResourceExt, Resource};
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::LazyLock;
+
+/// A profile of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestProfile {
+    /// Its name.
+    pub name: String,
+    /// Its specification as JSON.
+    pub spec: Box<str>,
+}
+
+/// The fields of `metadata`.
+const METADATA: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// The kinds of our group.
+static KINDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let definitions = crd::definitions().into_iter();
+    definitions.map(|it| it.spec.names.kind).collect()
+});
+
+static SCHEMA: LazyLock<JSONSchemaProps> = LazyLock::new(|| {
+    let versions = SeccompProfile::crd().spec.versions;
+    let schema = versions.into_iter().find_map(|version| version.schema);
+    schema
+        .and_then(|schema| schema.open_api_v3_schema)
+        .unwrap_or_default()
+});
+
+/// The profiles of a value, and what is wrong with it. A list is taken apart, whatever its kind:
+/// as for kubectl, it is what has `items`.
+pub(super) fn take(
+    mut value: Value,
+    profiles: &mut Vec<ManifestProfile>,
+    problems: &mut Vec<String>,
+) {
+    let Value::Object(object) = &mut value else {
+        return problems.push("not an object of the API: it has no fields".to_owned());
+    };
+    let text = |object: &serde_json::Map<String, Value>, key: &str| {
+        let text = object.get(key).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    let (version, kind) = (text(object, "apiVersion"), text(object, "kind"));
+    if let Some(Value::Array(items)) = object.get_mut("items") {
+        let item_kind = kind.strip_suffix("List").unwrap_or(&kind);
+        for mut item in std::mem::take(items) {
+            // A list of one kind need not repeat it.
+            if let Value::Object(item) = &mut item
+                && text(item, "apiVersion").is_empty()
+                && text(item, "kind").is_empty()
+            {
+                item.insert("apiVersion".to_owned(), version.clone().into());
+                item.insert("kind".to_owned(), item_kind.into());
+            }
+            take(item, profiles, problems);
+        }
+        return;
+    }
+    let name = value["metadata"]["name"].as_str().unwrap_or_default();
+    let named = format!("{} {:?}", shortened(&kind), shortened(name));
+    match is_profile(&version, &kind) {
+        Ok(false) => tracing::debug!("{named}: not a SeccompProfile"),
+        Ok(true) => match profile(value) {
+            Ok(profile) => profiles.push(profile),
+            Err(wrong) => problems.extend(wrong.iter().map(|wrong| format!("{named}: {wrong}"))),
+        },
+        Err(problem) => problems.push(format!("{named}: {problem}")),
+    }
+}
+
+/// As much of a text as a message needs.
+fn shortened(text: &str) -> &str {
+    let end = text.char_indices().nth(64).map(|(end, _)| end);
+    end.map_or(text, |end| &text[..end])
+}
+
+/// Whether these are the version and kind of a profile, or of something that others care for.
+fn is_profile(version: &str, kind: &str) -> Result<bool, String> {
+    for (field, value) in [("apiVersion", version), ("kind", kind)] {
+        if value.is_empty() {
+            return Err(format!("{field}: is required"));
+        }
+    }
+    let ours = SeccompProfile::api_version(&());
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    let is_ours = kind == SeccompProfile::kind(&());
+    if is_ours && version != ours {
+        return Err(format!(
+            "apiVersion: {version:?} is not read here, only {ours:?}"
+        ));
+    }
+    if group != GROUP {
+        return Ok(false);
+    }
+    if version != ours || !KINDS.iter().any(|it| it == kind) {
+        return Err(format!("{version} has no kind {kind:?}"));
+    }
+    Ok(is_ours)
+}
+
+/// A profile as the API server would store it.
+fn profile(mut value: Value) -> Result<ManifestProfile, Vec<String>> {
+    let mut problems = Vec::new();
+    let name = name(&value["metadata"]).unwrap_or_else(|wrong| {
+        problems.extend(wrong);
+        String::new()
+    });
+    let held = schema::hold(&SCHEMA, &mut value);
+    // The API server drops the status, but not before it has looked for unknown fields.
+    let counts = |problem: &String| !problem.starts_with("status") || problem.ends_with(UNKNOWN);
+    problems.extend(held.into_iter().filter(counts));
+    if problems.is_empty() {
+        let spec = value["spec"].to_string().into_boxed_str();
+        return Ok(ManifestProfile { name, spec });
+    }
+    Err(problems)
+}
+
+fn name(metadata: &Value) -> Result<String, Vec<String>> {
+    let mut problems: Vec<String> = metadata
+        .as_object()
+        .into_iter()
+        .flat_map(|metadata| metadata.keys())
+        .filter(|key| !METADATA.contains(&key.as_str()))
+        .map(|key| format!("metadata.{key}: unknown field"))
+        .collect();
+    let name = match Option::<ObjectMeta>::deserialize(metadata) {
+        Ok(read) => read.and_then(|metadata| metadata.name).unwrap_or_default(),
+        Err(error) => {
+            problems.push(format!("metadata: {error}"));
+            return Err(problems);
+        }
+    };
+    if name.is_empty() {
+        problems.push("metadata.name: is required".to_owned());
+    } else if name.len() <= MAX_NAME
+        && let Err(error) = check_name(&name)
+    {
+        problems.push(error.to_string());
+    }
+    if problems.is_empty() {
+        Ok(name)
+    } else {
+        Err(problems)
+    }
+}
+
+#[cfg(test)]
+mod tests;
