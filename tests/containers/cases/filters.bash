@@ -69,8 +69,8 @@ gives() {
 @test "every action" {
     gives "$(with '{"names": ["fsync"], "action": "SCMP_ACT_KILL"}' '{"names": ["tee"], "action": "SCMP_ACT_KILL_PROCESS"}' \
         '{"names": ["splice"], "action": "SCMP_ACT_TRAP"}' '{"names": ["getpgid"], "action": "SCMP_ACT_TRACE"}' \
-        '{"names": ["ioprio_get"], "action": "SCMP_ACT_LOG"}' '{"names": ["chdir"], "action": "SCMP_ACT_KILL_THREAD"}')" \
-        fsync 'signal 31' tee 'signal 31' splice 'signal 31' getpgid 'errno 38' ioprio_get 'errno 22' chdir 'signal 31'
+        '{"names": ["ioprio_get"], "action": "SCMP_ACT_LOG"}' '{"names": ["flock"], "action": "SCMP_ACT_KILL_THREAD"}')" \
+        fsync 'signal 31' tee 'signal 31' splice 'signal 31' getpgid 'errno 38' ioprio_get 'errno 22' flock 'signal 31'
 }
 
 @test "names that nobody knows, where they deny nothing" {
