@@ -99,7 +99,7 @@ fn is_refused(child: Child) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(7), "{said}");
     assert!(
-        said.contains("comes to no end with the rules for mkdir"),
+        said.contains("did not finish within 2 s on the rules for mkdir"),
         "{said}"
     );
     assert!(output.stdout.is_empty());

@@ -299,7 +299,9 @@ mod tests {
         if cfg!(target_arch = "x86_64") {
             unusable(
                 &lost(),
-                &["would not do what it says: spec.syscalls[0]: clone on SCMP_ARCH_X86_64"],
+                &[
+                    "would not do what the profile says: spec.syscalls[0]: clone on SCMP_ARCH_X86_64",
+                ],
             );
         }
     }
