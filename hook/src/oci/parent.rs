@@ -34,8 +34,6 @@ pub struct ParentRuntime {
     /// The container's bundle, where its command line has an absolute one: the runtime changes its
     /// working directory, so that a relative one can't be resolved any more.
     pub bundle: Option<PathBuf>,
-    /// The container.
-    pub id: String,
 }
 
 impl ParentRuntime {
@@ -100,7 +98,6 @@ fn making(folder: &Path, process: u32, user: u32, id: &str) -> Option<ParentRunt
             kind,
             root,
             bundle: container.bundle.filter(|bundle| bundle.is_absolute()),
-            id: container.id,
         }),
         _ => None,
     }

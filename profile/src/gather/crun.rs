@@ -56,13 +56,21 @@ pub enum CrunError {
     #[error("crun has no {FILE} for this container{}", in_root(.0.as_deref()))]
     Missing(Option<PathBuf>),
     /// It can't be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), unreadable(source))]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
         source: ReadError,
     },
+}
+
+fn unreadable(source: &ReadError) -> String {
+    match source {
+        // Which is no setting here.
+        ReadError::TooLarge { limit } => format!("is larger than {limit} bytes, as no program is"),
+        other => other.to_string(),
+    }
 }
 
 fn in_root(root: Option<&Path>) -> String {
