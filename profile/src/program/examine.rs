@@ -242,6 +242,7 @@ mod tests {
     use crate::{
         Action, Arch, ArgCondition, Operator,
         fixtures::{is, rule},
+        program::compile::compile,
     };
     use std::fs;
 
@@ -343,6 +344,24 @@ mod tests {
         };
         assert!(equal(Runtime::Crun));
         assert!(!equal(Runtime::Runc) && !equal(Runtime::Either));
+    }
+
+    #[test]
+    fn each_program_from_elsewhere_is_looked_at_for_each_filter() {
+        let folder = tempfile::tempdir().unwrap();
+        let memo = Memo::at(&folder.path().join("checked"), "gate");
+        let names = ["mkdir", "rmdir"];
+        let programs = names.map(|name| compile(&denying(name)).unwrap());
+        for _ in 0..2 {
+            for (of_filter, name) in names.iter().enumerate() {
+                for (of_program, program) in programs.iter().enumerate() {
+                    let found = Examiner::new(&memo).is_compiled(&denying(name), program);
+                    assert_eq!(found.is_ok(), of_filter == of_program, "{found:?}");
+                }
+            }
+        }
+        let remembered = fs::read_dir(folder.path().join("checked")).unwrap();
+        assert_eq!(remembered.count(), 4);
     }
 
     #[test]

@@ -454,6 +454,18 @@ fn calls_of_architectures_that_are_not_listed_must_be_killed() {
     assert_eq!(faults.first, [foreign(0xc000_003e, X32_BIT), foreign(0, 0)]);
 }
 
+/// runc's stub is the only one that may answer there instead.
+#[test]
+fn enosys_for_an_architecture_that_is_not_listed_is_runcs_alone() {
+    let native = Filter {
+        default_errno_ret: Some(38),
+        ..filter(DENY, &[])
+    };
+    let enosys = Program::parse(&raw(&[(0x06, 0, 0, 0x0005_0026)])).unwrap();
+    assert!(check(&native, &enosys, Runtime::Crun).is_err());
+    assert!(check(&native, &enosys, Runtime::Runc).is_ok());
+}
+
 /// runc answers ENOSYS above the highest number that is named.
 #[test]
 fn runcs_stub_is_taken_from_runc_alone_and_only_where_it_puts_one() {
