@@ -38,7 +38,7 @@ use std::{
 /// How long libseccomp takes for a filter at the very most: the largest take some ten milliseconds.
 const USUAL: Duration = Duration::from_millis(100);
 
-/// The value of `SCMP_FLTATR_CTL_OPTIMIZE` for a binary tree (seccomp_attr_set(3)).
+/// The value of `SCMP_FLTATR_CTL_OPTIMIZE` for a binary tree (`seccomp_attr_set(3)`).
 const BINARY_TREE: u32 = 2;
 
 /// Why libseccomp can't build a filter.
