@@ -69,6 +69,7 @@ refused_for_the_cache() {
     compiled other.json
     cached
     code=0
+    # shellcheck disable=SC2034
     start "$work/krun" "$hooks_verify" --security-opt "seccomp=$files/no-mkdir.json" -- echo it-started \
         >"$out" 2>&1 || code=$?
     never_starts
