@@ -4,7 +4,7 @@
 use std::{env, fs, io, path::Path};
 
 /// What has a say in a finding.
-const SOURCES: [&str; 2] = ["src/filter", "src/program"];
+const SOURCES: [&str; 3] = ["src/compose", "src/filter", "src/program"];
 
 /// FNV-1a, as far as it goes.
 fn add(hash: u64, bytes: &[u8]) -> u64 {

@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use portcullis_profile::{
         gate::{Code, Reason},
-        settings::Require,
+        settings::{Mode, Require},
     };
 
     const POD: &str = r#""seccomp.security.alpha.kubernetes.io/pod":"#;
@@ -171,6 +171,14 @@ mod tests {
         );
         assert_eq!(code(&format!(r#"{POD}"../x""#)), Some(Code::Annotation));
         let hooks = r#""run.oci.hooks.stderr":"/x""#;
+        let warning = Ok(Settings {
+            mode: Mode::Warn,
+            ..Settings::default()
+        });
+        let warned = |annotations: &str| restoring(annotations, &warning).code();
+        assert_eq!(warned(&format!(r#"{POD}"localhost/p""#)), None);
+        // That one would write a file as root, which is nothing to warn about.
+        assert_eq!(warned(hooks), Some(Code::RuntimeAnnotation));
         assert_eq!(code(hooks), Some(Code::RuntimeAnnotation));
         assert_eq!(code(""), None);
     }

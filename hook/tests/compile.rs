@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+    sys::{
+        prctl::set_child_subreaper,
+        signal::{Signal, kill},
+    },
+    unistd::{Pid, SysconfVar, sysconf},
 };
 use serde_json::{Value, json};
 use std::{
@@ -99,7 +102,7 @@ fn is_refused(child: Child) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(7), "{said}");
     assert!(
-        said.contains("comes to no end with the rules for mkdir"),
+        said.contains("did not finish within 2 s on the rules for mkdir"),
         "{said}"
     );
     assert!(output.stdout.is_empty());
@@ -150,15 +153,34 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process is there and runs; one that has ended may wait for its parent to be told.
-fn runs(process: u32) -> bool {
+/// What `/proc` says of a process behind its name (`stat`, proc(5)): its state comes first.
+fn fields(process: u32) -> Vec<String> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').map(|(_, fields)| fields.trim_start());
-    state.is_some_and(|fields| !fields.starts_with(['Z', 'X']))
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    fields.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Whether a process is there and runs; one that has ended waits for its parent to be told.
+fn runs(process: u32) -> bool {
+    let state = fields(process).into_iter().next();
+    state.is_some_and(|state| !matches!(&*state, "Z" | "X"))
+}
+
+/// The processor time that a process has used.
+fn time_used(process: u32) -> Duration {
+    let fields = fields(process);
+    let ticks: u64 = fields[11..13]
+        .iter()
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum();
+    let second = sysconf(SysconfVar::CLK_TCK).unwrap().unwrap();
+    Duration::from_millis(ticks * 1000 / u64::try_from(second).unwrap())
 }
 
 #[test]
 fn who_compiles_ends_with_whom_it_compiles_for() {
+    // Orphans become this process's children, and stay until it has asked how they ended.
+    set_child_subreaper(true).unwrap();
     // The hook gives up after a while, maybe before this test has looked.
     let seen = (0..20).find_map(|_| {
         let node = Node::new();
@@ -179,6 +201,9 @@ fn who_compiles_ends_with_whom_it_compiles_for() {
         panic!("several compile");
     };
     until("it outlives the hook", || !runs(compiling));
+    // The hook would have ended it after 2 s, and left to itself it would have ended after 3 s of the
+    // processor's time.
+    assert!(time_used(compiling) < Duration::from_millis(2500));
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod compile;
 pub mod examine;
 pub(crate) mod expect;
 pub mod interpret;
+pub(crate) mod layout;
 pub mod memo;
 pub mod partition;
 pub(crate) mod region;

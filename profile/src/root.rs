@@ -24,7 +24,7 @@ pub enum ReadError {
         root: PathBuf,
     },
     /// A link on the way, or as the file itself.
-    #[error("a link is on the way; below {} no link is followed", root.display())]
+    #[error("the path contains a symbolic link, and none is followed below {}", root.display())]
     Link {
         /// The seccomp root.
         root: PathBuf,

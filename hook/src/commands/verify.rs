@@ -6,7 +6,7 @@ use crate::{
     oci::{
         bundle,
         config::{OciConfig, OciError, read_text},
-        parent::ParentRuntime,
+        parent::{ParentRuntime, as_crun_makes_it},
         state::HookState,
     },
     report,
@@ -38,9 +38,7 @@ fn verify(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciEr
     let reader = parent
         .as_ref()
         .map_or(Runtime::Either, |parent| parent.kind.reader());
-    let crun = parent
-        .filter(|_| reader == Runtime::Crun)
-        .map(ParentRuntime::into_container);
+    let crun = as_crun_makes_it(parent.as_ref(), &state.id);
     let evaluation = evaluate(moment, &config, &settings, engine, reader, crun.as_ref());
     let settings = settings.unwrap_or_default();
     report::evaluation("verify", Some(&state.id), &evaluation, &settings);

@@ -182,8 +182,8 @@ impl Container {
 pub enum CommandLineError {
     /// An option that no version of the runtime is known to have.
     #[error(
-        "{runtime}'s option {option} is not known, so it is not certain which config.json will be \
-         read; leave it out, or update Portcullis"
+        "Portcullis does not know {runtime}'s option {option}, so it can't tell which config.json \
+         will be read; leave the option out, or update Portcullis"
     )]
     UnknownOption {
         /// Whose.
@@ -201,8 +201,8 @@ pub enum CommandLineError {
     },
     /// The configuration would not be the bundle's own.
     #[error(
-        "--config {file}: only config.json is honoured, since it is what the hooks read; put the \
-         configuration into the bundle"
+        "--config {file}: only the bundle's config.json is accepted, since the hooks read that one; \
+         put the configuration there"
     )]
     OtherConfiguration {
         /// The file.
@@ -210,8 +210,8 @@ pub enum CommandLineError {
     },
     /// A verb that is not known to make no container.
     #[error(
-        "{runtime}'s command {verb:?} is not known, so it is not certain that no container comes \
-         of it; update Portcullis"
+        "Portcullis does not know {runtime}'s command {verb:?}, which might create a container; \
+         update Portcullis"
     )]
     UnknownVerb {
         /// Whose.

@@ -34,8 +34,6 @@ pub struct ParentRuntime {
     /// The container's bundle, where its command line has an absolute one: the runtime changes its
     /// working directory, so that a relative one can't be resolved any more.
     pub bundle: Option<PathBuf>,
-    /// The container.
-    pub id: String,
 }
 
 impl ParentRuntime {
@@ -51,15 +49,23 @@ impl ParentRuntime {
     }
 }
 
-impl ParentRuntime {
-    /// The container as crun makes it.
-    pub fn into_container(self) -> CrunContainer {
-        CrunContainer {
-            root: self.root,
-            id: self.id,
-            process: self.process,
+/// The container as crun makes it, or as a runtime does that may be crun: one of another name, or one
+/// whose command line says nothing. `None` under runc.
+pub fn as_crun_makes_it(parent: Option<&ParentRuntime>, id: &str) -> Option<CrunContainer> {
+    let (root, process) = match parent {
+        Some(parent) if parent.kind == Runtime::Runc => return None,
+        Some(parent) => (parent.root.clone(), parent.process),
+        None => {
+            let caller = nix::unistd::getppid().as_raw();
+            (None, u32::try_from(caller).ok()?)
         }
-    }
+    };
+    Some(CrunContainer {
+        root,
+        id: id.to_owned(),
+        process,
+        is_certain: parent.is_some_and(|parent| parent.kind == Runtime::Crun),
+    })
 }
 
 fn find(proc: &Path, first: u32, user: u32, id: &str) -> Option<ParentRuntime> {
@@ -92,7 +98,6 @@ fn making(folder: &Path, process: u32, user: u32, id: &str) -> Option<ParentRunt
             kind,
             root,
             bundle: container.bundle.filter(|bundle| bundle.is_absolute()),
-            id: container.id,
         }),
         _ => None,
     }
@@ -177,6 +182,23 @@ mod tests {
             assert_eq!(found.root.as_deref(), Some(Path::new("/r")));
             assert_eq!(found.bundle.as_deref(), Some(Path::new("/b")));
         }
+    }
+
+    #[test]
+    fn whatever_is_not_runc_may_be_crun() {
+        let crun = |line: &str| {
+            let proc = Proc::new(&[(8, 1, line, "")]);
+            as_crun_makes_it(proc.finds(8, "ID").as_ref(), "ID")
+        };
+        let certain = crun("/usr/bin/crun --root /r create --bundle /b ID").unwrap();
+        assert_eq!((certain.process, certain.is_certain), (8, true));
+        assert_eq!(certain.root.as_deref(), Some(Path::new("/r")));
+        let other = crun("/usr/bin/krun create --bundle /b ID").unwrap();
+        assert_eq!((other.process, other.is_certain), (8, false));
+        // An option that is not known: the command line says nothing.
+        let unknown = crun("/usr/bin/crun --new-option create --bundle /b ID").unwrap();
+        assert!(!unknown.is_certain && unknown.root.is_none());
+        assert_eq!(crun("/usr/bin/runc create --bundle /b ID"), None);
     }
 
     #[test]

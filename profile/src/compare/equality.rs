@@ -8,10 +8,10 @@ use crate::{
     compare::{normal::Normal, side_by_side::side_by_side},
     filter::reader::Runtime,
     program::{
-        Program,
         calls::library_knows,
-        compile::{CompileError, compiled, enosys_limits},
-        walk::WalkError,
+        compile::{CompileError, compiled_for, enosys_limits},
+        layout::Programs,
+        walk::{Leaf, WalkError},
     },
 };
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// # Errors
 /// A name is no C string; or the normal forms differ and libseccomp can't build one of the filters.
 pub fn equal(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
-    let mut compile = |filter: &Filter| compiled(filter).map(Arc::new);
+    let mut compile = |filter: &Filter| compiled_for(filter, Runtime::Either).map(Arc::new);
     let long = |filter: &Filter| filter.rules_beyond_crun().next().is_some();
     if (long(a) || long(b))
         && !equal_by(
@@ -39,7 +39,7 @@ pub fn equal(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
 pub(crate) fn equal_by(
     a: &Filter,
     b: &Filter,
-    compile: &mut dyn FnMut(&Filter) -> Result<Arc<Program>, CompileError>,
+    compile: &mut dyn FnMut(&Filter) -> Result<Arc<Programs>, CompileError>,
 ) -> Result<bool, CompileError> {
     if let Some(name) = a.names().chain(b.names()).find(|name| name.contains('\0')) {
         return Err(CompileError::Name(format!("{name:?}")));
@@ -66,17 +66,11 @@ pub(crate) fn equal_by(
     Ok(same_effect(&*compile(a)?, &*compile(b)?))
 }
 
-/// Whether two programs treat every call alike; `false` where that can't be shown.
-fn same_effect(a: &Program, b: &Program) -> bool {
-    a == b
-        || side_by_side(
-            a,
-            b,
-            |_, here, there| {
-                if here == there { Ok(()) } else { Err(Unequal) }
-            },
-        )
-        .is_ok()
+/// Whether the programs of two filters treat every call alike; `false` where that can't be shown.
+fn same_effect(a: &Programs, b: &Programs) -> bool {
+    let compare = |_: &Leaf<'_>, here, there| if here == there { Ok(()) } else { Err(Unequal) };
+    a.beside(b)
+        .all(|(a, b)| a == b || side_by_side(a, b, compare).is_ok())
 }
 
 /// A call is treated otherwise, or it can't be told.

@@ -17,6 +17,9 @@ pub(crate) struct Normal<'a> {
     pub(crate) default: Treatment,
     /// As listed: runc makes an ENOSYS stub for these only.
     pub(crate) architectures: BTreeSet<Arch>,
+    /// Those beside the host's, which always comes first, in the order in which libseccomp is told
+    /// them: its program depends on it.
+    foreign: Vec<Arch>,
     /// `None` differs from any list: the runtimes then choose.
     pub(crate) flags: Option<BTreeSet<Flag>>,
     pub(crate) listener: (Option<&'a str>, Option<&'a str>),
@@ -158,6 +161,12 @@ impl<'a> Normal<'a> {
             .iter()
             .map(|arch| arch.concrete())
             .collect();
+        let mut foreign: Vec<Arch> = Vec::new();
+        for arch in filter.architectures.iter().map(|arch| arch.concrete()) {
+            if arch != Arch::HOST && !foreign.contains(&arch) {
+                foreign.push(arch);
+            }
+        }
         let mut sets: Vec<Vec<Branch>> = Vec::new();
         // Each name with the set that a rule of it gives, in the order of the rules.
         let mut mentions: Vec<(&str, usize)> = Vec::new();
@@ -189,6 +198,7 @@ impl<'a> Normal<'a> {
         Normal {
             default,
             architectures,
+            foreign,
             flags: filter.flags.as_ref().map(|flags| {
                 flags
                     .iter()

@@ -11,12 +11,12 @@ use crate::{
         normal::{Branch, Normal},
         side_by_side::side_by_side,
     },
-    filter::{Treatment, syscalls},
+    filter::{Treatment, reader::Runtime, syscalls},
     program::{
-        Program,
         calls::{X32_BIT, audit_arch, library_knows, token},
-        compile::{CompileError, compiled, enosys_limits},
+        compile::{CompileError, compiled_for, enosys_limits},
         interpret::{ARCH, NUMBER},
+        layout::Programs,
         walk::{Leaf, WalkError},
     },
 };
@@ -24,7 +24,7 @@ use libseccomp::ScmpSyscall;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Where programs come from.
-pub(crate) type Compile<'a> = &'a mut dyn FnMut(&Filter) -> Result<Arc<Program>, CompileError>;
+pub(crate) type Compile<'a> = &'a mut dyn FnMut(&Filter) -> Result<Arc<Programs>, CompileError>;
 
 /// What a filter allows in excess of another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +73,9 @@ impl fmt::Display for Excess {
 /// # Errors
 /// What passes under `a` alone, or could not be shown not to.
 pub fn allows_no_more_than(a: &Filter, b: &Filter) -> Result<(), Excess> {
-    excess_by(a, b, &mut |filter| compiled(filter).map(Arc::new))
+    excess_by(a, b, &mut |filter| {
+        compiled_for(filter, Runtime::Either).map(Arc::new)
+    })
 }
 
 /// The same with programs from `compile`.
@@ -145,7 +147,7 @@ fn compare_programs(
     }
     // Where each call passes.
     let mut calls: BTreeMap<String, Vec<Arch>> = BTreeMap::new();
-    side_by_side(&*compile(a)?, &*compile(b)?, |leaf, of_a, of_b| {
+    let mut look = |leaf: &Leaf<'_>, of_a, of_b| {
         if passes_as_well(of_a, of_b, same_listener) {
             return Ok(());
         }
@@ -161,7 +163,10 @@ fn compare_programs(
             }
         }
         Ok::<(), WalkError>(())
-    })?;
+    };
+    for (a, b) in compile(a)?.beside(&*compile(b)?) {
+        side_by_side(a, b, &mut look)?;
+    }
     excess.calls = calls
         .into_iter()
         .map(|(name, arches)| match arches.first() {
@@ -224,7 +229,7 @@ mod tests {
     use crate::{
         ArgCondition, Operator, Rule,
         fixtures::{filter, is, rule},
-        program::{calls::entry, interpret::Call},
+        program::{Program, calls::entry, compile::compiled, interpret::Call},
     };
     use proptest::{
         prelude::*,

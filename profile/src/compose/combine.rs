@@ -411,6 +411,13 @@ mod tests {
             assert_eq!(union(a, b).unwrap(), allows);
             assert_eq!(intersection(a, b).unwrap(), denies);
         }
+        // The same beside the default, whose errno is the smaller one.
+        let nothing = Filter::new(DENY);
+        for (a, b) in [(&denies, &nothing), (&nothing, &denies)] {
+            let errno = |both: Filter| treatment(&both, "clone3", [0, 0]).errno;
+            assert_eq!(errno(intersection(a, b).unwrap()), 38);
+            assert_eq!(errno(union(a, b).unwrap()), 1);
+        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The digest of a filter: SHA-256 of its canonical form as text, the same on every machine. No
 //! libseccomp and no table of calls is asked: names and errnos count as they are written.
 //!
-//! Canonical is what libseccomp is told. The order of architectures and flags, repetitions among
-//! them, an errno that is the default or that its action does not take, and the second value of a
-//! condition that has none make no difference; the order of rules, names and conditions does, since
-//! libseccomp's program may depend on it. Our rule without effect ([`crate::compose::inert`]) is
-//! left out.
+//! Canonical is what libseccomp is told. The order of flags, repetitions among flags and
+//! architectures, an errno that is the default or that its action does not take, and the second value
+//! of a condition that has none make no difference; the order of architectures, rules, names and
+//! conditions does, since libseccomp's program depends on it. Our rule without effect
+//! ([`crate::compose::inert`]) is left out.
 
 use crate::{
     Action, Arch, ArgCondition, Filter, Flag, Operator, Rule,
@@ -61,8 +61,10 @@ pub(crate) fn encode(filter: &Filter) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(8 * 1024);
     text(&mut bytes, HEADER);
     treatment(&mut bytes, filter.default_action, filter.default_errno_ret);
-    let architectures: BTreeSet<&str> = filter.architectures.iter().map(|a| a.as_str()).collect();
-    list(&mut bytes, architectures, text);
+    let architectures = distinct(&filter.architectures);
+    list(&mut bytes, architectures, |bytes, arch| {
+        text(bytes, arch.as_str());
+    });
     let flags: Option<BTreeSet<&str>> = filter
         .flags
         .as_ref()
@@ -82,6 +84,14 @@ pub(crate) fn encode(filter: &Filter) -> Vec<u8> {
         list(bytes, &rule.args, condition);
     });
     bytes
+}
+
+/// Each architecture once, in the order in which libseccomp is told them.
+fn distinct(architectures: &[Arch]) -> Vec<Arch> {
+    let mut seen = BTreeSet::new();
+    let mut distinct = architectures.to_vec();
+    distinct.retain(|arch| seen.insert(*arch));
+    distinct
 }
 
 fn length(bytes: &mut Vec<u8>, length: usize) {
@@ -266,7 +276,7 @@ mod tests {
     fn the_encoding_is_the_same_on_every_machine_and_in_every_version() {
         assert_eq!(
             FilterDigest::of(&sample()).to_string(),
-            "dd8e3681fe40c8e86f5f546cb06f6a928763928b11afd3a8ac6dd3d2c252eff6"
+            "63dc5cc224ef2b221511a2e5e152759c2ca0b7b6a003f7697ff1a1a569aa8234"
         );
         assert_eq!(FilterDigest::of(&sample()).short().len(), 16);
     }
@@ -274,7 +284,7 @@ mod tests {
     #[test]
     fn what_the_canonical_form_ignores_makes_no_difference() {
         let mut other = sample();
-        other.architectures = vec![Arch::X86, Arch::X86_64, Arch::X86];
+        other.architectures = vec![Arch::X86_64, Arch::X86, Arch::X86_64];
         other.flags = Some(vec![Flag::SpecAllow, Flag::Log, Flag::Log]);
         other.default_errno_ret = Some(7);
         other.syscalls[0].errno_ret = Some(1);
@@ -301,6 +311,14 @@ mod tests {
         let mut none = named(&[]);
         none.flags = Some(vec![]);
         differs(&none, &named(&[]));
+    }
+
+    /// libseccomp makes its program in the order in which it is told architectures.
+    #[test]
+    fn architectures_in_another_order_differ() {
+        let mut other = sample();
+        other.architectures.reverse();
+        differs(&sample(), &other);
     }
 
     #[test]
@@ -380,7 +398,12 @@ mod tests {
         let mut filter = without_inert_rule(filter.clone());
         filter.default_errno_ret = errno(filter.default_action, filter.default_errno_ret);
         filter.default_action = filter.default_action.folded();
-        filter.architectures = sorted(&filter.architectures);
+        let all = std::mem::take(&mut filter.architectures);
+        for arch in all {
+            if !filter.architectures.contains(&arch) {
+                filter.architectures.push(arch);
+            }
+        }
         filter.flags = filter.flags.map(|flags| sorted(&flags));
         for rule in &mut filter.syscalls {
             rule.errno_ret = errno(rule.action, rule.errno_ret);

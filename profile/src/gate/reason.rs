@@ -163,7 +163,7 @@ reasons! {
 
     /// Rules would silently not be there.
     [UnknownToRuntime]
-    "the runtime's libseccomp does not know {0}, so that rule would silently not be there; update libseccomp or remove the name"
+    "the runtime's libseccomp does not know {0} and would silently drop its rule; update libseccomp or remove the name"
     UnknownToRuntime(String);
 
     /// A rule has more conditions than crun reads.
@@ -173,7 +173,7 @@ reasons! {
 
     /// crun has compiled another filter before, which it takes for this one.
     [CrunCache]
-    "crun takes another filter out of its cache ({what}): it takes filters for the same that differ only in an errno or in where names end; delete {folder} and start the container again"
+    "crun is about to load another filter from its cache ({what}), which confuses filters that differ only in an errno or in where names end; delete {folder} and start the container again"
     CrunCache {
         /// What the cached program does otherwise.
         what: String,
@@ -182,7 +182,7 @@ reasons! {
     };
 
     /// Whether crun has one can't be told.
-    [CrunCache] "it can't be told which filter crun will load: {0}"
+    [CrunCache] "it is not known which filter crun will load: {0}"
     CrunUnknown(CrunError);
 
     /// The filter that is there can't be read.
@@ -195,17 +195,17 @@ reasons! {
 
     /// Nobody says which filter is there.
     [Conflict]
-    "the engine does not say which filter the container has, so that a profile can't be set without losing it; select the profile by the field securityContext.seccompProfile"
+    "the engine does not say which filter the container has, and setting a profile could replace a stricter one; select the profile by the field securityContext.seccompProfile"
     PresentUnknown;
 
     /// The selected profile is looser than the engine's default.
     [Conflict]
-    "the engine's default filter is there and is only replaced by a stricter one (replace_default = \"any\" lifts that); the profile {0}"
+    "the engine's default filter is there, and only a stricter profile may replace it (replace_default = \"any\" lifts that); this one {0}"
     LooserThanDefault(Excess);
 
     /// Whether it is stricter than the engine's default can't be found out.
     [Conflict]
-    "the engine's default filter is there and is only replaced by a stricter one; which it is, is not known here: set runtime_default = FILE in hook.toml, or replace_default = \"any\""
+    "the engine's default filter is there, and only a stricter profile may replace it, but the default can't be read for comparison; set runtime_default = FILE in hook.toml, or replace_default = \"any\""
     DefaultNotCompared;
 
     /// The engine's default is never replaced.
@@ -219,7 +219,7 @@ reasons! {
 
     /// Its filter would come out of a checkpoint's image.
     [FilterMissing]
-    "restoring loads the filter from the checkpoint's image, which nobody checked; start the container anew"
+    "restoring loads the filter from the checkpoint's image, which nobody has checked; create the container again instead"
     Restored;
 
     /// A filter is required.

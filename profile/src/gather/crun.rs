@@ -2,7 +2,8 @@
 //!
 //! crun opens `seccomp.bpf` in the container's state before its hooks run, for each container that
 //! has a filter (1.8.1 to 1.27 at least). It is empty where crun will compile the filter, also where
-//! it has no cache, and holds a program where that comes out of the cache.
+//! it has no cache, and holds a program where that comes out of the cache. A runtime that holds this
+//! file open is crun, whatever it is called.
 
 use crate::{
     program::bpf::{INSTRUCTION_BYTES, MAX_INSTRUCTIONS},
@@ -26,7 +27,7 @@ const MAX_BYTES: u64 = (MAX_INSTRUCTIONS * INSTRUCTION_BYTES) as u64;
 /// The most open files of a process that are looked at.
 const MAX_FILES: usize = 1024;
 
-/// A container that crun is making.
+/// A container that crun is making, or may be making.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrunContainer {
     /// crun's root; `None` where that can't be told.
@@ -35,6 +36,8 @@ pub struct CrunContainer {
     pub id: String,
     /// The process that makes it.
     pub process: u32,
+    /// Whether that surely is crun; if not, one that has no such file compiles filters itself.
+    pub is_certain: bool,
 }
 
 /// A program that is there already.
@@ -53,13 +56,21 @@ pub enum CrunError {
     #[error("crun has no {FILE} for this container{}", in_root(.0.as_deref()))]
     Missing(Option<PathBuf>),
     /// It can't be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), unreadable(source))]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
         source: ReadError,
     },
+}
+
+fn unreadable(source: &ReadError) -> String {
+    match source {
+        // Which is no setting here.
+        ReadError::TooLarge { limit } => format!("is larger than {limit} bytes, as no program is"),
+        other => other.to_string(),
+    }
 }
 
 fn in_root(root: Option<&Path>) -> String {
@@ -76,11 +87,11 @@ impl CrunContainer {
     }
 
     fn look_in(&self, proc: &Path) -> Result<Option<CachedProgram>, CrunError> {
-        let (path, bytes) = match self.below_root() {
+        let found = self.below_root().or_else(|| self.held_open(proc));
+        let (path, bytes) = match found {
             Some(found) => found,
-            None => self
-                .held_open(proc)
-                .ok_or_else(|| CrunError::Missing(self.root.clone()))?,
+            None if self.is_certain => return Err(CrunError::Missing(self.root.clone())),
+            None => return Ok(None),
         };
         let bytes = bytes.map_err(|source| CrunError::Read {
             path: path.clone(),
@@ -146,6 +157,7 @@ mod tests {
                 root: root.map(|root| self.path(root)),
                 id: "ID".to_owned(),
                 process: 7,
+                is_certain: true,
             }
             .look_in(&self.path("proc"))
         }
@@ -187,6 +199,31 @@ mod tests {
         }
     }
 
+    /// krun is crun under another name, and a new crun may have options that are not known here.
+    #[test]
+    fn a_runtime_that_may_be_crun_is_if_it_holds_the_file_open() {
+        let node = Node::new();
+        node.write("elsewhere/ID/seccomp.bpf", b"program");
+        let perhaps = CrunContainer {
+            root: None,
+            id: "ID".to_owned(),
+            process: 7,
+            is_certain: false,
+        };
+        let finds = || perhaps.look_in(&node.path("proc"));
+        assert_eq!(finds().unwrap(), None);
+        symlink(
+            node.path("elsewhere/ID/seccomp.bpf"),
+            node.path("proc/7/fd/5"),
+        )
+        .unwrap();
+        assert_eq!(finds().unwrap().unwrap().bytes, b"program");
+        node.write("elsewhere/ID/seccomp.bpf", b"");
+        assert_eq!(finds().unwrap(), None);
+        fs::remove_file(node.path("elsewhere/ID/seccomp.bpf")).unwrap();
+        assert!(finds().is_err());
+    }
+
     #[test]
     fn what_is_no_regular_file_or_too_long_or_a_link_is_an_error() {
         let node = Node::new();
@@ -214,6 +251,7 @@ mod tests {
             root: Some(node.path("root")),
             id: "../elsewhere/ID".to_owned(),
             process: 7,
+            is_certain: true,
         };
         assert!(outside.look_in(&node.path("proc")).is_err());
     }

@@ -31,7 +31,7 @@ pub struct Files<'a> {
     pub settings: &'a Settings,
     /// The runtime that will read the filter.
     pub runtime: Runtime,
-    /// The container as crun makes it; `None` under another runtime, or before the runtime runs.
+    /// The container as crun makes it, or may make it; `None` under runc, or before the runtime runs.
     pub crun: Option<&'a CrunContainer>,
     /// Where it is remembered what programs do.
     pub memo: &'a Memo,

@@ -1,4 +1,4 @@
-//! Filters through libseccomp, as crun and runc build them: the compiled program, the limits of
+//! Filters through libseccomp, as crun and runc build them: the compiled programs, the limits of
 //! runc's ENOSYS stub, and the names that the library does not know.
 //!
 //! The library is the one that this program is linked with; a distribution's crun and runc use
@@ -13,9 +13,13 @@ use crate::{
     filter::{
         Treatment,
         digest::{decode, encode},
+        reader::Runtime,
         unknown::{unknown, unprotected},
     },
-    program::bpf::{Program, ProgramError},
+    program::{
+        bpf::{Program, ProgramError},
+        layout::{Programs, may_be_a_tree},
+    },
 };
 pub use child::in_child;
 use child::{Answer, LIMIT, ROOM, ask};
@@ -25,7 +29,7 @@ use libseccomp::{
 };
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::File,
     io::{Read, Seek},
     time::Duration,
@@ -34,6 +38,9 @@ use std::{
 /// How long libseccomp takes for a filter at the very most: the largest take some ten milliseconds.
 const USUAL: Duration = Duration::from_millis(100);
 
+/// The value of `SCMP_FLTATR_CTL_OPTIMIZE` for a binary tree (`seccomp_attr_set(3)`).
+const BINARY_TREE: u32 = 2;
+
 /// Why libseccomp can't build a filter.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
@@ -41,7 +48,7 @@ pub enum CompileError {
     #[error("architecture {0} is not known to libseccomp")]
     Arch(Arch),
     /// A name that the runtimes would cut at its NUL character.
-    #[error("{0} is no system call name: it has a NUL character")]
+    #[error("{0} is not a system call name: it contains a NUL character")]
     Name(String),
     /// It says no, to a rule or to the whole.
     #[error("{0}")]
@@ -52,8 +59,8 @@ pub enum CompileError {
     /// The library does not come to an end with these rules (2.5.4, conditional rules of one call
     /// that overlap); the runtimes would hang.
     #[error(
-        "it comes to no end with the rules for {names}: simplify their conditions, or let more \
-         specific ones come first"
+        "it did not finish within {} s on the rules for {names}; simplify their conditions, or put \
+         the more specific rules first", LIMIT.as_secs()
     )]
     Endless {
         /// The calls that are in question.
@@ -62,13 +69,13 @@ pub enum CompileError {
         is_sure: bool,
     },
     /// The library had no chance to come to an end.
-    #[error("it was not done within {} s: the machine is too busy", LIMIT.as_secs())]
+    #[error("it did not finish within {} s, since the machine is too busy", LIMIT.as_secs())]
     Busy,
     /// The process that compiled ended before it was done.
-    #[error("it ended before it was done; it may take {} MiB of memory", ROOM >> 20)]
+    #[error("it ended without a result; it may use {} MiB of memory", ROOM >> 20)]
     Died,
     /// There can be no process that compiles.
-    #[error("no process that compiles: {0}")]
+    #[error("the process that compiles can't be started: {0}")]
     Io(#[from] std::io::Error),
 }
 
@@ -83,18 +90,23 @@ impl CompileError {
     }
 }
 
-/// Compiles a filter into classic BPF (`struct sock_filter`, 8 bytes each), as both runtimes do
-/// before runc puts its ENOSYS stub before it. That is done by another process of this program,
-/// which is given some time and memory and ends with this one: see [`in_child`].
+/// Compiles a filter into classic BPF (`struct sock_filter`, 8 bytes each), as both runtimes do with
+/// one of up to 32 names before runc puts its ENOSYS stub before it. That is done by another process
+/// of this program, which is given some time and memory and ends with this one: see [`in_child`].
 ///
 /// # Errors
 /// libseccomp refuses the filter, or comes to no end with it; the runtimes would too.
 pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
+    Ok(compile_all(filter, false)?.swap_remove(0))
+}
+
+/// The program, and the binary tree where that is wanted and there is one: at least one.
+fn compile_all(filter: &Filter, with_tree: bool) -> Result<Vec<Vec<u8>>, CompileError> {
     if let Some(name) = filter.names().find(|name| name.contains('\0')) {
         return Err(CompileError::Name(format!("{name:?}")));
     }
-    match ask(&encode(filter))? {
-        Answer::Program(program) => Ok(program),
+    match ask(&encode(filter), with_tree)? {
+        Answer::Programs(programs) => Ok(programs),
         Answer::Refused(why) => Err(CompileError::Refused(why)),
         Answer::Late { used } if used < USUAL => Err(CompileError::Busy),
         Answer::Late { used } => Err(CompileError::Endless {
@@ -111,6 +123,19 @@ pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
 /// As [`compile`]; or the kernel would not load the program.
 pub fn compiled(filter: &Filter) -> Result<Program, CompileError> {
     Ok(Program::parse(&compile(filter)?)?)
+}
+
+/// All programs that a runtime may make of a filter, depending on its version.
+///
+/// # Errors
+/// As [`compiled`].
+pub(crate) fn compiled_for(filter: &Filter, runtime: Runtime) -> Result<Programs, CompileError> {
+    let programs = compile_all(filter, may_be_a_tree(filter, runtime))?;
+    let mut programs = programs.iter().map(|program| Program::parse(program));
+    Ok(Programs {
+        linear: programs.next().ok_or(CompileError::Died)??,
+        tree: programs.next().transpose()?,
+    })
 }
 
 /// The names that have more than one rule, one of them with conditions.
@@ -146,13 +171,14 @@ enum ExportError {
     Io(#[from] std::io::Error),
 }
 
-/// The program of an encoded filter, as libseccomp makes it in this process.
-fn export(encoded: &[u8]) -> Result<Vec<u8>, ExportError> {
+/// The program of an encoded filter, and on demand the binary tree, as libseccomp makes them in this
+/// process.
+fn export(encoded: &[u8], with_tree: bool) -> Result<Vec<Vec<u8>>, ExportError> {
     let filter = decode(encoded).ok_or(ExportError::Encoding)?;
     let default = Treatment::default_of(&filter);
     let mut context = ScmpFilterContext::new(action(default))?;
-    let architectures: BTreeSet<Arch> = filter.architectures.iter().copied().collect();
-    for arch in architectures {
+    // In their order, as the runtimes do: the program depends on it.
+    for arch in filter.architectures.iter().copied() {
         let token = arch.as_str().parse().map_err(|_| ExportError::Arch(arch))?;
         context.add_arch(token)?;
     }
@@ -178,6 +204,15 @@ fn export(encoded: &[u8]) -> Result<Vec<u8>, ExportError> {
             }
         }
     }
+    let mut programs = vec![exported(&context)?];
+    // Before 2.5 there is none, and runc goes on without.
+    if with_tree && context.set_ctl_optimize(BINARY_TREE).is_ok() {
+        programs.push(exported(&context)?);
+    }
+    Ok(programs)
+}
+
+fn exported(context: &ScmpFilterContext) -> Result<Vec<u8>, ExportError> {
     let memory = memfd_create("program", MFdFlags::MFD_CLOEXEC).map_err(std::io::Error::from)?;
     let mut memory = File::from(memory);
     context.export_bpf(&memory)?;
@@ -310,6 +345,18 @@ mod tests {
             Err(CompileError::Endless { names, .. }) => assert_eq!(names, "mkdir"),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn the_program_is_made_in_the_order_of_the_architectures() {
+        let of = |architectures: &[Arch]| Filter {
+            architectures: architectures.to_vec(),
+            ..filter(Action::Allow, "mkdir", Action::Errno)
+        };
+        let (a, b) = (Arch::Aarch64, Arch::Arm);
+        let program = |architectures: &[Arch]| compile(&of(architectures)).unwrap();
+        assert_ne!(program(&[a, b]), program(&[b, a]));
+        assert_eq!(program(&[a, b, a]), program(&[a, b]));
     }
 
     #[test]

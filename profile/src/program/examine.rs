@@ -11,12 +11,13 @@ use crate::{
     program::{
         bpf::Program,
         check::check,
-        compile::{CompileError, compiled},
+        compile::{CompileError, compiled_for},
+        layout::{Programs, may_be_a_tree},
         memo::{Finding, Memo},
     },
 };
 use sha2::{Digest, Sha256};
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 /// Why a filter can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +29,7 @@ pub enum Unusable {
     #[error("libseccomp can't build the filter: {0}")]
     NotBuiltNow(String),
     /// Its program does something else than the filter asks for, or that can't be told.
-    #[error("the filter would not do what it says: {0}")]
+    #[error("the compiled filter would not do what the profile says: {0}")]
     OtherEffect(String),
 }
 
@@ -43,7 +44,8 @@ impl Unusable {
 #[derive(Debug)]
 pub struct Examiner<'a> {
     memo: &'a Memo,
-    programs: Vec<(FilterDigest, Arc<Program>)>,
+    /// With the filter's digest, and whether a tree is looked at too.
+    programs: Vec<(FilterDigest, bool, Arc<Programs>)>,
 }
 
 impl<'a> Examiner<'a> {
@@ -62,7 +64,7 @@ impl<'a> Examiner<'a> {
     /// It does not, there is none, or that can't be told.
     pub fn effect(&mut self, filter: &Filter, runtime: Runtime) -> Result<Vec<String>, Unusable> {
         let mut notes = Vec::new();
-        for filter in readings(filter, runtime) {
+        for (runtime, filter) in readings(filter, runtime) {
             let digest = FilterDigest::of(&filter);
             let about = [digest.as_bytes(), word(runtime).as_bytes()];
             let key = self.memo.key("effect", &about);
@@ -94,15 +96,21 @@ impl<'a> Examiner<'a> {
         digest: FilterDigest,
         runtime: Runtime,
     ) -> Result<Finding, Unusable> {
-        let program = match self.program(filter, digest) {
-            Ok(program) => program,
+        let programs = match self.programs(filter, digest, runtime) {
+            Ok(programs) => programs,
             Err(error) if error.is_lasting() => return Ok(Finding::NotBuilt(error.to_string())),
             Err(error) => return Err(Unusable::NotBuiltNow(error.to_string())),
         };
-        Ok(match check(filter, &program, runtime) {
-            Ok(warnings) => Finding::Good(warnings.iter().map(ToString::to_string).collect()),
-            Err(error) => Finding::OtherEffect(error.to_string()),
-        })
+        let mut notes: Vec<String> = Vec::new();
+        for program in programs.each() {
+            match check(filter, program, runtime) {
+                Ok(warnings) => notes.extend(warnings.iter().map(ToString::to_string)),
+                Err(error) => return Ok(Finding::OtherEffect(error.to_string())),
+            }
+        }
+        let mut said = BTreeSet::new();
+        notes.retain(|note| said.insert(note.clone()));
+        Ok(Finding::Good(notes))
     }
 
     /// Whether two filters are equal, whichever runtime reads them.
@@ -115,16 +123,10 @@ impl<'a> Examiner<'a> {
         b: &Filter,
         runtime: Runtime,
     ) -> Result<bool, CompileError> {
-        let runtimes: &[Runtime] = match runtime {
-            Runtime::Either => &[Runtime::Crun, Runtime::Runc],
-            Runtime::Crun => &[Runtime::Crun],
-            Runtime::Runc => &[Runtime::Runc],
-        };
-        let most = if is_long(a) || is_long(b) { 2 } else { 1 };
-        for runtime in runtimes.iter().take(most) {
+        for runtime in readers(is_long(a) || is_long(b), runtime) {
             let (a, b) = (a.as_read_by(*runtime), b.as_read_by(*runtime));
             if !equal_by(&a, &b, &mut |filter| {
-                self.program(filter, FilterDigest::of(filter))
+                self.programs(filter, FilterDigest::of(filter), *runtime)
             })? {
                 return Ok(false);
             }
@@ -142,9 +144,9 @@ impl<'a> Examiner<'a> {
         b: &Filter,
         runtime: Runtime,
     ) -> Result<(), Excess> {
-        readings(b, runtime).iter().try_for_each(|b| {
-            excess_by(a, b, &mut |filter| {
-                self.program(filter, FilterDigest::of(filter))
+        readings(b, runtime).iter().try_for_each(|(runtime, b)| {
+            excess_by(&a.as_read_by(*runtime), b, &mut |filter| {
+                self.programs(filter, FilterDigest::of(filter), *runtime)
             })
         })
     }
@@ -170,17 +172,20 @@ impl<'a> Examiner<'a> {
         }
     }
 
-    fn program(
+    fn programs(
         &mut self,
         filter: &Filter,
         digest: FilterDigest,
-    ) -> Result<Arc<Program>, CompileError> {
-        if let Some((_, program)) = self.programs.iter().find(|(there, _)| *there == digest) {
-            return Ok(Arc::clone(program));
+        runtime: Runtime,
+    ) -> Result<Arc<Programs>, CompileError> {
+        let tree = may_be_a_tree(filter, runtime);
+        let mut known = self.programs.iter();
+        if let Some((_, _, programs)) = known.find(|(of, with, _)| *of == digest && *with == tree) {
+            return Ok(Arc::clone(programs));
         }
-        let program = Arc::new(compiled(filter)?);
-        self.programs.push((digest, Arc::clone(&program)));
-        Ok(program)
+        let programs = Arc::new(compiled_for(filter, runtime)?);
+        self.programs.push((digest, tree, Arc::clone(&programs)));
+        Ok(programs)
     }
 }
 
@@ -190,7 +195,7 @@ fn find_compiled(filter: &Filter, program: &[u8]) -> Finding {
         Err(error) => return Finding::NotBuilt(error.to_string()),
     };
     let mut found = Finding::Good(Vec::new());
-    for filter in readings(filter, Runtime::Either) {
+    for (_, filter) in readings(filter, Runtime::Either) {
         match check(&filter, &program, Runtime::Crun) {
             Ok(_) => return Finding::Good(Vec::new()),
             Err(error) => found = Finding::OtherEffect(error.to_string()),
@@ -212,16 +217,23 @@ const fn word(runtime: Runtime) -> &'static str {
     }
 }
 
-/// The ways in which a runtime may read a filter: two where it is not known which runtime it is and
-/// they read it differently.
-fn readings(filter: &Filter, runtime: Runtime) -> Vec<Cow<'_, Filter>> {
+/// The runtimes that have to be asked one by one: two where it is not known which one it is and they
+/// read a filter differently.
+const fn readers(is_long: bool, runtime: Runtime) -> &'static [Runtime] {
     match runtime {
-        Runtime::Either if is_long(filter) => vec![
-            filter.as_read_by(Runtime::Crun),
-            filter.as_read_by(Runtime::Runc),
-        ],
-        known => vec![filter.as_read_by(known)],
+        Runtime::Either if is_long => &[Runtime::Crun, Runtime::Runc],
+        Runtime::Either => &[Runtime::Either],
+        Runtime::Crun => &[Runtime::Crun],
+        Runtime::Runc => &[Runtime::Runc],
     }
+}
+
+/// The ways in which a runtime may read a filter.
+fn readings(filter: &Filter, runtime: Runtime) -> Vec<(Runtime, Cow<'_, Filter>)> {
+    readers(is_long(filter), runtime)
+        .iter()
+        .map(|runtime| (*runtime, filter.as_read_by(*runtime)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -230,6 +242,7 @@ mod tests {
     use crate::{
         Action, Arch, ArgCondition, Operator,
         fixtures::{is, rule},
+        program::compile::compile,
     };
     use std::fs;
 
@@ -282,6 +295,73 @@ mod tests {
         assert_eq!(runc, Ok(vec![]));
         assert_eq!(look(&denying("rmdir")), Ok(vec![]));
         assert_eq!(remembered(), 4);
+    }
+
+    /// libseccomp 2.5.4 gets it right in one layout and wrong in the other: on x32 its binary tree
+    /// compares the third argument of `truncate` where it should be the second.
+    fn wrong_as_a_tree() -> Filter {
+        let more_than = |value| ArgCondition {
+            op: Operator::Gt,
+            ..is(1, value)
+        };
+        let names: Vec<String> = (0..32)
+            .map(|number| format!("not_a_call_{number}"))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        Filter {
+            architectures: vec![Arch::X86_64, Arch::X32],
+            syscalls: vec![
+                rule(&["truncate", "kill"], Action::Errno, &[more_than(1)]),
+                rule(&["truncate"], Action::Errno, &[is(1, 1), is(2, 1)]),
+                rule(&["kill"], Action::Errno, &[is(1, 6)]),
+                // runc counts what it then leaves out.
+                rule(&names, Action::Allow, &[]),
+            ],
+            ..Filter::new(Action::Allow)
+        }
+    }
+
+    #[test]
+    fn a_filter_is_looked_at_in_every_layout_that_its_runtime_may_choose() {
+        let memo = Memo::none();
+        let look = |filter: &Filter, runtime| Examiner::new(&memo).effect(filter, runtime);
+        let filter = wrong_as_a_tree();
+        assert_eq!(look(&filter, Runtime::Crun), Ok(vec![]));
+        for runtime in [Runtime::Runc, Runtime::Either] {
+            let Err(Unusable::OtherEffect(said)) = look(&filter, runtime) else {
+                panic!("{runtime:?}");
+            };
+            assert!(said.contains("(truncate) on SCMP_ARCH_X32"), "{said}");
+        }
+        let mut short = filter.clone();
+        short.syscalls.truncate(3);
+        assert_eq!(look(&short, Runtime::Runc), Ok(vec![]));
+        // And so does equality: under crun they are.
+        let equal = |runtime| {
+            Examiner::new(&memo)
+                .equal(&filter, &short, runtime)
+                .unwrap()
+        };
+        assert!(equal(Runtime::Crun));
+        assert!(!equal(Runtime::Runc) && !equal(Runtime::Either));
+    }
+
+    #[test]
+    fn each_program_from_elsewhere_is_looked_at_for_each_filter() {
+        let folder = tempfile::tempdir().unwrap();
+        let memo = Memo::at(&folder.path().join("checked"), "gate");
+        let names = ["mkdir", "rmdir"];
+        let programs = names.map(|name| compile(&denying(name)).unwrap());
+        for _ in 0..2 {
+            for (of_filter, name) in names.iter().enumerate() {
+                for (of_program, program) in programs.iter().enumerate() {
+                    let found = Examiner::new(&memo).is_compiled(&denying(name), program);
+                    assert_eq!(found.is_ok(), of_filter == of_program, "{found:?}");
+                }
+            }
+        }
+        let remembered = fs::read_dir(folder.path().join("checked")).unwrap();
+        assert_eq!(remembered.count(), 4);
     }
 
     #[test]

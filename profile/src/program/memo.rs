@@ -99,20 +99,18 @@ impl Memo {
     pub fn key(&self, what: &str, about: &[&[u8]]) -> Key {
         let library = ScmpVersion::current().map(|version| version.to_string());
         let kernel = uname().map(|name| name.release().to_owned());
-        let mut hash = Sha256::new();
-        let mut add = |part: &[u8]| {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        };
-        add(VERSION.as_bytes());
-        add(self.part.as_bytes());
-        add(library.unwrap_or_default().as_bytes());
-        add(kernel.unwrap_or_default().as_encoded_bytes());
-        add(what.as_bytes());
-        for part in about {
-            add(part);
-        }
-        Key(hex(&hash.finalize()))
+        let library = library.unwrap_or_default();
+        let kernel = kernel.unwrap_or_default();
+        key_of(
+            [
+                VERSION,
+                self.part,
+                &library,
+                &kernel.to_string_lossy(),
+                what,
+            ],
+            about,
+        )
     }
 
     /// What was found.
@@ -132,6 +130,16 @@ impl Memo {
             let _ = put(folder, key, finding);
         }
     }
+}
+
+/// The hash of who finds what with which library and kernel, and of what it is found about.
+fn key_of(by: [&str; 5], about: &[&[u8]]) -> Key {
+    let mut hash = Sha256::new();
+    for part in by.map(str::as_bytes).iter().chain(about) {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    Key(hex(&hash.finalize()))
 }
 
 fn put(path: &Path, key: &Key, finding: &Finding) -> io::Result<()> {
@@ -314,6 +322,23 @@ mod tests {
         ] {
             assert_ne!(base, other);
         }
+    }
+
+    #[test]
+    fn another_version_part_library_kernel_or_question_is_another_finding() {
+        let by = ["check", "gate", "2.5.4", "6.18", "effect"];
+        let key = key_of(by, &[b"a"]);
+        for at in 0..by.len() {
+            let mut other = by;
+            other[at] = "another";
+            assert_ne!(key_of(other, &[b"a"]), key, "{other:?}");
+        }
+        let memo = Memo::at(Path::new("/x"), "gate");
+        let library = ScmpVersion::current().unwrap().to_string();
+        let kernel = uname().unwrap().release().to_string_lossy().into_owned();
+        let own = [VERSION, "gate", &library, &kernel, "effect"];
+        assert_eq!(memo.key("effect", &[b"a"]), key_of(own, &[b"a"]));
+        assert!(!VERSION.is_empty() && !library.is_empty() && !kernel.is_empty());
     }
 
     #[test]

@@ -61,7 +61,7 @@ sets() {
     else
         calls create --bund "$work/b" x
         [ "$code" -eq 2 ] || fail "exit code $code"
-        says "option --bund is not known" || fail 'it is not named'
+        says "option --bund, so it" || fail 'it is not named'
     fi
 }
 

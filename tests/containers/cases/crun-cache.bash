@@ -63,3 +63,15 @@ refused_for_the_cache() {
     cached
     refused_for_the_cache "${bare[@]}" --annotation "$selects"
 }
+
+@test "the cache of a crun of another name, such as krun, counts too" {
+    ln -s "$(command -v crun)" "$work/krun"
+    compiled other.json
+    cached
+    code=0
+    # shellcheck disable=SC2034
+    start "$work/krun" "$hooks_verify" --security-opt "seccomp=$files/no-mkdir.json" -- echo it-started \
+        >"$out" 2>&1 || code=$?
+    never_starts
+    grep -qE 'exit (code:|status) 16' "$out" || fail 'it is refused for another reason'
+}

@@ -95,7 +95,7 @@ impl fmt::Display for Warning {
 pub enum Fault {
     /// A call is treated otherwise than its rule says.
     #[error(
-        "syscalls[{rule}]: {name} on {arch} should get {expected}, and the compiled filter gives \
+        "syscalls[{rule}]: {name} on {arch} should get {expected}, but the compiled filter gives \
          {found}{}", because(*.other, *.known)
     )]
     Rule {
@@ -116,7 +116,7 @@ pub enum Fault {
     },
     /// A call is not treated by the default although no rule that matches speaks of it.
     #[error(
-        "call {number}{} on {arch} should get the default {expected}, and the compiled filter gives \
+        "call {number}{} on {arch} should get the default {expected}, but the compiled filter gives \
          {found}", of_name(.name.as_deref())
     )]
     Default {
@@ -145,7 +145,7 @@ pub enum Fault {
         found: Treatment,
     },
     /// A rule stricter than the default for a name that nothing knows.
-    #[error("syscalls[{rule}]: libseccomp does not know {name}, so its rule would not be there")]
+    #[error("syscalls[{rule}]: libseccomp does not know {name} and would drop the rule")]
     Lost {
         /// The rule, as a place in `syscalls`.
         rule: usize,
@@ -153,7 +153,7 @@ pub enum Fault {
         name: String,
     },
     /// A name that runtimes would cut or refuse.
-    #[error("syscalls[{rule}]: {name} is no system call name: it has a NUL character")]
+    #[error("syscalls[{rule}]: {name} is not a system call name: it contains a NUL character")]
     Name {
         /// The rule, as a place in `syscalls`.
         rule: usize,

@@ -2,8 +2,8 @@
 //! an end with some conditional rules of one call.
 //!
 //! The program executes itself again under another name; nothing is forked off a process that may
-//! have threads. A filter goes in on standard input, an answer comes out on standard output: its
-//! kind, its length, its bytes.
+//! have threads. A request goes in on standard input: which programs, and the filter. An answer comes
+//! out on standard output: its kind, its length, its bytes; of programs each behind its own length.
 
 use super::export;
 use nix::{
@@ -37,14 +37,17 @@ pub(super) const LIMIT: Duration = Duration::from_secs(2);
 /// How much memory it may take beyond what the program itself has, in bytes.
 pub(super) const ROOM: u64 = 64 * 1024 * 1024;
 
-/// The longest answer, in bytes: eight times the largest program that the kernel takes, so that one
-/// that is too large is told so.
-const MAX_ANSWER: usize = 256 * 1024;
+/// The longest answer, in bytes: two programs, each eight times as large as the kernel takes, so that
+/// one that is too large is told so.
+const MAX_ANSWER: usize = 512 * 1024;
 
-/// Kinds of answers, and what stands before their bytes.
-const PROGRAM: u8 = b'P';
+/// Kinds of requests: one program, or that one and a binary tree.
+const LINEAR: u8 = b'L';
+const WITH_TREE: u8 = b'T';
+
+/// Kinds of answers.
+const PROGRAMS: u8 = b'P';
 const REFUSED: u8 = b'R';
-const HEAD: usize = 5;
 
 /// Whether this program's `main` lets it compile.
 static IS_ABLE: AtomicBool = AtomicBool::new(false);
@@ -52,8 +55,8 @@ static IS_ABLE: AtomicBool = AtomicBool::new(false);
 /// What came of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The program.
-    Program(Vec<u8>),
+    /// The program, and the binary tree where it was asked for and libseccomp can make one.
+    Programs(Vec<Vec<u8>>),
     /// libseccomp said no.
     Refused(String),
     /// It took too long, and was ended; so much of the time the processor was its own.
@@ -85,18 +88,40 @@ fn answer(parent: i32) -> io::Result<()> {
         return Err(io::ErrorKind::NotFound.into());
     }
     limit()?;
-    let mut encoded = Vec::new();
-    io::stdin().lock().read_to_end(&mut encoded)?;
-    let (kind, bytes) = match export(&encoded) {
-        Ok(program) => (PROGRAM, program),
+    let mut request = Vec::new();
+    io::stdin().lock().read_to_end(&mut request)?;
+    let (wanted, encoded) = request.split_first().ok_or(io::ErrorKind::InvalidData)?;
+    let (kind, bytes) = match export(encoded, *wanted == WITH_TREE) {
+        Ok(programs) => (PROGRAMS, joined(&programs)?),
         Err(error) => (REFUSED, error.to_string().into_bytes()),
     };
-    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     let mut out = io::stdout().lock();
     out.write_all(&[kind])?;
-    out.write_all(&length.to_le_bytes())?;
-    out.write_all(&bytes)?;
+    out.write_all(&joined(&[bytes])?)?;
     out.flush()
+}
+
+/// Each text behind its length.
+fn joined(texts: &[Vec<u8>]) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    for text in texts {
+        let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+        all.extend(length.to_le_bytes());
+        all.extend(text);
+    }
+    Ok(all)
+}
+
+/// The texts that are behind their lengths; `None` where one is cut.
+fn split(mut all: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut texts = Vec::new();
+    while let Some((length, rest)) = all.split_first_chunk() {
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (text, rest) = rest.split_at_checked(length)?;
+        texts.push(text.to_vec());
+        all = rest;
+    }
+    all.is_empty().then_some(texts)
 }
 
 /// Memory beyond what is there already: a large program may have much of it. Time as well, should
@@ -121,17 +146,18 @@ fn limit() -> io::Result<()> {
     Ok(())
 }
 
-/// Has an encoded filter compiled.
+/// Has an encoded filter compiled, on demand as a binary tree too.
 ///
 /// # Errors
 /// There can be no such process.
-pub(super) fn ask(encoded: &[u8]) -> io::Result<Answer> {
+pub(super) fn ask(encoded: &[u8], with_tree: bool) -> io::Result<Answer> {
     if !IS_ABLE.load(Ordering::Relaxed) {
         return Err(io::Error::other(
             "this program's main does not let it compile",
         ));
     }
     let mut input = File::from(memfd_create("filter", MFdFlags::MFD_CLOEXEC)?);
+    input.write_all(&[if with_tree { WITH_TREE } else { LINEAR }])?;
     input.write_all(encoded)?;
     input.rewind()?;
     let mut child = Command::new("/proc/self/exe")
@@ -186,15 +212,16 @@ fn read_until(end: Instant, mut out: impl Read + AsFd, bytes: &mut Vec<u8>) -> i
 }
 
 fn parse(bytes: &[u8]) -> Answer {
-    let Some((&[kind, a, b, c, d], rest)) = bytes.split_first_chunk::<HEAD>() else {
+    let Some((kind, rest)) = bytes.split_first() else {
         return Answer::None;
     };
-    if usize::try_from(u32::from_le_bytes([a, b, c, d])) != Ok(rest.len()) {
-        return Answer::None;
-    }
-    match kind {
-        PROGRAM => Answer::Program(rest.to_vec()),
-        REFUSED => Answer::Refused(String::from_utf8_lossy(rest).into_owned()),
+    let (kind, body) = match (kind, split(rest).as_deref()) {
+        (kind, Some([body])) => (*kind, body.clone()),
+        _ => return Answer::None,
+    };
+    match (kind, split(&body)) {
+        (PROGRAMS, Some(programs)) if !programs.is_empty() => Answer::Programs(programs),
+        (REFUSED, _) => Answer::Refused(String::from_utf8_lossy(&body).into_owned()),
         _ => Answer::None,
     }
 }
@@ -220,18 +247,36 @@ mod tests {
     #[test]
     fn a_filter_comes_back_as_a_program_and_other_bytes_are_refused() {
         let filter = encode(&Filter::new(Action::Allow));
-        let Answer::Program(program) = ask(&filter).unwrap() else {
-            panic!("no program");
-        };
-        assert_eq!(program, export(&filter).unwrap());
-        assert!(matches!(ask(b"x").unwrap(), Answer::Refused(_)));
+        for (with_tree, count) in [(false, 1), (true, 2)] {
+            let Answer::Programs(programs) = ask(&filter, with_tree).unwrap() else {
+                panic!("no program");
+            };
+            assert_eq!(programs, export(&filter, with_tree).unwrap());
+            assert_eq!(programs.len(), count);
+        }
+        assert!(matches!(ask(b"x", false).unwrap(), Answer::Refused(_)));
     }
 
     #[test]
     fn only_a_whole_answer_is_one() {
-        assert_eq!(parse(b"P\x01\0\0\0x"), Answer::Program(b"x".to_vec()));
+        let programs = |all: &[&[u8]]| {
+            let all: Vec<Vec<u8>> = all.iter().map(|one| one.to_vec()).collect();
+            let body = joined(&all).unwrap();
+            (
+                Answer::Programs(all),
+                [&b"P"[..], &joined(&[body]).unwrap()].concat(),
+            )
+        };
+        for all in [&[&b"x"[..]][..], &[b"x", b"yz"]] {
+            let (answer, bytes) = programs(all);
+            assert_eq!(parse(&bytes), answer);
+            for length in 0..bytes.len() {
+                assert_eq!(parse(&bytes[..length]), Answer::None);
+            }
+            assert_eq!(parse(&[&bytes[..], b"x"].concat()), Answer::None);
+        }
         assert_eq!(parse(b"R\x01\0\0\0x"), Answer::Refused("x".to_owned()));
-        for broken in [&b""[..], b"P", b"P\x02\0\0\0x", b"P\0\0\0\0x", b"X\0\0\0\0"] {
+        for broken in [&b""[..], b"P", b"P\0\0\0\0", b"P\x01\0\0\0x", b"X\0\0\0\0"] {
             assert_eq!(parse(broken), Answer::None, "{broken:?}");
         }
     }
