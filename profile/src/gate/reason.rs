@@ -46,52 +46,52 @@ macro_rules! codes {
 
 codes! {
     /// Anything that has no code of its own.
-    Unexpected = 1, "unexpected", "unexpected failure", "read the line";
+    Unexpected = 1, "unexpected", "unexpected failure", "read the message";
     /// The command line is wrong.
     Usage = 2, "usage", "wrong command line", "see `--help`";
     /// hook.toml is broken.
-    Settings = 3, "settings", "hook.toml is broken and the container selects something",
-        "mend the line that is named";
+    Settings = 3, "settings", "hook.toml is invalid and the container selects something",
+        "fix the line that the message names";
     /// The state or `config.json` can't be used.
-    Input = 4, "input", "state or config.json can't be used",
-        "the line says what is wrong; the engine wrote something unexpected";
+    Input = 4, "input", "the OCI state or config.json can't be used",
+        "the engine wrote something unexpected; the message says what";
     /// An annotation or its reference is not valid, or ambiguous.
-    Annotation = 5, "annotation", "annotation or reference not valid, or ambiguous",
+    Annotation = 5, "annotation", "an annotation or reference is invalid or ambiguous",
         "correct the annotation";
     /// The profile is not there.
-    ProfileMissing = 6, "profile-missing", "profile missing",
-        "put the file below the seccomp root; `wait_ms` is how long it is waited for";
+    ProfileMissing = 6, "profile-missing", "the profile does not exist",
+        "put the file below the seccomp root; `wait_ms` says how long the gate waits for it";
     /// The profile can't be used.
-    ProfileUnusable = 7, "profile-unusable", "profile can't be used",
-        "a link, not a regular file, too large, not valid, or without the effect that it asks for: the line says which";
+    ProfileUnusable = 7, "profile-unusable", "the profile can't be used",
+        "it is a link or not a regular file, too large, invalid, or does not compile to what it says: the message says which";
     /// Another filter is there, or it is not known which.
-    Conflict = 8, "conflict", "conflict: another filter is there", "the line says what differs";
+    Conflict = 8, "conflict", "the container already has another filter", "the message says what differs";
     /// The selected filter is not there.
-    FilterMissing = 9, "filter-missing", "the selected filter is not there",
-        "nothing applied it: is the wrapper or `inject` installed?";
+    FilterMissing = 9, "filter-missing", "the container does not have the selected filter",
+        "nothing set it: is the wrapper or `inject` installed?";
     /// Settings require a filter and there is none.
-    Required = 10, "required", "`require = \"any-filter\"` and there is none",
+    Required = 10, "required", "`require = \"any-filter\"`, and the container has no filter",
         "select a profile, or exempt the namespace";
     /// An annotation makes the runtime ignore its filter, or write files.
     RuntimeAnnotation = 11, "runtime-annotation",
-        "an annotation that makes crun ignore its filter or write files",
-        "remove it; `allow_runtime_annotations` allows those that touch the filter";
+        "an annotation makes crun ignore its filter or write files",
+        "remove it; `allow_runtime_annotations` can allow those that change the filter";
     /// The runtime's libseccomp would silently drop a rule that is stricter than the default.
     UnknownToRuntime = 12, "unknown-to-runtime",
-        "a stricter rule that the runtime's libseccomp does not know",
-        "it would silently not be there: update libseccomp or remove the name";
+        "the runtime's libseccomp does not know a name in a rule that is stricter than the default",
+        "the rule would silently be dropped: update libseccomp, or remove the name";
     /// The engine's default profile is not known.
     NoDefault = 13, "no-default", "the engine's default profile is not known",
         "set `runtime_default`";
     /// What was asked to be recorded can't be, or denials are logged without a recording.
     Recording = 14, "recording",
-        "what was asked to be recorded can't be, or can't be written; or denials are logged and the container is not recorded (also under `mode = \"warn\"`)",
-        "the line says why; `[record]` in hook.toml; is the record hook there?";
+        "a requested recording can't be made or written; or the container's denials are only logged and it is not being recorded (also with `mode = \"warn\"`)",
+        "the message says why; check `[record]` in hook.toml, and that the record hook is installed";
     /// What was decided can't be written.
-    Output = 15, "output", "config.json can't be written", "is the disk full, or read-only?";
+    Output = 15, "output", "config.json can't be written", "is the disk full or read-only?";
     /// crun would load another program than the one that `config.json` asks for.
     CrunCache = 16, "crun-cache", "crun's cache holds another program than config.json asks for",
-        "delete the folder that is named; update crun";
+        "delete the folder that the message names; update crun";
 }
 
 impl Code {
