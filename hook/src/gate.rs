@@ -90,7 +90,7 @@ pub fn evaluate(
     )
 }
 
-/// The text of `config.json` as it was decided; `None` where it stays as it is.
+/// The text of `config.json` as it was decided; `None` if it stays as it is.
 ///
 /// # Errors
 /// It can't be written as JSON.

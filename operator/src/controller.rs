@@ -1,7 +1,7 @@
 //! The controller: for each kind of object, a task that brings it up to date.
 //!
 //! All tasks are driven by the same [`Stores`]. They are independent, so that an object of one kind
-//! that can't be dealt with never holds up another kind. A new kind gets a folder beside
+//! that can't be dealt with never blocks another kind. A new kind gets a folder beside
 //! [`profiles`], and its task a line in [`work`].
 
 mod profiles;

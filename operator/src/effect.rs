@@ -15,7 +15,7 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// How many files are looked at at once: a profile with which libseccomp comes to no end holds up
+/// How many files are looked at at once: a profile with which libseccomp comes to no end blocks
 /// the others for no longer than the other places are taken, too.
 const AT_ONCE: usize = 2;
 
@@ -30,7 +30,7 @@ const MAX_RETRY: Duration = Duration::from_secs(3600);
 pub enum Verdict {
     /// It does what it says; this is to be said of it.
     Usable(Vec<String>),
-    /// It does not, or that can't be told: why.
+    /// It does not, or that can't be determined: why.
     Unusable(String),
 }
 

@@ -46,7 +46,7 @@ pub struct Context<'a> {
     pub engine: Engine,
     /// The host's architecture; [`Arch::Native`] stands for [`Arch::HOST`].
     pub native: Arch,
-    /// `process.capabilities.bounding` of the container; `None` where its configuration has no
+    /// `process.capabilities.bounding` of the container; `None` if its configuration has no
     /// `process.capabilities`, empty where that has no `bounding`.
     pub bounding: Option<&'a [String]>,
     /// The host's kernel. It decides nothing, since no engine here reads `minKernel`; see

@@ -337,7 +337,7 @@ impl Settings {
     }
 }
 
-/// Reads the file; `None` where there is none.
+/// Reads the file; `None` if there is none.
 fn read(path: &Path) -> Result<Option<String>, SettingsError> {
     let failed = |source| SettingsError::Read {
         path: path.to_owned(),
@@ -360,7 +360,7 @@ fn read(path: &Path) -> Result<Option<String>, SettingsError> {
 /// runtime a container runs under. A file that is not there has none.
 ///
 /// # Errors
-/// The file can't be read, or it can't be told what the table holds.
+/// The file can't be read, or it can't be determined what the table holds.
 pub fn load_runtimes(path: &Path) -> Result<BTreeMap<String, PathBuf>, SettingsError> {
     match read(path)? {
         Some(text) => parse_runtimes(path, &text),
@@ -371,7 +371,7 @@ pub fn load_runtimes(path: &Path) -> Result<BTreeMap<String, PathBuf>, SettingsE
 /// The table in this text; `path` is for messages only.
 ///
 /// # Errors
-/// It can't be told what the table holds.
+/// It can't be determined what the table holds.
 pub fn parse_runtimes(path: &Path, text: &str) -> Result<BTreeMap<String, PathBuf>, SettingsError> {
     #[derive(Deserialize)]
     struct Part {
@@ -427,7 +427,7 @@ fn is_nearly_runtimes(key: &str) -> bool {
 }
 
 /// The lines of `[runtimes]` in a text that is not TOML as a whole, empty where no line has to do
-/// with it; `None` where it can't be told.
+/// with it; `None` if it can't be determined.
 fn runtimes_section(text: &str) -> Option<&str> {
     let mut section: Option<(usize, usize)> = None;
     let mut inside = false;

@@ -3,7 +3,7 @@
 //! Files alone do not say so: CRI-O skips a hook whose binary does not exist when it reads the
 //! hook's file, ignores a handler whose path does not exist, and lets a later drop-in replace an
 //! earlier one, all without a word. So each engine's configuration is taken as the engine takes it,
-//! and what the hook and the runtimes left behind is held against it.
+//! and what the hook and the runtimes left behind is compared with it.
 
 mod crio;
 mod folders;

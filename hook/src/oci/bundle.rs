@@ -14,7 +14,7 @@ use std::path::Path;
 /// line still has the bundle, so that one counts.
 ///
 /// # Errors
-/// It can't be read, or it can't be told where it is.
+/// It can't be read, or it can't be determined where it is.
 pub fn read(state: &HookState) -> Result<String, OciError> {
     if state.bundle != Path::new("/") {
         return read_bundle(&state.bundle);

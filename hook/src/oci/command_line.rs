@@ -177,7 +177,7 @@ impl Container {
     }
 }
 
-/// Why it can't be told what comes of a command line.
+/// Why it can't be determined what comes of a command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandLineError {
     /// An option that no version of the runtime is known to have.
@@ -468,7 +468,7 @@ impl CommandLine {
         }
     }
 
-    /// Where this runtime keeps its containers' state; `None` where that can't be told. `user` is
+    /// Where this runtime keeps its containers' state; `None` if that can't be determined. `user` is
     /// the one that it runs as, `runtime_dir` its `XDG_RUNTIME_DIR`.
     pub fn root(
         &self,

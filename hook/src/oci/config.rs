@@ -198,7 +198,7 @@ impl<'a> OciConfig<'a> {
         first == Some("record")
     }
 
-    /// `process.capabilities.bounding`; `None` where there are no capabilities at all.
+    /// `process.capabilities.bounding`; `None` if there are no capabilities at all.
     pub fn bounding(&self) -> Option<&[String]> {
         self.bounding.as_deref()
     }

@@ -9,7 +9,7 @@ use serde::{
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt};
 
-/// The texts of an object's members of these names; `None` where one is absent, `null` as it is.
+/// The texts of an object's members of these names; `None` if one is absent, `null` as it is.
 ///
 /// # Errors
 /// It is no JSON object, or gives one of the names twice (crun reads the first, Go's parser the

@@ -29,7 +29,7 @@ pub struct ParentRuntime {
     pub process: u32,
     /// Which one, by the name that it was called by.
     pub kind: Runtime,
-    /// Where it keeps its containers' state; `None` where that can't be told.
+    /// Where it keeps its containers' state; `None` if that can't be determined.
     pub root: Option<PathBuf>,
     /// The container's bundle, where its command line has an absolute one: the runtime changes its
     /// working directory, so that a relative one can't be resolved any more.

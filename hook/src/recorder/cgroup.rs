@@ -210,7 +210,7 @@ fn holds_process(folder: &Path) -> Result<bool, CgroupError> {
     Ok(false)
 }
 
-/// `None` where a cgroup, or a file of it, is not there or was removed while it was read.
+/// `None` if a cgroup, or a file of it, is not there or was removed while it was read.
 fn or_gone<T>(path: &Path, result: io::Result<T>) -> Result<Option<T>, CgroupError> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 const MAX_MERGED_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Ends the recording of a container that the runtime says has stopped, and writes its profile;
-/// `None` where it was not recorded.
+/// `None` if it was not recorded.
 ///
 /// # Errors
 /// The profile can't be written, or nothing was observed. What was observed stays in the kernel and

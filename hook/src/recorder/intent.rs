@@ -53,7 +53,7 @@ impl RecordingIntent {
     }
 }
 
-/// Why a container that asks for it would start unrecorded; `None` where it would be recorded.
+/// Why a container that asks for it would start unrecorded; `None` if it would be recorded.
 fn obstacle(
     request: &Request,
     identity: &Identity,

@@ -70,7 +70,7 @@ impl Unloaded {
         }
     }
 
-    /// What is pinned already; `None` where nothing is.
+    /// What is pinned already; `None` if nothing is.
     ///
     /// # Errors
     /// A pin can't be opened or is something else.
@@ -189,7 +189,7 @@ impl Loaded {
         Ok(all)
     }
 
-    /// The slot that a cgroup is recorded into; `None` where it is not recorded.
+    /// The slot that a cgroup is recorded into; `None` if it is not recorded.
     ///
     /// # Errors
     /// The map can't be read.

@@ -170,7 +170,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Reads a slot; `None` where the bytes are none.
+    /// Reads a slot; `None` if the bytes are none.
     pub fn from_bytes(bytes: &[u8]) -> Option<Observed> {
         if bytes.len() < SLOT_SIZE {
             return None;

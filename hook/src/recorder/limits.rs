@@ -4,17 +4,17 @@
 use super::{RecordError, layout::SLOTS, recordings::Recordings};
 use portcullis_profile::{Engine, select::identity::Identity, settings::Record};
 
-/// Why a container may not be recorded; `None` where it may.
+/// Why a container may not be recorded; `None` if it may.
 pub fn forbidden(identity: &Identity, engine: Engine, record: &Record) -> Option<String> {
     let namespace = identity.namespace.clone().unwrap_or_default();
     let may = !engine.has_namespaces() || record.namespaces.contains(&namespace);
     (!may).then(|| format!("namespace {namespace:?} is not in [record] namespaces of hook.toml"))
 }
 
-/// The limit that leaves no room for one more recording; `None` where there is room.
+/// The limit that leaves no room for one more recording; `None` if there is room.
 ///
 /// # Errors
-/// It can't be told how much the folder holds.
+/// It can't be determined how much the folder holds.
 pub fn reached(
     recordings: &Recordings,
     running: usize,

@@ -16,7 +16,7 @@ use std::path::Path;
 /// Whether a container is being recorded: it, and not one of its ID that ran before.
 ///
 /// # Errors
-/// It is not, or that can't be told: why.
+/// It is not, or that can't be determined: why.
 pub fn is_recorded(id: &str, init: u32, record: &Record) -> Result<(), String> {
     match look(id, init, record) {
         Ok(None) => Ok(()),
@@ -25,7 +25,7 @@ pub fn is_recorded(id: &str, init: u32, record: &Record) -> Result<(), String> {
     }
 }
 
-/// Why a container is not being recorded; `None` where it is.
+/// Why a container is not being recorded; `None` if it is.
 fn look(id: &str, init: u32, record: &Record) -> Result<Option<&'static str>, RecordError> {
     let Some(active) = Recordings::new(record)?.get(id)? else {
         return Ok(Some(

@@ -92,7 +92,7 @@ fn replace(place: &Place, text: &str, durable: bool) -> Result<(), RecordError> 
     })
 }
 
-/// Reads a file; `None` where it is not there.
+/// Reads a file; `None` if it is not there.
 ///
 /// # Errors
 /// It is not a regular file, too large, or behind a link.

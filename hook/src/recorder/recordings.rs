@@ -50,7 +50,7 @@ impl Recordings {
     /// Whether anything was ever recorded here: else a container that ends is no matter of ours.
     ///
     /// # Errors
-    /// That can't be told.
+    /// That can't be determined.
     pub fn exist(&self) -> Result<bool, RecordError> {
         let folder = self.root.join(FOLDER);
         match fs::symlink_metadata(&folder) {

@@ -29,7 +29,7 @@ pub struct Request {
     pub output: Option<Place>,
 }
 
-/// What the annotations ask for; `None` where they ask for nothing.
+/// What the annotations ask for; `None` if they ask for nothing.
 ///
 /// A path that a pod's author wrote is honoured only where [`Engine::honours_author_paths`];
 /// elsewhere such a recording gets a generated name.

@@ -23,7 +23,7 @@ const VERSION_BYTES: usize = 4096;
 
 /// The runtime that started this hook, by the path under which the engine called it: the file that
 /// it runs from is a copy, since runtimes guard against containers that overwrite them. Only a
-/// file of root's counts, since it is asked for its version later; `None` where it is not known,
+/// file of root's counts, since it is asked for its version later; `None` if it is not known,
 /// which only the metadata lack then.
 pub fn parent_runtime() -> Option<PathBuf> {
     let line = fs::read(format!("/proc/{}/cmdline", nix::unistd::getppid())).ok()?;
@@ -61,7 +61,7 @@ fn count_in(status: &str) -> Option<u32> {
     value("Seccomp_filters:").or_else(|| value("Seccomp:").map(|mode| u32::from(mode == 2)))
 }
 
-/// The first line of what a runtime says of its version; `None` where it says nothing in time.
+/// The first line of what a runtime says of its version; `None` if it says nothing in time.
 pub fn version(runtime: &Path) -> Option<String> {
     version_within(runtime, VERSION_TIMEOUT)
 }

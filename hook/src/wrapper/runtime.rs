@@ -50,7 +50,7 @@ pub enum RuntimeError {
 /// without `portcullis-`; called by its own name, crun or runc, whichever is there.
 ///
 /// # Errors
-/// The named one can't be executed or is the wrapper itself, none is found, or it can't be told
+/// The named one can't be executed or is the wrapper itself, none is found, or it can't be determined
 /// which one is meant.
 pub fn find(
     arguments: &Arguments,

@@ -12,7 +12,7 @@ crate::words::words! {
         True = "True",
         /// The condition does not hold.
         False = "False",
-        /// Whether it holds can't be told.
+        /// Whether it holds can't be determined.
         Unknown = "Unknown",
     }
 }

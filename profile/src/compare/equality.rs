@@ -66,7 +66,7 @@ pub(crate) fn equal_by(
     Ok(same_effect(&*compile(a)?, &*compile(b)?))
 }
 
-/// Whether two programs treat every call alike; `false` where that can't be shown.
+/// Whether two programs treat every call alike; `false` if that can't be shown.
 fn same_effect(a: &Program, b: &Program) -> bool {
     a == b
         || side_by_side(
@@ -79,7 +79,7 @@ fn same_effect(a: &Program, b: &Program) -> bool {
         .is_ok()
 }
 
-/// A call is treated otherwise, or it can't be told.
+/// A call is treated otherwise, or it can't be determined.
 struct Unequal;
 
 impl From<WalkError> for Unequal {

@@ -4,7 +4,7 @@
 use crate::{Action, Arch, Filter, Rule, filter::Treatment};
 use std::collections::BTreeSet;
 
-/// The filter that executes and logs what `filter` denies; `None` where that denies nothing.
+/// The filter that executes and logs what `filter` denies; `None` if that denies nothing.
 ///
 /// What it allows without a word, `filter` allows too. A supervisor keeps deciding what it is
 /// asked ([`Action::Notify`]), and calls of an architecture that is not listed stay denied: no

@@ -227,7 +227,7 @@ impl Reader {
         })
     }
 
-    /// An entry of `archMap`; `None` where its architecture is no host's that is known here.
+    /// An entry of `archMap`; `None` if its architecture is no host's that is known here.
     fn arch_entry(&mut self, node: &Node<'_>) -> Option<ArchEntry> {
         let members = self.members(node, ARCH_ENTRY)?;
         let architecture = self.required(&members, "architecture", |reader, node| {

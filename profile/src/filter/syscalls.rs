@@ -31,7 +31,7 @@ pub fn names() -> &'static [&'static str] {
     &table::NAMES
 }
 
-/// The name that was probably meant by one that is not known; `None` where nothing is near.
+/// The name that was probably meant by one that is not known; `None` if nothing is near.
 ///
 /// The prefixes under which C code knows calls (`__NR_`, `SYS_`, `sys_`) are looked through.
 pub fn nearest(name: &str) -> Option<&'static str> {
@@ -42,7 +42,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     crate::filter::nearest::nearest(plain, table::NAMES.iter().copied())
 }
 
-/// The call's number on an architecture; `None` where it has no such call, and for the
+/// The call's number on an architecture; `None` if it has no such call, and for the
 /// architectures without a table here (x32, s390, MIPS n32, PA-RISC, m68k, sh).
 pub fn number(name: &str, arch: Arch) -> Option<u32> {
     if arch.concrete() == Arch::Arm
@@ -56,7 +56,7 @@ pub fn number(name: &str, arch: Arch) -> Option<u32> {
     }
 }
 
-/// The name of a number on an architecture; `None` where [`number`] gives no such number.
+/// The name of a number on an architecture; `None` if [`number`] gives no such number.
 pub fn name(number: u32, arch: Arch) -> Option<&'static str> {
     if arch.concrete() == Arch::Arm
         && let Some((name, _)) = ARM_PRIVATE.iter().find(|(_, private)| *private == number)

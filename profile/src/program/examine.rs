@@ -27,7 +27,7 @@ pub enum Unusable {
     /// There was none this time.
     #[error("libseccomp can't build the filter: {0}")]
     NotBuiltNow(String),
-    /// Its program does something else than the filter asks for, or that can't be told.
+    /// Its program does something else than the filter asks for, or that can't be determined.
     #[error("the filter would not do what it says: {0}")]
     OtherEffect(String),
 }
@@ -59,7 +59,7 @@ impl<'a> Examiner<'a> {
     /// author should know.
     ///
     /// # Errors
-    /// It does not, there is none, or that can't be told.
+    /// It does not, there is none, or that can't be determined.
     pub fn effect(&mut self, filter: &Filter, runtime: Runtime) -> Result<Vec<String>, Unusable> {
         let mut notes = Vec::new();
         for filter in readings(filter, runtime) {
@@ -135,7 +135,7 @@ impl<'a> Examiner<'a> {
     /// What a filter allows in excess of another, whichever runtime reads the other.
     ///
     /// # Errors
-    /// The excess, or why it can't be told.
+    /// The excess, or why it can't be determined.
     pub fn allows_no_more_than(
         &mut self,
         a: &Filter,
@@ -153,7 +153,7 @@ impl<'a> Examiner<'a> {
     /// the conditions of a rule to the sixth or all of them, depending on its version.
     ///
     /// # Errors
-    /// It does not, or that can't be told.
+    /// It does not, or that can't be determined.
     pub fn is_compiled(&self, filter: &Filter, program: &[u8]) -> Result<(), Unusable> {
         let (program_digest, digest) = (Sha256::digest(program), FilterDigest::of(filter));
         let about = [&program_digest[..], digest.as_bytes()];

@@ -1,5 +1,5 @@
 //! What a filter asks for: the treatment of each call, by architecture, number and arguments, in
-//! terms that can be held against what a program does.
+//! terms that can be compared with what a program does.
 
 use crate::{
     Arch, ArgCondition, Filter, Operator,
@@ -53,7 +53,7 @@ pub(crate) struct OnArch {
     /// Every number that has a rule, sorted.
     pub(crate) numbers: Vec<u32>,
     behind: Vec<Behind>,
-    /// The highest number that any rule names; above it runc answers ENOSYS. `None` where it
+    /// The highest number that any rule names; above it runc answers ENOSYS. `None` if it
     /// has no stub.
     pub(crate) stub_above: Option<u32>,
 }

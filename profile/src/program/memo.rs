@@ -54,7 +54,7 @@ pub enum Finding {
     Good(Vec<String>),
     /// There is none: why.
     NotBuilt(String),
-    /// It does something else, or that can't be told: what.
+    /// It does something else, or that can't be determined: what.
     OtherEffect(String),
 }
 

@@ -71,7 +71,7 @@ impl Word {
         first_from(self.low.max(value), self.known, self.bits).filter(|first| *first <= self.high)
     }
 
-    /// The members from `low` to `high`; `None` where there are none.
+    /// The members from `low` to `high`; `None` if there are none.
     pub(crate) fn within(&self, low: u32, high: u32) -> Option<Word> {
         let (low, high) = (self.low.max(low), self.high.min(high));
         if low > high {

@@ -1,6 +1,6 @@
-//! The container engines that Portcullis works under, and all that differs between them: whose
-//! keys say who a container is, what the engine says of its filter, and where its default profile
-//! is. A new engine does not compile until each of these is answered.
+//! The container engines that Portcullis supports, and everything that differs between them: which
+//! keys identify a container, what the engine says about its filter, where its default profile is,
+//! how it reads documents. A new engine does not compile until each of these is answered.
 
 use super::{
     annotations::{containerd, crio, podman},
@@ -8,7 +8,7 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Who wrote `config.json` and the annotations in it; decides whose keys are believed.
+/// The engine that wrote `config.json`; decides which annotations are trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Engine {
     /// CRI-O; the default.
@@ -23,14 +23,14 @@ pub enum Engine {
     Podman,
 }
 
-/// Where an engine's default profile is to be had.
+/// Where an engine's default profile comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultProfile {
     /// The first of these files that exists.
     Files(&'static [&'static str]),
     /// The file that the engine's configuration names, if it names one.
     Configured,
-    /// It is compiled into the engine, for this reason not to be had as a file.
+    /// It is compiled into the engine and not available as a file.
     BuiltIn,
 }
 
@@ -47,9 +47,9 @@ impl Engine {
         }
     }
 
-    /// The annotation keys that the engine writes itself, over whatever the pod's author wrote
-    /// (CRI-O `internal/annotations`, containerd `internal/cri/annotations`). Podman writes none, so
-    /// that its user's `--annotation` names the container.
+    /// The annotation keys that the engine itself writes, overwriting what the pod's author wrote
+    /// (CRI-O `internal/annotations`, containerd `internal/cri/annotations`). Podman writes none;
+    /// there, the user names the container with `--annotation`.
     pub const fn identity_keys(self) -> IdentityKeys {
         match self {
             Engine::CriO => IdentityKeys {
@@ -76,8 +76,8 @@ impl Engine {
         }
     }
 
-    /// Whether the engine itself says that the filter in `config.json` is its default. CRI-O writes
-    /// what it applied into `io.kubernetes.cri-o.SeccompProfilePath`; the others say nothing.
+    /// Whether the engine says that the filter in `config.json` is its default. CRI-O writes which
+    /// one it applied to `io.kubernetes.cri-o.SeccompProfilePath`; the others don't say.
     pub fn says_runtime_default(self, annotations: &Annotations) -> bool {
         match self {
             Engine::CriO => annotations
@@ -87,9 +87,9 @@ impl Engine {
         }
     }
 
-    /// Where its default profile is: Podman's in containers-common's files, the node owner's own
-    /// first (`seccomp.json(5)`); CRI-O's in its configuration's `seccomp_profile`, else compiled in
-    /// like containerd's.
+    /// Where its default profile is. Podman's is in a file of containers-common, or of the node's owner
+    /// (`seccomp.json(5)`). CRI-O's is what `seccomp_profile` in its configuration names; otherwise it
+    /// is compiled in, as containerd's is.
     pub const fn default_profile(self) -> DefaultProfile {
         match self {
             Engine::CriO => DefaultProfile::Configured,
@@ -101,8 +101,8 @@ impl Engine {
         }
     }
 
-    /// Whether paths that a container's author writes into annotations are honoured (inside
-    /// `[record] folders`): Podman's user has the host's files anyway, a pod's author does not.
+    /// Whether paths in annotations are honoured, inside `[record] folders`. Podman's user can access
+    /// the host's files anyway; the author of a pod can't.
     pub const fn honours_author_paths(self) -> bool {
         match self {
             Engine::CriO | Engine::Containerd => false,
@@ -110,8 +110,7 @@ impl Engine {
         }
     }
 
-    /// Whether its containers belong to namespaces; elsewhere no list of namespaces says who may
-    /// record.
+    /// Whether its containers belong to namespaces. If not, `[record] namespaces` does not apply.
     pub const fn has_namespaces(self) -> bool {
         match self {
             Engine::CriO | Engine::Containerd => true,
@@ -119,7 +118,7 @@ impl Engine {
         }
     }
 
-    /// The annotation in which it writes a container's image, if it has one.
+    /// The annotation that names a container's image, if the engine writes one.
     pub const fn image_annotation(self) -> Option<&'static str> {
         match self {
             Engine::CriO => Some("io.kubernetes.cri-o.ImageName"),

@@ -227,7 +227,7 @@ impl CrioConfig {
             .unwrap_or(&self.default_runtime)
     }
 
-    /// A handler with what it inherits; `path` is still `None` where CRI-O looks in `PATH` for
+    /// A handler with what it inherits; `path` is still `None` if CRI-O looks in `PATH` for
     /// [`CrioConfig::name_in_path`].
     pub fn handler(&self, name: &str) -> Option<Handler> {
         let mut own = self.runtimes.get(name)?.clone();
@@ -252,7 +252,7 @@ impl CrioConfig {
     }
 
     /// The file of the profile that `RuntimeDefault` means under a handler (`None`: the default
-    /// one). `None`: CRI-O's built-in profile, which is not to be had as a file. CRI-O also falls
+    /// one). `None`: CRI-O's built-in profile, which is not available as a file. CRI-O also falls
     /// back to that where the file for all handlers does not exist.
     pub fn default_profile(&self, handler: Option<&str>) -> Option<PathBuf> {
         self.runtimes

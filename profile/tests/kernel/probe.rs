@@ -93,7 +93,7 @@ impl Probe {
         }
     }
 
-    /// The number that a name has where this call is made; `None` where it has none, or not one of
+    /// The number that a name has where this call is made; `None` if it has none, or not one of
     /// its own only.
     pub(crate) fn number_of(&self, name: &str) -> Option<u32> {
         self.abi.number(name)

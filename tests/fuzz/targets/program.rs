@@ -47,7 +47,7 @@ fuzz_target!(|bytes: &[u8]| {
         errno_ret: None,
         args: Vec::new(),
     };
-    // Whatever the program is, it is held against a filter without a panic.
+    // Whatever the program is, it is compared with a filter without a panic.
     let filter = Filter {
         architectures: vec![Arch::X86_64, Arch::X86, Arch::X32],
         syscalls: vec![rule("read", Action::Allow), rule("socket", Action::KillProcess)],

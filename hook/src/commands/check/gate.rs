@@ -55,7 +55,7 @@ const fn verb_of(arguments: &Arguments) -> &'static str {
     }
 }
 
-/// What the hooks are held against.
+/// What the hooks are compared with.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
     /// Who reads the files.

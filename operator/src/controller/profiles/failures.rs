@@ -1,5 +1,5 @@
 //! Profiles that could not be written: when each is tried again, so that one that the API server
-//! refuses holds up no other.
+//! refuses blocks no other.
 
 use crate::kube::{
     metrics::ControllerMetrics,

@@ -93,7 +93,7 @@ impl Reconciler {
     }
 
     /// Looks at every profile. Returns when the next pass is due at the latest, if there was
-    /// something to put off. A profile that can't be written holds up no other.
+    /// something to put off. A profile that can't be written blocks no other.
     pub(super) async fn pass(&mut self, stores: &Stores, heartbeat: &Heartbeat) -> Option<Instant> {
         let begin = Instant::now();
         let profiles = stores.profiles.snapshot();

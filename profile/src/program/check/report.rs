@@ -1,4 +1,4 @@
-//! What is found when a program is held against its filter, in words.
+//! What is found when a program is compared with its filter, in words.
 
 use crate::{Arch, compare::difference::first_names, filter::Treatment, program::walk::WalkError};
 use std::fmt;
@@ -224,7 +224,7 @@ pub enum CheckError {
     /// It surely is not.
     #[error("{0}")]
     Faults(Faults),
-    /// It can't be told.
+    /// It can't be determined.
     #[error("the compiled filter can't be checked: {0}")]
     Unchecked(#[from] WalkError),
 }

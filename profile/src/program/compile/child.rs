@@ -199,7 +199,7 @@ fn parse(bytes: &[u8]) -> Answer {
     }
 }
 
-/// The processor time of a process (`stat`, proc(5)); `None` where that can't be told.
+/// The processor time of a process (`stat`, proc(5)); `None` if that can't be determined.
 fn time_used(process: u32) -> Option<Duration> {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(')')?;
