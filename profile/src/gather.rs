@@ -232,6 +232,8 @@ fn loaded(text: &str, source: &impl Source, examiner: &mut Examiner<'_>) -> Resu
         Some(filter) => examiner
             .is_compiled(&filter, &cached.bytes)
             .map_err(|error| other(error.to_string())),
-        None => Err(other("it has a program, but config.json has no filter".to_owned())),
+        None => Err(other(
+            "it has a program, but config.json has no filter".to_owned(),
+        )),
     }
 }

@@ -369,9 +369,7 @@ impl<'a> Container<'a, '_> {
                 Err(need) => return Err(need),
             },
             (_, PresentFilter::EngineDefault | PresentFilter::Unknown) => {
-                notes.push(
-                    "its denials stay in force: the engine does not show its filter".into(),
-                );
+                notes.push("its denials stay in force: the engine does not show its filter".into());
                 return Ok(verdict);
             }
         };

@@ -228,7 +228,7 @@ reasons! {
 
     /// Its denials are logged for a recording that does not exist.
     [Recording]
-    "the denials of its filter are only logged, which is reserved for recorded containers, and it is not being recorded: {0}"
+    "the denials of its filter are only logged, which is reserved for recorded containers, and this one is not recorded: {0}"
     Unrecorded(String);
 
     /// The engine's default profile is not known.
