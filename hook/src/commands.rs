@@ -1,4 +1,4 @@
-//! The command line of `portcullis-hook`; each verb is a file of its own.
+//! The command line of `portcullis-hook`. Each verb has a file of its own.
 
 pub mod check;
 pub mod collect;
@@ -14,11 +14,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 use portcullis_profile::{Engine, settings};
 use std::{path::PathBuf, process::ExitCode};
 
-/// The gate at a container's start: no container starts under a filter other than its own.
+/// Checks and sets the seccomp filters that containers select, and records profiles.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis-hook", version, about, after_help = exit::help())]
 pub struct Arguments {
-    /// hook.toml; a file that is not there gives the defaults.
+    /// The settings file; if it does not exist, the defaults apply.
     #[arg(
         long,
         visible_alias = "config",
@@ -27,7 +27,7 @@ pub struct Arguments {
         default_value = settings::DEFAULT_PATH
     )]
     pub settings: PathBuf,
-    /// Whose annotations are believed; overrides hook.toml.
+    /// The engine whose annotations are trusted; overrides hook.toml.
     #[arg(long, global = true, value_enum)]
     pub engine: Option<EngineName>,
     /// What to do.
@@ -60,24 +60,24 @@ impl From<EngineName> for Engine {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// OCI hook (prestart, createRuntime): refuse a container without its selected filter.
+    /// OCI hook (prestart, createRuntime): refuse a container that lacks its selected filter.
     ///
-    /// Reads the OCI state on standard input and config.json in the state's bundle.
+    /// Reads the container's OCI state from standard input, and config.json from its bundle.
     Verify,
-    /// Podman's precreate hook: config.json on stdin, with the selected filter on stdout.
+    /// Podman's precreate hook: read config.json on stdin, print it with the selected filter on stdout.
     Inject,
-    /// OCI hook (createRuntime): record a container that asks for it.
+    /// OCI hook (createRuntime): start recording a container that asks for it.
     Record,
     /// OCI hook (poststop): end a recording and write its profile.
     Collect(collect::Arguments),
-    /// What is being recorded, and the profile it would give now.
+    /// List running recordings, or show the profile that one would produce now.
     Recordings(recordings::Arguments),
-    /// Say what would be decided for a bundle and why, without refusing.
+    /// Show what the gate would decide for a bundle, and why.
     Explain(explain::Arguments),
-    /// Check that the gate is really there: the engine's configuration, hooks, handlers, folders,
-    /// and what was seen of it.
+    /// Check that the gate is really in place: the engine's configuration, hooks, handlers and folders,
+    /// and when it last ran.
     Check(check::Arguments),
-    /// Print shell completions.
+    /// Print a shell completion script.
     Completions(completions::Arguments),
 }
 

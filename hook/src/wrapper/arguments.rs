@@ -1,12 +1,12 @@
-//! The wrapper's own options, which come first and go no further.
+//! The wrapper's own options, which come first and are not passed on.
 
 use portcullis_profile::{Engine, settings};
 use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf};
 
-/// What the wrapper was called with.
+/// The wrapper's command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
-    /// The name it was called by.
+    /// The name that it was called under.
     pub name: String,
     /// `--portcullis-config`.
     pub config: PathBuf,
@@ -14,7 +14,7 @@ pub struct Arguments {
     pub engine: Option<Engine>,
     /// `--portcullis-runtime`.
     pub runtime: Option<PathBuf>,
-    /// What goes to the real runtime, untouched.
+    /// The arguments for the real runtime, unchanged.
     pub passed: Vec<OsString>,
 }
 
@@ -25,21 +25,21 @@ pub enum ArgumentError {
     #[error("{0} needs a value")]
     NoValue(&'static str),
     /// No such engine.
-    #[error("--portcullis-engine: {0:?} is none of cri-o, containerd, podman")]
+    #[error("--portcullis-engine must be cri-o, containerd or podman, not {0:?}")]
     Engine(String),
     /// No such option.
     #[error(
-        "{0}: no such option of portcullis-runtime; it has --portcullis-config, \
+        "{0}: portcullis-runtime has no such option; it has --portcullis-config, \
          --portcullis-engine and --portcullis-runtime"
     )]
     Unknown(String),
 }
 
 impl Arguments {
-    /// Reads a command line, the program's name first.
+    /// Parses a command line that starts with the program's name.
     ///
     /// # Errors
-    /// Only for the wrapper's own options; the runtime's are read later.
+    /// One of the wrapper's own options is wrong; those of the runtime are parsed later.
     pub fn parse(argv: Vec<OsString>) -> Result<Arguments, ArgumentError> {
         let mut argv = argv.into_iter();
         let program = PathBuf::from(argv.next().unwrap_or_default());
