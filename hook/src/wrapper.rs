@@ -231,8 +231,8 @@ impl Log {
         }
     }
 
-    /// One line in the form that the runtime would write; what can't be written there is still on
-    /// stderr and in the system's log.
+    /// Writes a line in the runtime's own form. If that fails, the message is still on stderr and in
+    /// the system log.
     fn say(&self, message: &str) {
         let Some(path) = &self.file else { return };
         let message = message.replace(char::is_control, " ");

@@ -469,7 +469,7 @@ impl CommandLine {
     }
 
     /// Where this runtime keeps its containers' state; `None` if that can't be determined. `user` is
-    /// the one that it runs as, `runtime_dir` its `XDG_RUNTIME_DIR`.
+    /// the user that it runs as, `runtime_dir` its `XDG_RUNTIME_DIR`.
     pub fn root(
         &self,
         runtime: Runtime,
@@ -496,8 +496,8 @@ impl CommandLine {
         Some(folder.join(name)).filter(|root| root.is_absolute())
     }
 
-    /// What holds whichever of two readings is the runtime's: of a container that one makes and the
-    /// other does not, the container.
+    /// What is certain whichever of two results is the runtime's. If only one of them creates a
+    /// container, that container counts.
     fn and(self, other: CommandLine) -> Option<CommandLine> {
         match (&self.command, &other.command) {
             (Command::Makes(one), Command::Makes(two)) if one != two => None,
