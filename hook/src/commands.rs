@@ -64,7 +64,8 @@ pub enum Verb {
     ///
     /// Reads the container's OCI state from standard input, and config.json from its bundle.
     Verify,
-    /// Podman's precreate hook: read config.json on stdin, print it with the selected filter on stdout.
+    /// Podman's precreate hook: read config.json on stdin, print it with the selected filter on
+    /// stdout.
     Inject,
     /// OCI hook (createRuntime): start recording a container that asks for it.
     Record,
@@ -74,8 +75,8 @@ pub enum Verb {
     Recordings(recordings::Arguments),
     /// Show what the gate would decide for a bundle, and why.
     Explain(explain::Arguments),
-    /// Check that the gate is really in place: the engine's configuration, hooks, handlers and folders,
-    /// and when it last ran.
+    /// Check that the gate is really in place: the engine's configuration, hooks, handlers and
+    /// folders, and when it last ran.
     Check(check::Arguments),
     /// Print a shell completion script.
     Completions(completions::Arguments),

@@ -1,8 +1,8 @@
 //! Reports decisions: one line to stderr and to the system log, and a [`Decision`] to the gate's
 //! socket if somebody listens.
 //!
-//! crun discards a hook's stderr, so the system log (`/dev/log`, which journald serves too) is where
-//! refusals can be read. Failing to report never fails a container.
+//! crun discards a hook's stderr, so the system log (`/dev/log`, which journald serves too) is
+//! where refusals can be read. Failing to report never fails a container.
 
 use crate::{clock, exit::Code, program};
 use portcullis_profile::{

@@ -1,5 +1,5 @@
-//! `portcullis-runtime`: wraps crun or runc. It sets the selected filter on every command that creates
-//! a container, then executes the real runtime with the same arguments.
+//! `portcullis-runtime`: wraps crun or runc. It sets the selected filter on every command that
+//! creates a container, then executes the real runtime with the same arguments.
 
 pub mod arguments;
 pub mod remembered;
@@ -215,7 +215,8 @@ struct Log {
 }
 
 impl Log {
-    /// crun also supports logs other than files (`crun(1)`); messages for them go to the system log.
+    /// crun also supports logs other than files (`crun(1)`); messages for them go to the system
+    /// log.
     fn of(line: &CommandLine) -> Log {
         let file = line.log.as_ref().and_then(|log| {
             let text = log.to_string_lossy();
@@ -231,8 +232,8 @@ impl Log {
         }
     }
 
-    /// Writes a line in the runtime's own form. If that fails, the message is still on stderr and in
-    /// the system log.
+    /// Writes a line in the runtime's own form. If that fails, the message is still on stderr and
+    /// in the system log.
     fn say(&self, message: &str) {
         let Some(path) = &self.file else { return };
         let message = message.replace(char::is_control, " ");

@@ -1,7 +1,7 @@
-//! Whether the files of profiles would do what they say: what libseccomp makes of each is looked at
-//! beside everything else, a few at a time, and remembered for as long as the file stays the same.
+//! Checks in the background whether libseccomp compiles the files of profiles to what they say. A
+//! few files are checked at a time, and the result is kept for as long as the file stays the same.
 //!
-//! The verdict is that of this process's libseccomp; the gate of each node has the last word.
+//! The result is that of this process's libseccomp; the gate on each node has the last word.
 
 use crate::resolve::{Place, Resolved};
 use portcullis_profile::{
@@ -15,53 +15,53 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// How many files are looked at at once: a profile with which libseccomp comes to no end blocks
-/// the others for no longer than the other places are taken, too.
+/// How many files are checked at the same time. With two, a profile that libseccomp never finishes
+/// compiling does not block the others.
 const AT_ONCE: usize = 2;
 
-/// When a file that could not be compiled is looked at again for the first time; each time after
-/// that it takes twice as long. The machine may have been too busy.
+/// The first delay before a file is checked again that could not be compiled, for example because
+/// the machine was too busy. It doubles each time.
 const RETRY: Duration = Duration::from_secs(60);
-/// And at most this long.
+/// The longest such delay.
 const MAX_RETRY: Duration = Duration::from_secs(3600);
 
-/// What was found out about a file.
+/// The result of checking a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It does what it says; this is to be said of it.
+    /// It does what it says. Contains warnings about it.
     Usable(Vec<String>),
-    /// It does not, or that can't be determined: why.
+    /// It does not, or that can't be determined. Contains the reason.
     Unusable(String),
 }
 
-/// What is known of the file of one profile.
+/// What is known about the file of one profile.
 #[derive(Debug)]
 struct Known {
-    /// The checksum of the file that this is about.
+    /// The checksum of the file.
     sum: [u8; 32],
-    /// `None` until it was looked at.
+    /// `None` until it has been checked.
     verdict: Option<Verdict>,
-    /// When it is to be looked at again, and how long that was put off.
+    /// When to check it again, and the delay until then.
     retry: Option<(Instant, Duration)>,
-    /// Whether it waits for that.
+    /// Whether it is waiting to be checked.
     waits: bool,
 }
 
-/// One look at a file.
+/// A finished check of a file.
 #[derive(Debug)]
 struct Look {
     name: String,
     sum: [u8; 32],
     verdict: Verdict,
-    /// Whether another look may find something else.
+    /// Whether checking it again may have another result.
     may_change: bool,
 }
 
-/// The verdicts on files by the names of their profiles.
+/// The results for files, by the names of their profiles.
 #[derive(Debug)]
 pub struct Effects {
     known: BTreeMap<String, Known>,
-    /// Names whose files have to be looked at, each once.
+    /// The names whose files wait to be checked, each once.
     waiting: VecDeque<String>,
     running: usize,
     memo: Memo,
@@ -84,13 +84,13 @@ impl Default for Effects {
 }
 
 impl Effects {
-    /// From now on verdicts are also remembered there, over the end of this process.
+    /// Also stores results in this cache, which outlives the process.
     pub fn remember_in(&mut self, memo: Memo) {
         self.memo = memo;
     }
 
-    /// The verdict on the file of a profile; `None` until there is one, which
-    /// [`next`](Effects::next) then tells.
+    /// The result for the file of a profile; `None` until there is one, which
+    /// [`next`](Effects::next) then announces.
     pub fn of(&mut self, name: &str, sum: &[u8; 32]) -> Option<&Verdict> {
         let is_new = self.known.get(name).is_none_or(|known| known.sum != *sum);
         if is_new {
@@ -105,7 +105,7 @@ impl Effects {
         let known = self.known.get_mut(name)?;
         let is_due = known.retry.is_some_and(|(at, _)| at <= Instant::now());
         if (is_new || is_due) && !known.waits {
-            // Not again before this look is over.
+            // Don't check it again before this check is finished.
             known.retry = known
                 .retry
                 .map(|(_, delay)| (Instant::now() + delay, delay));
@@ -115,8 +115,8 @@ impl Effects {
         known.verdict.as_ref()
     }
 
-    /// Begins to look at files as far as there is room. `find` says what the file of a profile is;
-    /// `None` if it has none.
+    /// Starts as many checks as allowed. `find` returns the file of a profile; `None` if it has
+    /// none.
     pub fn start(&mut self, find: impl Fn(&str) -> Option<Resolved>) {
         while self.running < AT_ONCE
             && let Some(name) = self.waiting.pop_front()
@@ -138,7 +138,7 @@ impl Effects {
             let told = name.clone();
             let sum = resolved.sum;
             let started = thread::Builder::new().name("effect".into()).spawn(move || {
-                // Nobody waits for it where the receiver is gone.
+                // If the receiver is gone, nobody needs the result.
                 let _ = done.send(look(name, &resolved, &memo));
             });
             if let Err(error) = started {
@@ -152,11 +152,11 @@ impl Effects {
         }
     }
 
-    /// Waits for a verdict and gives the name of its profile. Never returns while there is nothing
-    /// to wait for.
+    /// Waits for a result and returns the name of its profile. Does not return while there is
+    /// nothing to wait for.
     pub async fn next(&mut self) -> String {
         loop {
-            // This side has a sender, so the channel stays open.
+            // `self` holds a sender, so the channel stays open.
             if let Some(look) = self.looks.recv().await
                 && let Some(name) = self.take(look)
             {
@@ -165,7 +165,7 @@ impl Effects {
         }
     }
 
-    /// Takes in what was found; the name, if it is about the file as it is now.
+    /// Stores a result. Returns the profile's name if the result is about its current file.
     fn take(&mut self, look: Look) -> Option<String> {
         self.running -= 1;
         let known = self.known.get_mut(&look.name)?;
@@ -181,22 +181,22 @@ impl Effects {
         Some(look.name)
     }
 
-    /// The verdict that is there already.
+    /// The known result, if there is one.
     pub fn known(&self, name: &str) -> Option<&Verdict> {
         self.known.get(name)?.verdict.as_ref()
     }
 
-    /// Forgets what is known of a profile.
+    /// Forgets a profile.
     pub fn forget(&mut self, name: &str) {
         self.known.remove(name);
     }
 
-    /// Forgets what is known of all profiles but these.
+    /// Forgets all profiles but these.
     pub fn keep_only(&mut self, names: &BTreeSet<&str>) {
         self.known.retain(|name, _| names.contains(name.as_str()));
     }
 
-    /// Whether a verdict is still to come.
+    /// Whether a result is pending.
     pub fn is_waiting(&self) -> bool {
         self.running > 0 || !self.waiting.is_empty()
     }
@@ -209,7 +209,7 @@ impl Effects {
     }
 }
 
-/// Looks at one file.
+/// Checks one file.
 fn look(name: String, resolved: &Resolved, memo: &Memo) -> Look {
     let in_spec = |said: &str| resolved.place.in_spec(said);
     let found = Examiner::new(memo).effect(&resolved.filter, Runtime::Either);
@@ -227,7 +227,7 @@ fn look(name: String, resolved: &Resolved, memo: &Memo) -> Look {
 }
 
 impl Place {
-    /// A message about places in `syscalls` of the file as one about the specification.
+    /// Translates a message about places in the file's `syscalls` into one about the specification.
     fn in_spec(&self, message: &str) -> String {
         let mut parts = message.split("syscalls[");
         let mut said = parts.next().unwrap_or_default().to_owned();
@@ -281,7 +281,7 @@ mod tests {
         json!({"names": names, "action": "SCMP_ACT_ERRNO", "args": args})
     }
 
-    /// A1: libseccomp 2.5.4 applies no native rule of it.
+    /// libseccomp 2.5.4 compiles it to a program that applies no native rule.
     fn lost() -> Value {
         let new_user = json!([{"index": 0, "value": 0x1000_0000, "valueTwo": 0x1000_0000,
             "op": "SCMP_CMP_MASKED_EQ"}]);
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// A8: both rules are named, each with its action.
+    /// Both rules are named, each with its action.
     #[test]
     fn rules_that_contradict_each_other_are_both_named() {
         let kill = json!({"names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS"});
@@ -375,7 +375,7 @@ mod tests {
         effects.known.get_mut("p").unwrap().retry = Some((Instant::now(), RETRY));
         assert_eq!(effects.of("p", &sum).cloned(), told);
         assert!(effects.is_waiting());
-        // Asked again, it waits once.
+        // If asked again, it is queued only once.
         effects.of("p", &sum);
         assert_eq!(effects.waiting.len(), 1);
     }

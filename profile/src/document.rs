@@ -147,8 +147,8 @@ impl Document {
         warnings
     }
 
-    /// The filter that the engine makes of the document for one container, without a rule of ours that
-    /// has no effect ([`crate::compose::inert`]).
+    /// The filter that the engine makes of the document for one container, without a rule of ours
+    /// that has no effect ([`crate::compose::inert`]).
     ///
     /// # Errors
     /// [`Problem::NotRead`] where the document uses the containers form and the engine would take

@@ -1,9 +1,10 @@
 //! The resolved filter: `linux.seccomp` of the OCI runtime specification as types.
 //!
-//! A [`Filter`] is what a runtime is told to load; conditions on capabilities, architecture or kernel
-//! have been resolved. [`crate::document`] makes filters from the two document forms;
-//! [`crate::compare::equality`], [`crate::compare::difference`], [`crate::compare::subset`], [`crate::compose::combine`] and
-//! [`crate::compose::stack`] work on them. A filter serialises to the JSON in `config.json`.
+//! A [`Filter`] is what a runtime is told to load; conditions on capabilities, architecture or
+//! kernel have been resolved. [`crate::document`] makes filters from the two document forms;
+//! [`crate::compare::equality`], [`crate::compare::difference`], [`crate::compare::subset`],
+//! [`crate::compose::combine`] and [`crate::compose::stack`] work on them. A filter serialises to
+//! the JSON in `config.json`.
 
 mod arch;
 pub mod digest;
@@ -223,8 +224,8 @@ fn is_zero(value: &u64) -> bool {
 
 /// One entry of `syscalls`: the same action for some names under the same conditions.
 ///
-/// The runtimes combine the conditions with "and". But if one argument has two of them, each condition
-/// becomes a rule of its own, which amounts to "or" (runc `matchCall`, crun
+/// The runtimes combine the conditions with "and". But if one argument has two of them, each
+/// condition becomes a rule of its own, which amounts to "or" (runc `matchCall`, crun
 /// `libcrun_generate_seccomp`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -242,7 +243,8 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The sets of conditions of which at least one must hold completely; an empty set always holds.
+    /// The sets of conditions of which at least one must hold completely; an empty set always
+    /// holds.
     pub(crate) fn branches(&self) -> Vec<&[ArgCondition]> {
         let mut seen = 0_u8;
         let repeats = self.args.iter().any(|arg| {

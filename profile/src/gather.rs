@@ -25,8 +25,8 @@ use std::{path::PathBuf, sync::Arc};
 
 /// Where documents come from, and which runtime will read the filter.
 pub trait Source {
-    /// The text of the selected profile. It may wait for a missing one, which the operator may be about
-    /// to write.
+    /// The text of the selected profile. It may wait for a missing one, which the operator may be
+    /// about to write.
     ///
     /// # Errors
     /// It can't be read.
@@ -35,7 +35,8 @@ pub trait Source {
     /// The text of the engine's default profile and where it was found.
     ///
     /// # Errors
-    /// [`Reason::NoDefault`] if it is not available, [`Reason::DefaultUnusable`] if it can't be read.
+    /// [`Reason::NoDefault`] if it is not available, [`Reason::DefaultUnusable`] if it can't be
+    /// read.
     fn engine_default(&self, input: &Input<'_>) -> Result<(PathBuf, Vec<u8>), Reason>;
 
     /// The runtime that will read the filter.

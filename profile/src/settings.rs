@@ -23,8 +23,8 @@ pub mod crio;
 /// The settings file, unless `--settings` names another one.
 pub const DEFAULT_PATH: &str = "/etc/portcullis/hook.toml";
 
-/// The longest possible wait for a missing profile, in milliseconds. A hook's `timeout` must be more
-/// than twice the wait.
+/// The longest possible wait for a missing profile, in milliseconds. A hook's `timeout` must be
+/// more than twice the wait.
 pub const MAX_WAIT_MS: u64 = 2_400;
 
 /// The largest settings file that is read, in bytes.
@@ -108,7 +108,8 @@ pub struct Settings {
     pub allow_runtime_annotations: Vec<String>,
     /// The socket that decisions are sent to, if somebody listens.
     pub gate_socket: PathBuf,
-    /// The real runtimes behind the wrapper: paths by the name that it is called under, or `default`.
+    /// The real runtimes behind the wrapper: paths by the name that it is called under, or
+    /// `default`.
     pub runtimes: BTreeMap<String, PathBuf>,
     /// The recorder's settings.
     pub record: Record,
@@ -194,8 +195,8 @@ pub struct Record {
     pub arguments: Vec<Argument>,
     /// Whether a recording is merged into an existing profile, instead of replacing it.
     pub merge: bool,
-    /// Whether the calls that a recorded container's filter denies are executed and logged instead, so
-    /// that they are captured.
+    /// Whether the calls that a recorded container's filter denies are executed and logged instead,
+    /// so that they are captured.
     pub log_denials: bool,
     /// What happens to a container that can't be recorded. The limits below never refuse one whose
     /// denials are in force.
@@ -357,8 +358,8 @@ fn read(path: &Path) -> Result<Option<String>, SettingsError> {
     }
 }
 
-/// `[runtimes]` alone, for the wrapper: mistakes elsewhere in the file must not change which runtime a
-/// container runs under. A missing file has none.
+/// `[runtimes]` alone, for the wrapper: mistakes elsewhere in the file must not change which
+/// runtime a container runs under. A missing file has none.
 ///
 /// # Errors
 /// The file can't be read, or the table's contents can't be determined.
@@ -427,8 +428,8 @@ fn is_nearly_runtimes(key: &str) -> bool {
     nearest(key, [RUNTIMES]).is_some()
 }
 
-/// The lines of `[runtimes]` in a text that is not valid TOML; empty if no line belongs to it. `None`
-/// if that can't be determined.
+/// The lines of `[runtimes]` in a text that is not valid TOML; empty if no line belongs to it.
+/// `None` if that can't be determined.
 fn runtimes_section(text: &str) -> Option<&str> {
     let mut section: Option<(usize, usize)> = None;
     let mut inside = false;

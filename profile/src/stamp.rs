@@ -1,8 +1,8 @@
 //! The stamps that the gate leaves: for which containers it has decided, and when.
 //! `portcullis-hook check` compares them with the containers that started.
 //!
-//! A stamp is a small file in one of a fixed number of slots, chosen by a hash of the container's ID.
-//! Leaving a stamp takes an open, a write and a close, and replaces the slot's older stamp. The
+//! A stamp is a small file in one of a fixed number of slots, chosen by a hash of the container's
+//! ID. Leaving a stamp takes an open, a write and a close, and replaces the slot's older stamp. The
 //! folder is on a tmpfs, so its stamps are from the current boot.
 
 use crate::Engine;
@@ -25,7 +25,8 @@ pub const FOLDER: &str = "/run/portcullis/decided";
 /// The number of slots.
 const SLOTS: u64 = 1024;
 
-/// The size of a stamp in bytes. Each takes a page of the tmpfs, so all together take at most 4 MiB.
+/// The size of a stamp in bytes. Each takes a page of the tmpfs, so all together take at most 4
+/// MiB.
 const BYTES: usize = 512;
 
 /// The longest ID that a stamp holds, in bytes.

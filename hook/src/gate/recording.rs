@@ -2,8 +2,8 @@
 //! hook.toml), as an input of the evaluator.
 //!
 //! Setting a filter whose denials are logged also marks `config.json`. The mark grants nothing: it
-//! makes `record` and `verify` refuse a container that is not being recorded, so forging it only gets
-//! the forger's own container refused.
+//! makes `record` and `verify` refuse a container that is not being recorded, so forging it only
+//! gets the forger's own container refused.
 
 use super::Running;
 use crate::{

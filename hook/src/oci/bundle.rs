@@ -9,9 +9,9 @@ use std::path::Path;
 
 /// Reads the `config.json` that the runtime read.
 ///
-/// For a container with a user namespace and a device, crun (at least 1.8.1 to 1.27) gives `/` as the
-/// bundle: it uses its working directory after joining a mount namespace. The bundle is then taken
-/// from crun's command line.
+/// For a container with a user namespace and a device, crun (at least 1.8.1 to 1.27) gives `/` as
+/// the bundle: it uses its working directory after joining a mount namespace. The bundle is then
+/// taken from crun's command line.
 ///
 /// # Errors
 /// It can't be read, or its bundle can't be determined.

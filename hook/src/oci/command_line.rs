@@ -1,9 +1,9 @@
 //! The command lines of crun and runc: which verb, which bundle, which container.
 //!
-//! Wrapper and runtime must use the same bundle. So a command line is parsed exactly as each version
-//! of the runtime would parse it ([`getopt`] for crun, [`go`] for the three generations of runc's
-//! library), and the results have to agree. A line that can't be understood is refused if it might
-//! create a container; what is a usage error in every version is left to the runtime.
+//! Wrapper and runtime must use the same bundle. So a command line is parsed exactly as each
+//! version of the runtime would parse it ([`getopt`] for crun, [`go`] for the three generations of
+//! runc's library), and the results have to agree. A line that can't be understood is refused if it
+//! might create a container; what is a usage error in every version is left to the runtime.
 
 mod getopt;
 mod go;
@@ -245,8 +245,8 @@ impl Parsed {
         self.values.push((option.long, value.to_owned()));
     }
 
-    /// A value that is an argument of its own. For an unknown runtime it is uncertain whether the option
-    /// takes one, so a verb that creates a container is not taken as a value.
+    /// A value that is an argument of its own. For an unknown runtime it is uncertain whether the
+    /// option takes one, so a verb that creates a container is not taken as a value.
     fn set_from_next(
         &mut self,
         option: &Definition,
@@ -468,8 +468,8 @@ impl CommandLine {
         }
     }
 
-    /// Where this runtime keeps its containers' state; `None` if that can't be determined. `user` is
-    /// the user that it runs as, `runtime_dir` its `XDG_RUNTIME_DIR`.
+    /// Where this runtime keeps its containers' state; `None` if that can't be determined. `user`
+    /// is the user that it runs as, `runtime_dir` its `XDG_RUNTIME_DIR`.
     pub fn root(
         &self,
         runtime: Runtime,

@@ -182,8 +182,8 @@ impl<'a> OciConfig<'a> {
         &self.annotations
     }
 
-    /// Whether the runtime will call our record hook, and call it before our verify hook (`hooks` of the
-    /// runtime-spec, in the order in which they run).
+    /// Whether the runtime will call our record hook, and call it before our verify hook (`hooks`
+    /// of the runtime-spec, in the order in which they run).
     pub fn is_recorded_before_it_is_verified(&self) -> bool {
         let first = self
             .hooks
@@ -274,8 +274,8 @@ impl<'a> OciConfig<'a> {
     }
 }
 
-/// Whether a hook's file is this program. Its name is enough: the node's owner configures hooks, not the
-/// pod's author.
+/// Whether a hook's file is this program. Its name is enough: the node's owner configures hooks,
+/// not the pod's author.
 pub fn is_our_hook(path: &Path) -> bool {
     path.file_name() == Some(OsStr::new("portcullis-hook"))
 }

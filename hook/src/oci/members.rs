@@ -12,8 +12,8 @@ use std::{borrow::Cow, fmt};
 /// The texts of the members with these names; `None` for absent ones, `null` as it is.
 ///
 /// # Errors
-/// It is not a JSON object, or has one of the names twice (crun uses the first, Go's parser the last)
-/// or in another case (which only runc accepts as the same member).
+/// It is not a JSON object, or has one of the names twice (crun uses the first, Go's parser the
+/// last) or in another case (which only runc accepts as the same member).
 pub(super) fn members<'a, const N: usize>(
     text: &'a str,
     names: [&'static str; N],

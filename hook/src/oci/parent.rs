@@ -1,7 +1,7 @@
 //! The runtime that called the hook, identified by its command line.
 //!
-//! crun and runc execute copies of themselves in memory, so `/proc/PID/exe` does not identify them. A
-//! command line counts only if it belongs to an ancestor of the same user and creates exactly the
+//! crun and runc execute copies of themselves in memory, so `/proc/PID/exe` does not identify them.
+//! A command line counts only if it belongs to an ancestor of the same user and creates exactly the
 //! container that the hook was called for. Authors of pods have no process among these.
 
 use super::command_line::{Command, CommandLine, Runtime};

@@ -8,8 +8,8 @@ use std::{
 
 /// A hierarchy of cgroups that identifies containers (`HIERARCHY_…` in `bpf/recorder.h`).
 ///
-/// Under version 1, if there is a unified hierarchy, a container's tasks are in its root. Then one of
-/// the version 1 controllers tells containers apart.
+/// Under version 1, if there is a unified hierarchy, a container's tasks are in its root. Then one
+/// of the version 1 controllers tells containers apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hierarchy {
     /// Version 2.
@@ -284,8 +284,8 @@ fn path_in(cgroups: &str, hierarchy: Hierarchy) -> Option<&str> {
     })
 }
 
-/// The hierarchy that tells containers apart: that of a mounted version 1 controller if there is one,
-/// because engines then use version 1; otherwise version 2.
+/// The hierarchy that tells containers apart: that of a mounted version 1 controller if there is
+/// one, because engines then use version 1; otherwise version 2.
 fn find<'a>(cgroups: &'a str, mounts: &'a str) -> Option<(Hierarchy, &'a str, Mount<'a>)> {
     Controller::ALL
         .map(Hierarchy::Controller)
@@ -390,7 +390,8 @@ mod tests {
         assert_eq!(missing.unwrap(), Population::Gone);
     }
 
-    /// What is found for a folder with these files: for that folder, and for another one of its name.
+    /// What is found for a folder with these files: for that folder, and for another one of its
+    /// name.
     fn left(files: &[(&str, &str)], same: bool) -> Result<Population, CgroupError> {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {

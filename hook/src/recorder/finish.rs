@@ -1,7 +1,7 @@
 //! Ends a recording and writes its profile.
 //!
-//! It stops the recording in the kernel, reads the slot, writes metadata and profile, and forgets the
-//! recording last. If the process is killed in between, `collect --stale` finishes the job.
+//! It stops the recording in the kernel, reads the slot, writes metadata and profile, and forgets
+//! the recording last. If the process is killed in between, `collect --stale` finishes the job.
 
 use super::{
     RecordError,
@@ -75,7 +75,8 @@ pub(super) fn finish(
     let observed = match loaded {
         Some(loaded) => {
             loaded.end(active.cgroup)?;
-            // Tasks that are gone no longer write to the slot; those of a recording that is cut short may.
+            // Tasks that are gone no longer write to the slot; those of a recording that is cut
+            // short may.
             if end == End::MaxSeconds {
                 Loaded::settle();
             }

@@ -1,5 +1,5 @@
-//! Predicts whether a container will be recorded. This is an input of the gate, which relaxes a filter
-//! only for a recording that is about to start.
+//! Predicts whether a container will be recorded. This is an input of the gate, which relaxes a
+//! filter only for a recording that is about to start.
 //!
 //! The prediction changes nothing and takes no lock; whether the recording really starts is decided
 //! later.

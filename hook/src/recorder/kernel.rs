@@ -1,8 +1,8 @@
-//! The recorder's objects in the kernel: loaded on first use and pinned, attached only while something
-//! is being recorded.
+//! The recorder's objects in the kernel: loaded on first use and pinned, attached only while
+//! something is being recorded.
 //!
-//! Changing them requires the recorder's lock ([`super::recordings`]), which callers hold. Reading them
-//! does not.
+//! Changing them requires the recorder's lock ([`super::recordings`]), which callers hold. Reading
+//! them does not.
 
 mod error;
 mod raw;
@@ -233,8 +233,8 @@ impl Loaded {
         self.attach()
     }
 
-    /// Stops recording a cgroup; its slot keeps the observations. After the last one, the program is
-    /// detached. Calls in progress may still be written: see [`Loaded::settle`].
+    /// Stops recording a cgroup; its slot keeps the observations. After the last one, the program
+    /// is detached. Calls in progress may still be written: see [`Loaded::settle`].
     ///
     /// # Errors
     /// A map can't be written, or the program can't be detached.

@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeSet, mem::offset_of};
 
-/// The version of the layout, which is part of the path of the pins. Increase it whenever a size or an
-/// offset changes, so that no binary reads maps with another layout.
+/// The version of the layout, which is part of the path of the pins. Increase it whenever a size or
+/// an offset changes, so that no binary reads maps with another layout.
 pub const LAYOUT: u32 = 1;
 
 /// How many recordings can run at once.

@@ -57,8 +57,8 @@ pub fn list(record: &Record) -> Result<(Vec<Active>, Vec<RecordError>), RecordEr
     Recordings::new(record)?.all()
 }
 
-/// Finds a running recording by the first characters of its container's ID, and returns it with what it
-/// has observed so far.
+/// Finds a running recording by the first characters of its container's ID, and returns it with
+/// what it has observed so far.
 ///
 /// # Errors
 /// There is none or more than one, or the kernel's maps can't be read.

@@ -1,5 +1,5 @@
-//! The metadata of a recording: which container was recorded under what, how the recording ended, and
-//! other facts that a profile can't express.
+//! The metadata of a recording: which container was recorded under what, how the recording ended,
+//! and other facts that a profile can't express.
 
 use super::{
     active::Active,
@@ -59,8 +59,8 @@ pub struct Metadata {
 pub enum End {
     /// The runtime ran the poststop hook.
     Stopped,
-    /// Its processes exited, but the container still exists and the runtime has not run the poststop hook
-    /// (CRI-O runs it when the container is removed).
+    /// Its processes exited, but the container still exists and the runtime has not run the
+    /// poststop hook (CRI-O runs it when the container is removed).
     Exited,
     /// The container is gone, and no poststop hook ran.
     Vanished,

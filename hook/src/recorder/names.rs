@@ -1,5 +1,5 @@
-//! Translates between names and numbers of system calls: which calls the BPF program watches, and which
-//! ones it observed.
+//! Translates between names and numbers of system calls: which calls the BPF program watches, and
+//! which ones it observed.
 
 use super::{
     active::Active,
@@ -25,7 +25,8 @@ pub const COMPAT: Arch = if cfg!(target_arch = "aarch64") {
 pub struct Names {
     /// The sorted names.
     pub names: BTreeSet<&'static str>,
-    /// The calls among them that had only few values of an argument: which argument, and the values.
+    /// The calls among them that had only few values of an argument: which argument, and the
+    /// values.
     pub values: BTreeMap<&'static str, (u8, BTreeSet<u64>)>,
     /// Whether 32-bit calls were among them.
     pub compat: bool,
@@ -82,8 +83,8 @@ fn values(
         .collect()
 }
 
-/// The arguments whose values the BPF program keeps. A call that this architecture lacks keeps its place
-/// with a number that no call has.
+/// The arguments whose values the BPF program keeps. A call that this architecture lacks keeps its
+/// place with a number that no call has.
 pub fn watches(arguments: &[Argument]) -> Vec<Watch> {
     arguments
         .iter()

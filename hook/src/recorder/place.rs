@@ -1,5 +1,5 @@
-//! Where recordings are written: the file below one of the folders in hook.toml, a generated name if
-//! the annotations give none, and the metadata file.
+//! Where recordings are written: the file below one of the folders in hook.toml, a generated name
+//! if the annotations give none, and the metadata file.
 
 use portcullis_profile::select::identity::Identity;
 use std::path::{Path, PathBuf};
@@ -42,8 +42,9 @@ pub fn is_metadata(file: &Path) -> bool {
         .ends_with(METADATA_SUFFIX.as_bytes())
 }
 
-/// A file name made from the pod, the container, the time and the container's ID. It can't leave its
-/// folder. The ID distinguishes containers, and the time, to the millisecond, the runs of one container.
+/// A file name made from the pod, the container, the time and the container's ID. It can't leave
+/// its folder. The ID distinguishes containers, and the time, to the millisecond, the runs of one
+/// container.
 pub fn generated_name(identity: &Identity, id: &str, time: &str) -> PathBuf {
     let parts = [
         identity.namespace.as_deref(),

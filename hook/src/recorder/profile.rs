@@ -86,7 +86,8 @@ pub fn extended(base: &Filter, recorded: &Filter) -> Filter {
     gathered(filter)
 }
 
-/// Merges all unconditionally allowed names into one sorted rule, so that another recording adds no rule.
+/// Merges all unconditionally allowed names into one sorted rule, so that another recording adds no
+/// rule.
 fn gathered(mut filter: Filter) -> Filter {
     let allowed: BTreeSet<String> = filter
         .syscalls

@@ -1,8 +1,8 @@
 //! The running recordings of this node. Each has a file in a hidden folder of the first folder in
 //! hook.toml. They are on disk, so that a restart of the node loses none silently.
 //!
-//! [`Recordings`] reads them without a lock and without creating anything, because files are replaced
-//! as a whole. Recordings start and end under the lock of [`LockedRecordings`].
+//! [`Recordings`] reads them without a lock and without creating anything, because files are
+//! replaced as a whole. Recordings start and end under the lock of [`LockedRecordings`].
 
 use super::{RecordError, active::Active, output, place::Place};
 use nix::fcntl::{Flock, FlockArg};
@@ -47,7 +47,8 @@ impl Recordings {
         })
     }
 
-    /// Whether anything was ever recorded here. If not, there is nothing to do when a container ends.
+    /// Whether anything was ever recorded here. If not, there is nothing to do when a container
+    /// ends.
     ///
     /// # Errors
     /// That can't be determined.
@@ -182,8 +183,8 @@ impl Recordings {
         Ok(sum)
     }
 
-    /// The file of a container's recording. In every runtime, IDs consist of letters, digits, `-`, `_` and
-    /// `.`; all other characters are escaped.
+    /// The file of a container's recording. In every runtime, IDs consist of letters, digits, `-`,
+    /// `_` and `.`; all other characters are escaped.
     fn place(&self, id: &str) -> Result<Place, RecordError> {
         let mut name = String::new();
         for byte in id.bytes() {

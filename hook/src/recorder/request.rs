@@ -32,8 +32,8 @@ pub struct Request {
 
 /// What the annotations ask for; `None` if they don't ask for a recording.
 ///
-/// Paths in annotations are honoured only if [`Engine::honours_author_paths`] says so; otherwise such a
-/// recording gets a generated name.
+/// Paths in annotations are honoured only if [`Engine::honours_author_paths`] says so; otherwise
+/// such a recording gets a generated name.
 ///
 /// # Errors
 /// A value is malformed, or names a path outside the folders.
@@ -85,8 +85,9 @@ struct TracePaths<'a> {
     output: &'a str,
 }
 
-/// Parses the annotation as the older hook does (`parseAnnotation`): at most two parts; spaces around a
-/// path are ignored; the later of two parts of the same kind wins; an empty value is malformed.
+/// Parses the annotation as the older hook does (`parseAnnotation`): at most two parts; spaces
+/// around a path are ignored; the later of two parts of the same kind wins; an empty value is
+/// malformed.
 fn trace_paths(value: &str) -> Result<TracePaths<'_>, RecordError> {
     let malformed = |reason| malformed(TRACE_ANNOTATION, reason);
     if value.is_empty() {

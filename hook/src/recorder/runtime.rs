@@ -1,5 +1,5 @@
-//! The OCI runtime that started a recorded container: its path, language and version; and the number of
-//! filters that processes have.
+//! The OCI runtime that started a recorded container: its path, language and version; and the
+//! number of filters that processes have.
 
 use super::RecordError;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,10 +21,10 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of its output is read, in bytes.
 const VERSION_BYTES: usize = 4096;
 
-/// The runtime that started this hook, by the path under which the engine called it. (It runs from a
-/// copy of that file, because runtimes guard against being overwritten by containers.) Only a file that
-/// belongs to root is accepted, because it is later executed to get its version. `None` if it is not
-/// known; then only the metadata lack it.
+/// The runtime that started this hook, by the path under which the engine called it. (It runs from
+/// a copy of that file, because runtimes guard against being overwritten by containers.) Only a
+/// file that belongs to root is accepted, because it is later executed to get its version. `None`
+/// if it is not known; then only the metadata lack it.
 pub fn parent_runtime() -> Option<PathBuf> {
     let line = fs::read(format!("/proc/{}/cmdline", nix::unistd::getppid())).ok()?;
     let first = line.split(|byte| *byte == 0).next()?;
@@ -34,14 +34,15 @@ pub fn parent_runtime() -> Option<PathBuf> {
     (path.is_absolute() && roots).then_some(path)
 }
 
-/// Whether a container's init is still that of runc, which is written in Go: it has runc's name until it
-/// executes the entry point. If the kernel can't tell, the profile has a few more calls than necessary.
+/// Whether a container's init is still that of runc, which is written in Go: it has runc's name
+/// until it executes the entry point. If the kernel can't tell, the profile has a few more calls
+/// than necessary.
 pub fn is_go_runtime(init: u32) -> bool {
     fs::read(format!("/proc/{init}/comm")).map_or(true, |name| name.starts_with(b"runc:"))
 }
 
-/// How many filters a process has (`Seccomp_filters`, proc(5)). Kernels before 5.9 only say whether there
-/// is one.
+/// How many filters a process has (`Seccomp_filters`, proc(5)). Kernels before 5.9 only say whether
+/// there is one.
 ///
 /// # Errors
 /// The kernel does not say.
@@ -113,8 +114,8 @@ mod tests {
         assert!(filter_count("0").is_err());
     }
 
-    /// A program, written by another process: if this process had it open for writing, it could not be
-    /// executed while another test's child still has it open.
+    /// A program, written by another process: if this process had it open for writing, it could not
+    /// be executed while another test's child still has it open.
     fn runtime(script: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runtime");

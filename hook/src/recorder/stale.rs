@@ -1,5 +1,5 @@
-//! Writes the profiles of recordings that no poststop hook ended: of containers that exited or vanished,
-//! from before a restart of the node, or longer than `max_seconds`.
+//! Writes the profiles of recordings that no poststop hook ended: of containers that exited or
+//! vanished, from before a restart of the node, or longer than `max_seconds`.
 
 use super::{
     RecordError,
@@ -26,8 +26,8 @@ pub struct Written {
     pub end: End,
 }
 
-/// Ends every recording whose container no longer runs or that ran for too long. An error with one does
-/// not stop the others.
+/// Ends every recording whose container no longer runs or that ran for too long. An error with one
+/// does not stop the others.
 ///
 /// # Errors
 /// The recordings can't be listed, or the kernel's maps can't be cleaned up.
@@ -38,7 +38,8 @@ pub fn collect_stale(record: &Record) -> Result<Vec<Result<Written, RecordError>
     }
     let recordings = recordings.lock()?;
     let (running, broken) = recordings.all()?;
-    // If a recording's file can't be read, its cgroup can't be told from a stray one, so keep them all.
+    // If a recording's file can't be read, its cgroup can't be told from a stray one, so keep them
+    // all.
     let unknown = !broken.is_empty();
     let mut results: Vec<_> = broken.into_iter().map(Err).collect();
     for active in running {
@@ -72,7 +73,8 @@ fn due(active: &Active, record: &Record) -> Result<Option<End>, RecordError> {
     Ok(long.then_some(End::MaxSeconds))
 }
 
-/// Ends what is being recorded in the kernel without a file: its hook was killed before writing one.
+/// Ends what is being recorded in the kernel without a file: its hook was killed before writing
+/// one.
 fn tidy(recordings: &LockedRecordings) -> Result<Vec<RecordError>, RecordError> {
     let Some(loaded) = Unloaded::new(Path::new(BPFFS)).pinned()? else {
         return Ok(Vec::new());

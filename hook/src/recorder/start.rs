@@ -1,7 +1,7 @@
 //! Starts the recording of a container.
 //!
-//! It empties a slot, stores the recording on disk, then starts recording in the kernel. If the process
-//! is killed in between, `collect --stale` cleans up.
+//! It empties a slot, stores the recording on disk, then starts recording in the kernel. If the
+//! process is killed in between, `collect --stale` cleans up.
 
 use super::{
     RecordError,

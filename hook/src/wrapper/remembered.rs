@@ -1,9 +1,9 @@
-//! Remembers which runtime created a container, so that later commands for it go to the same one even
-//! if hook.toml changes meanwhile.
+//! Remembers which runtime created a container, so that later commands for it go to the same one
+//! even if hook.toml changes meanwhile.
 //!
-//! Each container has a file in a folder that only root can access, named by the hash of root and ID
-//! as given on the command line. The node agent runs as root and has the parent folder mounted, so a
-//! runtime named in a file is executed only if it is in a place that the agent can't write to.
+//! Each container has a file in a folder that only root can access, named by the hash of root and
+//! ID as given on the command line. The node agent runs as root and has the parent folder mounted,
+//! so a runtime named in a file is executed only if it is in a place that the agent can't write to.
 
 use crate::oci::command_line::{CommandLine, Runtime};
 use nix::{
@@ -91,8 +91,8 @@ impl Remembered {
         })
     }
 
-    /// The runtime that created the container of a command line. The first argument that is the ID of
-    /// a remembered container counts.
+    /// The runtime that created the container of a command line. The first argument that is the ID
+    /// of a remembered container counts.
     pub fn find(&self, root: Option<&Path>, words: &[String]) -> Option<PathBuf> {
         words
             .iter()

@@ -47,13 +47,13 @@ pub enum RuntimeError {
     Unreadable(SettingsError),
 }
 
-/// Finds the real runtime: by flag; by the name that the wrapper was called under, in `[runtimes]`; by
-/// `default` in `[runtimes]`; or by that name without `portcullis-`. If called by its own name, the
-/// wrapper uses crun, or runc if there is no crun.
+/// Finds the real runtime: by flag; by the name that the wrapper was called under, in `[runtimes]`;
+/// by `default` in `[runtimes]`; or by that name without `portcullis-`. If called by its own name,
+/// the wrapper uses crun, or runc if there is no crun.
 ///
 /// # Errors
-/// The named one can't be executed or is the wrapper itself, none is found, or it can't be determined
-/// which one is meant.
+/// The named one can't be executed or is the wrapper itself, none is found, or it can't be
+/// determined which one is meant.
 pub fn find(
     arguments: &Arguments,
     runtimes: Result<BTreeMap<String, PathBuf>, SettingsError>,

@@ -1,7 +1,7 @@
 //! Whether the kernel would treat every call alike under two filters.
 //!
-//! The comparison is sound: filters that can't be shown equal are unequal. Identical normal forms are
-//! equal; if they differ, the whole programs are walked side by side.
+//! The comparison is sound: filters that can't be shown equal are unequal. Identical normal forms
+//! are equal; if they differ, the whole programs are walked side by side.
 
 use crate::{
     Filter,

@@ -1,10 +1,11 @@
-//! The normal form of a filter: what the runtimes would load, without anything that provably makes no
-//! difference to the kernel.
+//! The normal form of a filter: what the runtimes would load, without anything that provably makes
+//! no difference to the kernel.
 
 use crate::{Arch, ArgCondition, Filter, Flag, Operator, Rule, filter::Treatment};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One of libseccomp's rules for one name: all conditions must hold. Without any, it always matches.
+/// One of libseccomp's rules for one name: all conditions must hold. Without any, it always
+/// matches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Branch {
     pub(crate) treatment: Treatment,
@@ -72,9 +73,9 @@ pub(crate) fn is_multiplexed(name: &str) -> bool {
     )
 }
 
-/// Names of which libseccomp makes one call: it numbers calls that the host lacks by themselves, and
-/// 2.5.4 gave these two the same number (-10191), so that on PowerPC both mean `switch_endian`. A
-/// test looks for others in the linked library.
+/// Names of which libseccomp makes one call: it numbers calls that the host lacks by themselves,
+/// and 2.5.4 gave these two the same number (-10191), so that on PowerPC both mean `switch_endian`.
+/// A test looks for others in the linked library.
 fn shares_its_number(name: &str) -> bool {
     matches!(name, "switch_endian" | "sys_debug_setcontext")
 }
@@ -117,8 +118,8 @@ fn branches(treatment: Treatment, rule: &Rule) -> Vec<Branch> {
     rule.branches().into_iter().map(branch).collect()
 }
 
-/// Rules for calls that share a multiplexer or a number, in their order; empty if that can't matter,
-/// because there are none or all of them are treated alike.
+/// Rules for calls that share a multiplexer or a number, in their order; empty if that can't
+/// matter, because there are none or all of them are treated alike.
 fn family<'a>(
     architectures: &BTreeSet<Arch>,
     mentions: &[(&'a str, usize)],

@@ -1,8 +1,8 @@
 //! Whether one filter allows no more than another.
 //!
-//! The comparison is sound: what can't be shown counts as an excess. If the normal forms differ, the
-//! whole programs are walked side by side, which also covers the calls behind multiplexers, and what
-//! libseccomp makes of the rules.
+//! The comparison is sound: what can't be shown counts as an excess. If the normal forms differ,
+//! the whole programs are walked side by side, which also covers the calls behind multiplexers, and
+//! what libseccomp makes of the rules.
 
 use crate::{
     Action, Arch, Filter, Flag,

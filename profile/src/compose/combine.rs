@@ -51,8 +51,8 @@ impl Decision {
         Decision::any(first.treatment, &conjunctions.collect())
     }
 
-    /// A treatment that applies if any of the conjunctions holds. One without conditions always does;
-    /// one that is stricter than another adds nothing.
+    /// A treatment that applies if any of the conjunctions holds. One without conditions always
+    /// does; one that is stricter than another adds nothing.
     fn any(treatment: Treatment, conjunctions: &BTreeSet<Vec<ArgCondition>>) -> Decision {
         if conjunctions.iter().any(Vec::is_empty) {
             return Decision::Always(treatment);
@@ -89,9 +89,9 @@ struct Choice {
 }
 
 impl Choice {
-    /// The looser or the stricter one in the kernel's order. Of two errnos, an intersection takes the
-    /// smaller one and a union the larger one. The default's errno counts as the loosest, so that
-    /// rules keep their errno in an intersection and lose it in a union.
+    /// The looser or the stricter one in the kernel's order. Of two errnos, an intersection takes
+    /// the smaller one and a union the larger one. The default's errno counts as the loosest, so
+    /// that rules keep their errno in an intersection and lose it in a union.
     fn of(self, a: Treatment, b: Treatment) -> Treatment {
         let rank = |one: Treatment| (one.action, one == self.default, one.errno);
         if (rank(a) > rank(b)) == self.looser {

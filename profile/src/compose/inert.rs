@@ -1,8 +1,8 @@
 //! The inert rule in our filters, which keeps a cache of compiled filters from confusing them.
 //!
 //! crun caches programs under a hash that ignores the errno of rules and where names end. Our rule
-//! names a call that does not exist, contains the filter's digest, and has the effect of the default
-//! action, so runtimes and comparisons leave it out.
+//! names a call that does not exist, contains the filter's digest, and has the effect of the
+//! default action, so runtimes and comparisons leave it out.
 
 use crate::{
     Filter, Rule,

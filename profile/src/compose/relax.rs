@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 /// The filter that executes and logs what `filter` denies; `None` if `filter` denies nothing.
 ///
-/// Whatever it allows without logging, `filter` allows too. A supervisor keeps deciding on the calls
-/// that it is asked about ([`Action::Notify`]). Calls of unlisted architectures stay denied, because
-/// no rule covers them.
+/// Whatever it allows without logging, `filter` allows too. A supervisor keeps deciding on the
+/// calls that it is asked about ([`Action::Notify`]). Calls of unlisted architectures stay denied,
+/// because no rule covers them.
 pub fn relax(filter: &Filter) -> Option<Filter> {
     let mut actions = filter.syscalls.iter().map(|rule| rule.action);
     if !denies(filter.default_action) && !actions.any(denies) {
@@ -39,8 +39,8 @@ pub fn relax(filter: &Filter) -> Option<Filter> {
     })
 }
 
-/// A filter that allows everything on every architecture of this host. A recorded container that has
-/// no filter gets it, so that the recorder sees when it is loaded.
+/// A filter that allows everything on every architecture of this host. A recorded container that
+/// has no filter gets it, so that the recorder sees when it is loaded.
 pub fn allowing_all() -> Filter {
     let architectures = match Arch::HOST {
         Arch::X86_64 => vec![Arch::X86_64, Arch::X86, Arch::X32],
@@ -62,9 +62,10 @@ fn relaxed(action: Action) -> Action {
     if denies(action) { Action::Log } else { action }
 }
 
-/// The calls that lose a rule because it now repeats the default. Another rule for the same call must
-/// not take over what it decided: libseccomp applies an unconditional rule before all others, and of
-/// two conditional rules that match the first. A supervisor may take over: it can still say no.
+/// The calls that lose a rule because it now repeats the default. Another rule for the same call
+/// must not take over what it decided: libseccomp applies an unconditional rule before all others,
+/// and of two conditional rules that match the first. A supervisor may take over: it can still say
+/// no.
 fn vanishing(filter: &Filter, default: Action) -> BTreeSet<&str> {
     let before = Treatment::default_of(filter);
     filter

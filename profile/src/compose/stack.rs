@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 /// Puts `own` on top of `bases`.
 ///
 /// The header (default action, architectures, flags, listener) and the rules for every name that
-/// `own` mentions come from `own`, even if they only repeat its default. Each base adds its rules for
-/// names that neither `own` nor an earlier base mentions, in its order. The bases' default actions are
-/// ignored.
+/// `own` mentions come from `own`, even if they only repeat its default. Each base adds its rules
+/// for names that neither `own` nor an earlier base mentions, in its order. The bases' default
+/// actions are ignored.
 #[must_use]
 pub fn stack(own: &Filter, bases: &[&Filter]) -> Filter {
     let mut stacked = own.clone();

@@ -1,11 +1,11 @@
 //! The digest of a filter: the SHA-256 of its canonical form, which is the same on every machine.
 //! Names and errnos are taken as written, without consulting libseccomp or a table of calls.
 //!
-//! The canonical form is what libseccomp is told. These make no difference: the order of architectures
-//! and flags, repetitions among them, an errno that is the default or that the action does not take,
-//! and a meaningless second value of a condition. The order of rules, names and conditions does,
-//! because libseccomp's program may depend on it. Our inert rule ([`crate::compose::inert`]) is left
-//! out.
+//! The canonical form is what libseccomp is told. These make no difference: the order of
+//! architectures and flags, repetitions among them, an errno that is the default or that the action
+//! does not take, and a meaningless second value of a condition. The order of rules, names and
+//! conditions does, because libseccomp's program may depend on it. Our inert rule
+//! ([`crate::compose::inert`]) is left out.
 
 use crate::{
     Action, Arch, ArgCondition, Filter, Flag, Operator, Rule,
@@ -55,8 +55,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The canonical form of a filter. Each text and list is preceded by its length, so two filters have
-/// the same bytes only if they are the same.
+/// The canonical form of a filter. Each text and list is preceded by its length, so two filters
+/// have the same bytes only if they are the same.
 pub(crate) fn encode(filter: &Filter) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(8 * 1024);
     text(&mut bytes, HEADER);

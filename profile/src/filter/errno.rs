@@ -56,8 +56,8 @@ pub fn is_known(name: &str) -> bool {
     generic(name).is_some()
 }
 
-/// The name of a number on architectures with the generic numbers. If there are several, it is the one
-/// that `errno(1)` prints.
+/// The name of a number on architectures with the generic numbers. If there are several, it is the
+/// one that `errno(1)` prints.
 pub fn name(number: u16) -> Option<&'static str> {
     NAMES
         .iter()

@@ -15,8 +15,8 @@ pub enum Runtime {
 }
 
 impl Filter {
-    /// The positions in `syscalls` of rules with more conditions than crun reads. Every runtime reads a
-    /// filter without such rules alike.
+    /// The positions in `syscalls` of rules with more conditions than crun reads. Every runtime
+    /// reads a filter without such rules alike.
     pub fn rules_beyond_crun(&self) -> impl Iterator<Item = usize> {
         self.syscalls
             .iter()

@@ -1,5 +1,5 @@
-//! System call names: which names exist on any architecture, their numbers, and the likely name behind
-//! a mistyped one.
+//! System call names: which names exist on any architecture, their numbers, and the likely name
+//! behind a mistyped one.
 //!
 //! The table is the kernel's (`make generate`). Names that only libseccomp or an architecture
 //! without a kernel table here gives are listed in `examples/generate-tables.rs`: the private
@@ -10,8 +10,8 @@ use crate::filter::Arch;
 #[rustfmt::skip]
 mod table;
 
-/// ARM's private calls, from `__ARM_NR_BASE` (0x0f0000) on. `cacheflush` is an ordinary system call on
-/// other architectures.
+/// ARM's private calls, from `__ARM_NR_BASE` (0x0f0000) on. `cacheflush` is an ordinary system call
+/// on other architectures.
 const ARM_PRIVATE: [(&str, u32); 6] = [
     ("breakpoint", 0x0f_0001),
     ("cacheflush", 0x0f_0002),
@@ -194,8 +194,8 @@ mod tests {
         assert_eq!(name(5000, Arch::X86_64), None);
     }
 
-    /// Every name that libseccomp's tables give to a number of any architecture is known here, with the
-    /// same number.
+    /// Every name that libseccomp's tables give to a number of any architecture is known here, with
+    /// the same number.
     #[test]
     fn every_name_of_libseccomp_is_known_and_has_its_number() {
         // With the first number of an architecture's own: libseccomp takes bare ones for MIPS too.

@@ -1,4 +1,5 @@
-//! What happens to a call: an action with its errno. Treatments are equal if the kernel does the same.
+//! What happens to a call: an action with its errno. Treatments are equal if the kernel does the
+//! same.
 
 use crate::filter::{Action, DEFAULT_ERRNO, Filter, MAX_ERRNO};
 use std::fmt;
@@ -38,7 +39,8 @@ impl Treatment {
         Treatment::of(filter.default_action, filter.default_errno_ret)
     }
 
-    /// How the kernel interprets a program's return value (`__seccomp_filter` in `kernel/seccomp.c`).
+    /// How the kernel interprets a program's return value (`__seccomp_filter` in
+    /// `kernel/seccomp.c`).
     pub(crate) fn of_answer(answer: u32) -> Treatment {
         let data = u16::try_from(answer & 0xffff).unwrap_or(u16::MAX);
         let (action, errno) = match answer & 0xffff_0000 {

@@ -1,8 +1,8 @@
 //! Rules for names that a reader does not know and therefore silently drops.
 //!
-//! If such a rule is stricter than the default action, the container would be less protected than its
-//! filter says: that is an error. Otherwise the default, which is at least as strict, applies: that is
-//! a warning.
+//! If such a rule is stricter than the default action, the container would be less protected than
+//! its filter says: that is an error. Otherwise the default, which is at least as strict, applies:
+//! that is a warning.
 
 use crate::{Filter, filter::Treatment};
 
@@ -23,8 +23,8 @@ pub fn unknown(filter: &Filter, knows: impl Fn(&str) -> bool) -> Unknown {
     }
 }
 
-/// Only [`Unknown::stricter`]. A filter that only allows calls has no such rule; `knows` is then not
-/// called.
+/// Only [`Unknown::stricter`]. A filter that only allows calls has no such rule; `knows` is then
+/// not called.
 pub fn unprotected(filter: &Filter, knows: impl Fn(&str) -> bool) -> Vec<String> {
     unknown_of_rules(filter, true, &knows)
 }

@@ -90,8 +90,8 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The record of an evaluation. `verb` says which part decided and `time` when, in seconds since
-    /// 1970-01-01 UTC. Its size is bounded.
+    /// The record of an evaluation. `verb` says which part decided and `time` when, in seconds
+    /// since 1970-01-01 UTC. Its size is bounded.
     pub fn of(evaluation: &Evaluation, verb: &str, id: Option<&str>, time: u64) -> Decision {
         let identity = &evaluation.identity;
         Decision {

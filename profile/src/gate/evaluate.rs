@@ -292,8 +292,8 @@ impl<'a> Container<'a, '_> {
         })
     }
 
-    /// Whether the container's filter is the engine's default: because the engine says so, or because
-    /// it equals the default profile, if that is available.
+    /// Whether the container's filter is the engine's default: because the engine says so, or
+    /// because it equals the default profile, if that is available.
     fn is_default(&self, there: &'a Filter) -> Result<bool, Stop<'a>> {
         if self.input.says_default {
             return Ok(true);
@@ -307,8 +307,8 @@ impl<'a> Container<'a, '_> {
         }
     }
 
-    /// The same for verifying `runtime/default`: the filter is kept anyway, so a default profile that
-    /// can't be used or compared is no reason to refuse.
+    /// The same for verifying `runtime/default`: the filter is kept anyway, so a default profile
+    /// that can't be used or compared is no reason to refuse.
     fn default_is_there(&self) -> Result<bool, Stop<'a>> {
         let PresentFilter::Document(text) = self.input.present else {
             return Ok(self.input.says_default);
@@ -340,8 +340,8 @@ impl<'a> Container<'a, '_> {
         })
     }
 
-    /// Adapts the verdict to a container whose denials are logged. One without a filter gets one that
-    /// allows everything, which shows the recorder where the runtime's own set-up ends.
+    /// Adapts the verdict to a container whose denials are logged. One without a filter gets one
+    /// that allows everything, which shows the recorder where the runtime's own set-up ends.
     fn with_denials_logged(
         &self,
         verdict: Verdict,

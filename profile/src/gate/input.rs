@@ -1,5 +1,5 @@
-//! The evaluator's input: what its caller knows from the start, and the facts that are gathered when
-//! the evaluator needs them.
+//! The evaluator's input: what its caller knows from the start, and the facts that are gathered
+//! when the evaluator needs them.
 
 use super::{Reason, evaluation::Notes};
 use crate::{

@@ -252,9 +252,9 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether it refuses the container even with `mode = "warn"`. That setting lets containers start
-    /// without their filter. It does not excuse a filter that we relaxed ourselves, nor files that
-    /// crun would write as root.
+    /// Whether it refuses the container even with `mode = "warn"`. That setting lets containers
+    /// start without their filter. It does not excuse a filter that we relaxed ourselves, nor files
+    /// that crun would write as root.
     pub const fn is_absolute(&self) -> bool {
         matches!(self, Reason::Unrecorded(_) | Reason::HookOutput(_))
     }

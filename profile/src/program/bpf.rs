@@ -162,8 +162,8 @@ impl Program {
     }
 }
 
-/// `code` of `struct sock_filter` (`include/uapi/linux/bpf_common.h`): class, then operation, size or
-/// source.
+/// `code` of `struct sock_filter` (`include/uapi/linux/bpf_common.h`): class, then operation, size
+/// or source.
 mod code {
     pub(super) const LD_W_ABS: u16 = 0x20;
     pub(super) const LD_W_LEN: u16 = 0x80;

@@ -10,8 +10,8 @@ pub(crate) const X32_BIT: u32 = 0x4000_0000;
 /// From here on a new call has one number on every architecture, also on x32.
 const COMMON_NUMBERS: u32 = 424;
 
-/// `AUDIT_ARCH_*` (`include/uapi/linux/audit.h`); `None` for [`Arch::Native`] on a host that seccomp
-/// has no token for.
+/// `AUDIT_ARCH_*` (`include/uapi/linux/audit.h`); `None` for [`Arch::Native`] on a host that
+/// seccomp has no token for.
 pub(crate) const fn audit_arch(arch: Arch) -> Option<u32> {
     Some(match arch.concrete() {
         Arch::Native => return None,

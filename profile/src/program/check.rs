@@ -1,8 +1,8 @@
 //! Whether a program does what its filter asks for.
 //!
-//! What libseccomp does by design is no fault: 32-bit architectures compare low halves of arguments,
-//! multiplexers hide the arguments of the calls behind them, calls of architectures that are not
-//! listed are killed, and runc puts ENOSYS in the place of the default for newer calls.
+//! What libseccomp does by design is no fault: 32-bit architectures compare low halves of
+//! arguments, multiplexers hide the arguments of the calls behind them, calls of architectures that
+//! are not listed are killed, and runc puts ENOSYS in the place of the default for newer calls.
 
 mod report;
 

@@ -55,8 +55,8 @@ impl<'a> Examiner<'a> {
         }
     }
 
-    /// Whether a filter's program does what the filter asks for, whichever runtime reads it; what its
-    /// author should know.
+    /// Whether a filter's program does what the filter asks for, whichever runtime reads it; what
+    /// its author should know.
     ///
     /// # Errors
     /// It does not, there is none, or that can't be determined.

@@ -1,8 +1,8 @@
 //! What was found out about programs is remembered, good and bad: `/run/portcullis/checked`.
 //!
-//! One file for each finding, named by the hash of all that it depends on; so nothing is ever wrong,
-//! only absent. Without the folder (a user's node, a read-only one) nothing is remembered, and what
-//! can't be read as it should be is not there.
+//! One file for each finding, named by the hash of all that it depends on; so nothing is ever
+//! wrong, only absent. Without the folder (a user's node, a read-only one) nothing is remembered,
+//! and what can't be read as it should be is not there.
 
 use crate::filter::digest::hex;
 use libseccomp::ScmpVersion;

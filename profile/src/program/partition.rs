@@ -1,5 +1,5 @@
-//! A program as what it is to the kernel: sets of calls, each with the one answer that all its calls
-//! get.
+//! A program as what it is to the kernel: sets of calls, each with the one answer that all its
+//! calls get.
 
 use crate::program::{
     bpf::Program,

@@ -87,9 +87,9 @@ impl Engine {
         }
     }
 
-    /// Where its default profile is. Podman's is in a file of containers-common, or of the node's owner
-    /// (`seccomp.json(5)`). CRI-O's is what `seccomp_profile` in its configuration names; otherwise it
-    /// is compiled in, as containerd's is.
+    /// Where its default profile is. Podman's is in a file of containers-common, or of the node's
+    /// owner (`seccomp.json(5)`). CRI-O's is what `seccomp_profile` in its configuration names;
+    /// otherwise it is compiled in, as containerd's is.
     pub const fn default_profile(self) -> DefaultProfile {
         match self {
             Engine::CriO => DefaultProfile::Configured,
@@ -101,8 +101,8 @@ impl Engine {
         }
     }
 
-    /// Whether paths in annotations are honoured, inside `[record] folders`. Podman's user can access
-    /// the host's files anyway; the author of a pod can't.
+    /// Whether paths in annotations are honoured, inside `[record] folders`. Podman's user can
+    /// access the host's files anyway; the author of a pod can't.
     pub const fn honours_author_paths(self) -> bool {
         match self {
             Engine::CriO | Engine::Containerd => false,

@@ -2,10 +2,10 @@
 //! seccomp profiles.
 //!
 //! CRI-O reads `crio.conf`, then every file below `crio.conf.d` in lexical order (whatever its name
-//! ends in), and merges them as its TOML library does (`crio.conf.d(5)`, `pkg/config`): a later value
-//! replaces an earlier one, and a list is replaced as a whole; handlers are merged by name, but **a
-//! later file that mentions a handler redefines it from scratch**; keys match regardless of case;
-//! unknown keys are ignored. Options on CRI-O's command line are not in these files.
+//! ends in), and merges them as its TOML library does (`crio.conf.d(5)`, `pkg/config`): a later
+//! value replaces an earlier one, and a list is replaced as a whole; handlers are merged by name,
+//! but **a later file that mentions a handler redefines it from scratch**; keys match regardless of
+//! case; unknown keys are ignored. Options on CRI-O's command line are not in these files.
 
 use super::line_of;
 use crate::root::{ReadError, read_named};
@@ -70,7 +70,8 @@ pub struct CrioConfig {
     pub hooks_dir: Vec<PathBuf>,
     /// `seccomp_profile`; `None` for CRI-O's built-in profile.
     pub seccomp_profile: Option<PathBuf>,
-    /// `privileged_seccomp_profile`: the profile for privileged containers, which otherwise get none.
+    /// `privileged_seccomp_profile`: the profile for privileged containers, which otherwise get
+    /// none.
     pub privileged_seccomp_profile: Option<PathBuf>,
     /// `conmon` (deprecated); overrides every handler's `monitor_path`.
     pub conmon: Option<PathBuf>,
@@ -142,7 +143,8 @@ pub struct Ambiguous {
 }
 
 impl CrioConfig {
-    /// Reads `crio.conf` and the files below its drop-in folder. As in CRI-O, missing ones are skipped.
+    /// Reads `crio.conf` and the files below its drop-in folder. As in CRI-O, missing ones are
+    /// skipped.
     ///
     /// # Errors
     /// A file can't be read, is not a regular file, is larger than 1 MiB, or is not valid.
@@ -218,8 +220,8 @@ impl CrioConfig {
         Ok(())
     }
 
-    /// The name of the handler for a pod that asks for `handler`; the default one if that is `None` or
-    /// empty.
+    /// The name of the handler for a pod that asks for `handler`; the default one if that is `None`
+    /// or empty.
     fn handler_name<'a>(&'a self, handler: Option<&'a str>) -> &'a str {
         handler
             .filter(|name| !name.is_empty())
@@ -262,10 +264,10 @@ impl CrioConfig {
 
     /// Like [`CrioConfig::default_profile`], for a container whose handler's name is not known.
     ///
-    /// CRI-O writes a handler's name only into the sandbox's `config.json`, where an annotation of the
-    /// pod can replace it, so it is not trusted. Instead, `runtime` is the path that CRI-O executed:
-    /// any handler that leads to it may be the one, or any handler at all if it is not known or
-    /// belongs to none.
+    /// CRI-O writes a handler's name only into the sandbox's `config.json`, where an annotation of
+    /// the pod can replace it, so it is not trusted. Instead, `runtime` is the path that CRI-O
+    /// executed: any handler that leads to it may be the one, or any handler at all if it is not
+    /// known or belongs to none.
     ///
     /// # Errors
     /// The possible handlers have different profiles.
@@ -417,7 +419,8 @@ impl<'a, 'i> Table<'a, 'i> {
             .transpose()
     }
 
-    /// The tables of a name. One file can have several if they are written in different case; all count.
+    /// The tables of a name. One file can have several if they are written in different case; all
+    /// count.
     fn tables(&self, key: &str) -> Result<Vec<Table<'a, 'i>>, Wrong> {
         self.0
             .iter()

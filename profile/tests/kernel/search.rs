@@ -2,8 +2,8 @@
 //!
 //! A filter is made up, then written differently: rules in another order, split, doubled, their
 //! conditions turned around. Whether that changes its meaning is left to `equal`, since with
-//! conditional rules it may; what it calls equal is probed. On the way the kernel is compared with the
-//! interpreter and the walk, and what the check says of a filter against what its rules say.
+//! conditional rules it may; what it calls equal is probed. On the way the kernel is compared with
+//! the interpreter and the walk, and what the check says of a filter against what its rules say.
 
 use crate::probe::{Probe, outcome_of, outcomes, probes};
 use portcullis_profile::{

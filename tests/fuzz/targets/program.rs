@@ -1,5 +1,5 @@
-//! BPF programs: what parses runs to an end, and the walk, which is bounded, says of each call what the
-//! interpreter says, in exactly one part.
+//! BPF programs: what parses runs to an end, and the walk, which is bounded, says of each call what
+//! the interpreter says, in exactly one part.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -58,7 +58,8 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(!error.to_string().is_empty());
         }
     }
-    // Partitions of thousands of parts are tried by the tests; here the parts are compared one by one.
+    // Partitions of thousands of parts are tried by the tests; here the parts are compared one by
+    // one.
     if bytes.len() > 8 * 200 {
         return;
     }

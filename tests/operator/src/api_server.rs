@@ -169,8 +169,8 @@ impl ApiServer {
         client_of(&self.kubeconfig).await
     }
 
-    /// Writes a kubeconfig for a service account of the operator. The token of the agent's is bound to its node,
-    /// as a kubelet would have it.
+    /// Writes a kubeconfig for a service account of the operator. The token of the agent's is bound
+    /// to its node, as a kubelet would have it.
     pub(crate) fn account(
         &self,
         account: &str,

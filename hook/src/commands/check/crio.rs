@@ -269,8 +269,8 @@ fn compare(running: &CrioConfig, on_disk: &CrioConfig, report: &mut Report) {
     }
 }
 
-/// The keys in which a handler of the files is another one in the running CRI-O, which has filled in
-/// what the files leave open.
+/// The keys in which a handler of the files is another one in the running CRI-O, which has filled
+/// in what the files leave open.
 fn differing(wanted: &Handler, running: &Handler) -> Vec<&'static str> {
     let same = [
         (

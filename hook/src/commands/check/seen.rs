@@ -2,8 +2,8 @@
 //! containers were started without it.
 //!
 //! The runtimes keep a folder for each container (`runtime_root`); its `config.json` says which
-//! hooks it was started with. That is the effect: a container that was created after the engine last
-//! read the hook files, and whose configuration does not have the hook, went past the gate.
+//! hooks it was started with. That is the effect: a container that was created after the engine
+//! last read the hook files, and whose configuration does not have the hook, went past the gate.
 
 use super::{hook_files::HookFile, node::Node, report::Report};
 use crate::{clock, oci::config::is_our_hook};

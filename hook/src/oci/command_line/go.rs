@@ -1,6 +1,6 @@
-//! How runc parses its command line: with urfave/cli 1.22.1 (runc 1.1) or 1.22.14 and later (runc 1.2
-//! to 1.5), which move options before operands and leave the rest to Go's `flag`; or with version 3
-//! (runc's main branch), which accepts options and operands in any order.
+//! How runc parses its command line: with urfave/cli 1.22.1 (runc 1.1) or 1.22.14 and later (runc
+//! 1.2 to 1.5), which move options before operands and leave the rest to Go's `flag`; or with
+//! version 3 (runc's main branch), which accepts options and operands in any order.
 
 use super::{
     Parsed, Stop,

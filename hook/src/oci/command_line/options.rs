@@ -2,8 +2,8 @@
 //!
 //! Sources: `src/{crun,create,run,restore}.c` of crun 1.8.1 to 1.29 and
 //! `{main,create,run,restore}.go` of runc 1.1.5 to 1.5.1 and its main branch. The tables are the
-//! union over these versions: an option that an older version lacks is an error there, and creates no
-//! container.
+//! union over these versions: an option that an older version lacks is an error there, and creates
+//! no container.
 
 /// Whether an option takes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,13 +159,14 @@ pub(super) enum Place {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
     parts: [&'static [Definition]; 3],
-    /// Whether to skip an unknown global option with an attached value. Not all options of a runtime
-    /// other than crun and runc are known, and such an option can't hide a verb.
+    /// Whether to skip an unknown global option with an attached value. Not all options of a
+    /// runtime other than crun and runc are known, and such an option can't hide a verb.
     pub lenient: bool,
 }
 
 impl Options {
-    /// Those of crun; with `foreign`, those of an unknown runtime: everything that crun or runc has.
+    /// Those of crun; with `foreign`, those of an unknown runtime: everything that crun or runc
+    /// has.
     pub(super) fn of_crun(place: Place, foreign: bool) -> Options {
         Options::new(
             match place {

@@ -1,5 +1,5 @@
-//! How crun and runc parse command lines, form by form. `hook/tests/command_line.rs` compares the same
-//! parser with the real ones.
+//! How crun and runc parse command lines, form by form. `hook/tests/command_line.rs` compares the
+//! same parser with the real ones.
 
 use super::*;
 use proptest::prelude::*;

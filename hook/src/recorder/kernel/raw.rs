@@ -25,8 +25,8 @@ pub(super) fn wait_for_all_cpus() {
     }
 }
 
-/// Attaches a pinned `tp_btf` program, which knows its own tracepoint. libbpf only attaches programs
-/// of objects that it loaded itself.
+/// Attaches a pinned `tp_btf` program, which knows its own tracepoint. libbpf only attaches
+/// programs of objects that it loaded itself.
 pub(super) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is open for as long as `program` lives; no name is given.
     #[allow(unsafe_code)]

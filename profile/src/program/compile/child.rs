@@ -1,5 +1,5 @@
-//! Compiling in another process of the same program, which can be ended: libseccomp does not come to
-//! an end with some conditional rules of one call.
+//! Compiling in another process of the same program, which can be ended: libseccomp does not come
+//! to an end with some conditional rules of one call.
 //!
 //! The program executes itself again under another name; nothing is forked off a process that may
 //! have threads. A filter goes in on standard input, an answer comes out on standard output: its
@@ -160,8 +160,8 @@ pub(super) fn ask(encoded: &[u8]) -> io::Result<Answer> {
     read.map(|_| answer)
 }
 
-/// Reads all that there is, as long as it comes in time; more than an answer is cut. Returns whether
-/// it came to its end.
+/// Reads all that there is, as long as it comes in time; more than an answer is cut. Returns
+/// whether it came to its end.
 fn read_until(end: Instant, mut out: impl Read + AsFd, bytes: &mut Vec<u8>) -> io::Result<bool> {
     let mut part = [0; 4096];
     while bytes.len() <= MAX_ANSWER {

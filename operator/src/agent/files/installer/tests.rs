@@ -166,7 +166,7 @@ fn a_specification_that_is_not_valid_leaves_the_last_good_file_and_holds_up_no_o
     node.installer.set("b", r#"{"allow": ["rmdir"]}"#.into());
     let good = fs::read(node.file("a.json")).unwrap();
     for (invalid, why) in [
-        (json!({"allow": "text"}), "can't be read"),
+        (json!({"allow": "text"}), "can't be parsed"),
         (json!({"defaultAction": "SCMP_ACT_NO"}), "SCMP_ACT_NO"),
         (json!({"baseProfileName": "none"}), "\"none\""),
     ] {
@@ -174,7 +174,7 @@ fn a_specification_that_is_not_valid_leaves_the_last_good_file_and_holds_up_no_o
         assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
         let report = node.installer.report();
         assert!(report.failures["a"].contains(why), "{report:?}");
-        assert!(report.failures["a"].ends_with("; the last good file stays"));
+        assert!(report.failures["a"].ends_with("; the last valid file stays"));
         assert!(!report.profiles.contains_key("a"));
         fs::write(node.file("a.json"), "{}").unwrap();
         node.installer.touched("a.json");

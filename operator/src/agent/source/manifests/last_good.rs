@@ -1,5 +1,5 @@
-//! What each manifest said when it was last right. It outlives the agent, so that a manifest that is
-//! broken when the agent starts takes no file away.
+//! What each manifest said when it was last right. It outlives the agent, so that a manifest that
+//! is broken when the agent starts takes no file away.
 
 use super::Profiles;
 use crate::resolve::digest;

@@ -323,8 +323,8 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Puts a mapping's members into others, over those of the same key. As in go-yaml, what a merge
-    /// key brings overrides what stands before it, and what comes after it overrides that.
+    /// Puts a mapping's members into others, over those of the same key. As in go-yaml, what a
+    /// merge key brings overrides what stands before it, and what comes after it overrides that.
     fn merge(&mut self, id: Id, at: At, into: &mut Map<String, Value>) -> Result<(), YamlError> {
         const WANTED: &str = "`<<` takes a mapping or a list of mappings";
         let (node, line) = self.node(id, at)?;
