@@ -10,7 +10,10 @@ pub mod recordings;
 pub mod verify;
 
 use crate::exit;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use portcullis_profile::{Engine, settings};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -28,33 +31,17 @@ pub struct Arguments {
     )]
     pub settings: PathBuf,
     /// The engine whose annotations are trusted; overrides hook.toml.
-    #[arg(long, global = true, value_enum)]
-    pub engine: Option<EngineName>,
+    #[arg(long, global = true, value_parser = engine_parser())]
+    pub engine: Option<Engine>,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
 }
 
-/// An engine as the command line writes it.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum EngineName {
-    /// CRI-O
-    #[value(name = "cri-o")]
-    CriO,
-    /// containerd
-    Containerd,
-    /// Podman
-    Podman,
-}
-
-impl From<EngineName> for Engine {
-    fn from(name: EngineName) -> Engine {
-        match name {
-            EngineName::CriO => Engine::CriO,
-            EngineName::Containerd => Engine::Containerd,
-            EngineName::Podman => Engine::Podman,
-        }
-    }
+/// Parses the name of an engine, and lists them in `--help`.
+fn engine_parser() -> impl TypedValueParser<Value = Engine> {
+    PossibleValuesParser::new(Engine::ALL.map(Engine::as_str))
+        .try_map(|name| Engine::by_name(&name).ok_or("unknown engine"))
 }
 
 /// The verbs.
@@ -84,7 +71,7 @@ pub enum Verb {
 
 /// Runs a verb.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let engine = arguments.engine.map(Engine::from);
+    let engine = arguments.engine;
     match &arguments.verb {
         Verb::Verify => verify::run(&arguments.settings, engine),
         Verb::Inject => inject::run(&arguments.settings, engine),

@@ -27,7 +27,7 @@ const MAX_RETRY: Duration = Duration::from_secs(3600);
 
 /// The result of checking a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Effect {
     /// It does what it says. Contains warnings about it.
     Usable(Vec<String>),
     /// It does not, or that can't be determined. Contains the reason.
@@ -40,7 +40,7 @@ struct Known {
     /// The checksum of the file.
     sum: [u8; 32],
     /// `None` until it has been checked.
-    verdict: Option<Verdict>,
+    effect: Option<Effect>,
     /// When to check it again, and the delay until then.
     retry: Option<(Instant, Duration)>,
     /// Whether it is waiting to be checked.
@@ -49,10 +49,10 @@ struct Known {
 
 /// A finished check of a file.
 #[derive(Debug)]
-struct Look {
+struct Checked {
     name: String,
     sum: [u8; 32],
-    verdict: Verdict,
+    effect: Effect,
     /// Whether checking it again may have another result.
     may_change: bool,
 }
@@ -65,20 +65,20 @@ pub struct Effects {
     waiting: VecDeque<String>,
     running: usize,
     memo: Memo,
-    done: mpsc::UnboundedSender<Look>,
-    looks: mpsc::UnboundedReceiver<Look>,
+    done: mpsc::UnboundedSender<Checked>,
+    finished: mpsc::UnboundedReceiver<Checked>,
 }
 
 impl Default for Effects {
     fn default() -> Effects {
-        let (done, looks) = mpsc::unbounded_channel();
+        let (done, finished) = mpsc::unbounded_channel();
         Effects {
             known: BTreeMap::new(),
             waiting: VecDeque::new(),
             running: 0,
             memo: Memo::none(),
             done,
-            looks,
+            finished,
         }
     }
 }
@@ -91,12 +91,12 @@ impl Effects {
 
     /// The result for the file of a profile; `None` until there is one, which
     /// [`next`](Effects::next) then announces.
-    pub fn of(&mut self, name: &str, sum: &[u8; 32]) -> Option<&Verdict> {
+    pub fn of(&mut self, name: &str, sum: &[u8; 32]) -> Option<&Effect> {
         let is_new = self.known.get(name).is_none_or(|known| known.sum != *sum);
         if is_new {
             let known = Known {
                 sum: *sum,
-                verdict: None,
+                effect: None,
                 retry: None,
                 waits: false,
             };
@@ -112,7 +112,7 @@ impl Effects {
             known.waits = true;
             self.waiting.push_back(name.to_owned());
         }
-        known.verdict.as_ref()
+        known.effect.as_ref()
     }
 
     /// Starts as many checks as allowed. `find` returns the file of a profile; `None` if it has
@@ -131,21 +131,21 @@ impl Effects {
             known.waits = false;
             // It may have changed while it waited.
             if known.sum != resolved.sum {
-                (known.sum, known.verdict, known.retry) = (resolved.sum, None, None);
+                (known.sum, known.effect, known.retry) = (resolved.sum, None, None);
             }
             self.running += 1;
             let (done, memo) = (self.done.clone(), self.memo.clone());
-            let told = name.clone();
+            let failed = name.clone();
             let sum = resolved.sum;
             let started = thread::Builder::new().name("effect".into()).spawn(move || {
                 // If the receiver is gone, nobody needs the result.
-                let _ = done.send(look(name, &resolved, &memo));
+                let _ = done.send(check(name, &resolved, &memo));
             });
             if let Err(error) = started {
-                let _ = self.done.send(Look {
-                    name: told,
+                let _ = self.done.send(Checked {
+                    name: failed,
                     sum,
-                    verdict: Verdict::Unusable(format!("it can't be checked: {error}")),
+                    effect: Effect::Unusable(format!("it can't be checked: {error}")),
                     may_change: true,
                 });
             }
@@ -157,8 +157,8 @@ impl Effects {
     pub async fn next(&mut self) -> String {
         loop {
             // `self` holds a sender, so the channel stays open.
-            if let Some(look) = self.looks.recv().await
-                && let Some(name) = self.take(look)
+            if let Some(checked) = self.finished.recv().await
+                && let Some(name) = self.take(checked)
             {
                 return name;
             }
@@ -166,24 +166,24 @@ impl Effects {
     }
 
     /// Stores a result. Returns the profile's name if the result is about its current file.
-    fn take(&mut self, look: Look) -> Option<String> {
+    fn take(&mut self, checked: Checked) -> Option<String> {
         self.running -= 1;
-        let known = self.known.get_mut(&look.name)?;
-        if known.sum != look.sum {
+        let known = self.known.get_mut(&checked.name)?;
+        if known.sum != checked.sum {
             return None;
         }
         let delay = |(_, delay): (Instant, Duration)| (delay * 2).min(MAX_RETRY);
-        known.retry = look.may_change.then(|| {
+        known.retry = checked.may_change.then(|| {
             let delay = known.retry.map_or(RETRY, delay);
             (Instant::now() + delay, delay)
         });
-        known.verdict = Some(look.verdict);
-        Some(look.name)
+        known.effect = Some(checked.effect);
+        Some(checked.name)
     }
 
     /// The known result, if there is one.
-    pub fn known(&self, name: &str) -> Option<&Verdict> {
-        self.known.get(name)?.verdict.as_ref()
+    pub fn known(&self, name: &str) -> Option<&Effect> {
+        self.known.get(name)?.effect.as_ref()
     }
 
     /// Forgets a profile.
@@ -204,24 +204,24 @@ impl Effects {
     /// [`next`](Effects::next) for tests without a runtime.
     #[cfg(test)]
     pub(crate) fn next_blocking(&mut self) -> Option<String> {
-        let look = self.looks.blocking_recv()?;
-        self.take(look)
+        let checked = self.finished.blocking_recv()?;
+        self.take(checked)
     }
 }
 
 /// Checks one file.
-fn look(name: String, resolved: &Resolved, memo: &Memo) -> Look {
+fn check(name: String, resolved: &Resolved, memo: &Memo) -> Checked {
     let in_spec = |said: &str| resolved.place.in_spec(said);
     let found = Examiner::new(memo).effect(&resolved.filter, Runtime::Either);
     let may_change = found.as_ref().is_err_and(|error| !error.is_lasting());
-    let verdict = match found {
-        Ok(notes) => Verdict::Usable(notes.iter().map(|note| in_spec(note)).collect()),
-        Err(error) => Verdict::Unusable(in_spec(&error.to_string())),
+    let effect = match found {
+        Ok(notes) => Effect::Usable(notes.iter().map(|note| in_spec(note)).collect()),
+        Err(error) => Effect::Unusable(in_spec(&error.to_string())),
     };
-    Look {
+    Checked {
         name,
         sum: resolved.sum,
-        verdict,
+        effect,
         may_change,
     }
 }
@@ -257,7 +257,7 @@ mod tests {
         resolve("p", &spec.to_string(), &|_| None).unwrap().unwrap()
     }
 
-    fn verdict(spec: &Value) -> Verdict {
+    fn effect(spec: &Value) -> Effect {
         let resolved = file(spec);
         let mut effects = Effects::default();
         assert_eq!(effects.of("p", &resolved.sum), None);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn unusable(spec: &Value, expected: &[&str]) {
-        let Verdict::Unusable(why) = verdict(spec) else {
+        let Effect::Unusable(why) = effect(spec) else {
             panic!("{spec}");
         };
         for expected in expected {
@@ -291,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn what_does_as_it_says_is_usable_and_what_does_not_is_told_by_the_fields_of_its_author() {
+    fn a_faulty_profile_is_unusable_and_the_message_names_its_authors_fields() {
         assert_eq!(
-            verdict(&json!({"allow": ["mkdir"]})),
-            Verdict::Usable(Vec::new())
+            effect(&json!({"allow": ["mkdir"]})),
+            Effect::Usable(Vec::new())
         );
         if cfg!(target_arch = "x86_64") {
             unusable(
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_meanwhile_gets_a_verdict_of_its_own() {
+    fn a_file_that_changes_meanwhile_is_checked_again() {
         let (before, after) = (json!({"allow": ["mkdir"]}), json!({"allow": ["rmdir"]}));
         let mut effects = Effects::default();
         assert_eq!(effects.of("p", &file(&before).sum), None);
@@ -366,14 +366,14 @@ mod tests {
         assert_eq!(effects.of("p", &sum), None);
         effects.start(|_| Some(file(&endless)));
         effects.next_blocking();
-        let told = effects.of("p", &sum).cloned();
-        let Some(Verdict::Unusable(why)) = &told else {
-            panic!("{told:?}");
+        let first = effects.of("p", &sum).cloned();
+        let Some(Effect::Unusable(why)) = &first else {
+            panic!("{first:?}");
         };
         assert!(why.contains("no end with the rules for mkdir"), "{why}");
         assert!(!effects.is_waiting());
         effects.known.get_mut("p").unwrap().retry = Some((Instant::now(), RETRY));
-        assert_eq!(effects.of("p", &sum).cloned(), told);
+        assert_eq!(effects.of("p", &sum).cloned(), first);
         assert!(effects.is_waiting());
         // If asked again, it is queued only once.
         effects.of("p", &sum);

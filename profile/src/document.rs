@@ -156,7 +156,7 @@ impl Document {
     /// numbers of its own; [`Problem::Unknown`] where `archMap` has an architecture for this host
     /// that is not known.
     pub fn resolve(&self, context: &Context<'_>) -> Result<Filter, DocumentError> {
-        if context.engine == Engine::Containerd {
+        if context.engine.reads_oci_form_only() {
             self.check_oci_form(context)?;
         }
         let native = context.native.concrete();
@@ -191,10 +191,10 @@ impl Document {
             default_action: self.default_action,
             default_errno_ret: self.default_errno.resolve(native, "defaultErrno")?,
             architectures,
-            flags: self.flags.clone().filter(|flags| {
-                // Podman writes the configuration itself, and Go leaves an empty list out.
-                !flags.is_empty() || context.engine != Engine::Podman
-            }),
+            flags: self
+                .flags
+                .clone()
+                .filter(|flags| !flags.is_empty() || !context.engine.drops_empty_flags()),
             listener_path: self.listener_path.clone(),
             listener_metadata: self.listener_metadata.clone(),
             syscalls,

@@ -116,7 +116,7 @@ fn parse(text: &str) -> Option<Stamp> {
     let nanos: u64 = time.parse().ok().filter(|_| time == again)?;
     Some(Stamp {
         time: UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))?,
-        engine: Engine::ALL.into_iter().find(|own| own.as_str() == engine)?,
+        engine: Engine::by_name(engine)?,
         verb: verb.to_owned(),
         outcome: outcome.to_owned(),
         id: id.to_owned(),

@@ -74,10 +74,8 @@ impl Arguments {
                 }
                 "--portcullis-engine" => {
                     let name = value("--portcullis-engine")?.to_string_lossy().into_owned();
-                    let engine = Engine::ALL
-                        .into_iter()
-                        .find(|engine| engine.as_str() == name);
-                    arguments.engine = Some(engine.ok_or(ArgumentError::Engine(name))?);
+                    let engine = Engine::by_name(&name).ok_or(ArgumentError::Engine(name))?;
+                    arguments.engine = Some(engine);
                 }
                 other => return Err(ArgumentError::Unknown(other.to_owned())),
             }

@@ -151,7 +151,7 @@ mod tests {
     }
 
     /// What a classic BPF program returns (linux/filter.h) for a call of the native architecture.
-    fn verdict(program: &[u8], number: u32, args: [u64; 2]) -> u32 {
+    fn returned(program: &[u8], number: u32, args: [u64; 2]) -> u32 {
         const AUDIT_ARCH: u32 = if cfg!(target_arch = "aarch64") {
             0xc000_00b7
         } else {
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(relax(&filter), None);
         let program = compile(&filter).unwrap();
         for number in [0, 59, 435, 100_000, 0x4000_0000] {
-            assert_eq!(verdict(&program, number, [0, 0]), RET_ALLOW, "{number}");
+            assert_eq!(returned(&program, number, [0, 0]), RET_ALLOW, "{number}");
         }
         // Leaving out the answer for foreign architectures, which is to kill.
         #[cfg(target_arch = "x86_64")]
@@ -243,8 +243,8 @@ mod tests {
             for name in ["read", "write", "mkdir", "rmdir"] {
                 let number = crate::filter::syscalls::number(name, Arch::HOST).unwrap();
                 for args in [[0, 0], [0, 1], [1, 0], [1, 1], [2, 2]] {
-                    let was = verdict(&program, number, args);
-                    let is = verdict(&relaxed, number, args);
+                    let was = returned(&program, number, args);
+                    let is = returned(&relaxed, number, args);
                     prop_assert!([RET_ALLOW, RET_LOG, RET_NOTIFY].contains(&is), "{:#x}", is);
                     if is == RET_ALLOW || was == RET_NOTIFY {
                         prop_assert_eq!(was, is, "{} {:?}: {:?}", name, args, after);

@@ -14,7 +14,7 @@ use crate::{
     program::{
         bpf::Program,
         calls::{X32_BIT, audit_arch},
-        expect::{Because, Expected, OnArch, Verdict, meaningless_constant},
+        expect::{Because, Expected, OnArch, Expectation, meaningless_constant},
         interpret::{ARCH, NUMBER},
         region::{Region, Word},
         walk::{Leaf, Walker},
@@ -217,8 +217,8 @@ impl<'a> Checker<'a, '_> {
             if numbers.contains(number) && is_there(number) {
                 let region = region.with(NUMBER, Word::exactly(number));
                 let expected = self.expected;
-                expected.verdicts(walker, on, number, &region, |_, verdict| {
-                    self.judge(on, number, &verdict, found);
+                expected.expectations(walker, on, number, &region, |_, expectation| {
+                    self.compare(on, number, &expectation, found);
                 })?;
             }
         }
@@ -248,15 +248,15 @@ impl<'a> Checker<'a, '_> {
         self.stub && found == Treatment::STUB && on.stub_above.is_some_and(above)
     }
 
-    /// Holds what a program does against what is right.
-    fn judge(&mut self, on: &OnArch, number: u32, verdict: &Verdict, found: Treatment) {
+    /// Compares what a program does with what it should do.
+    fn compare(&mut self, on: &OnArch, number: u32, expectation: &Expectation, found: Treatment) {
         let rows = &self.expected.rows;
-        let row = verdict.row.map(|row| &rows[row]);
-        if verdict.any_of.contains(&found) {
-            match verdict.because {
+        let row = expectation.row.map(|row| &rows[row]);
+        if expectation.any_of.contains(&found) {
+            match expectation.because {
                 Because::Exact | Because::Unknown => {}
                 Because::Errnos => {
-                    let mut rules = verdict.matching.iter().map(|row| &rows[*row]);
+                    let mut rules = expectation.matching.iter().map(|row| &rows[*row]);
                     let other = rules.find(|other| {
                         row.is_some_and(|row| {
                             other.treatment.action == row.treatment.action
@@ -268,7 +268,7 @@ impl<'a> Checker<'a, '_> {
                     }
                 }
                 Because::Contradiction => {
-                    let mut rules = verdict.matching.iter().map(|row| &rows[*row]);
+                    let mut rules = expectation.matching.iter().map(|row| &rows[*row]);
                     let allowing = rules.find(|other| {
                         row.is_some_and(|row| other.treatment.action > row.treatment.action)
                     });
@@ -277,21 +277,21 @@ impl<'a> Checker<'a, '_> {
                         self.contradictions.insert((row.name, rules, found));
                     }
                 }
-                Because::PerhapsLost if found == verdict.any_of[0] => {}
+                Because::PerhapsLost if found == expectation.any_of[0] => {}
                 Because::PerhapsLost => {
-                    let names = verdict.matching.iter().map(|row| rows[*row].name);
+                    let names = expectation.matching.iter().map(|row| rows[*row].name);
                     let there = self.unfiltered.entry((on.arch, number)).or_default();
                     there.extend(names);
                 }
                 Because::Multiplexed => {
-                    let names = verdict.matching.iter().map(|row| rows[*row].name);
+                    let names = expectation.matching.iter().map(|row| rows[*row].name);
                     let there = self.multiplexed.entry((on.arch, number)).or_default();
                     there.extend(names);
                 }
             }
             return;
         }
-        let expected = verdict.any_of[0];
+        let expected = expectation.any_of[0];
         let name = row.map_or("", |row| row.name);
         let rule = row.map(|row| row.rule);
         if row.is_none() && self.is_stub(on, number, found) {
@@ -299,7 +299,7 @@ impl<'a> Checker<'a, '_> {
         }
         let fault = match row {
             Some(row) => {
-                let mut matching = verdict.matching.iter().map(|row| &rows[*row]);
+                let mut matching = expectation.matching.iter().map(|row| &rows[*row]);
                 let other = matching.find(|other| other.treatment == found);
                 Fault::Rule {
                     rule: row.rule,

@@ -68,7 +68,7 @@ pub(crate) struct Expected<'a> {
 
 /// What is right for the calls of a region, in which no condition tells one from another.
 #[derive(Clone, Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct Expectation {
     /// Any of these.
     pub(crate) any_of: Vec<Treatment>,
     /// The row that asks for the first of them; `None`: the default.
@@ -181,13 +181,13 @@ impl<'a> Expected<'a> {
 
     /// Splits a region of one number into parts in which no condition of that number's rules tells
     /// calls apart, and says of each what is right.
-    pub(crate) fn verdicts(
+    pub(crate) fn expectations(
         &self,
         walker: &mut Walker,
         on: &OnArch,
         number: u32,
         region: &Region,
-        mut visit: impl FnMut(&Region, Verdict),
+        mut visit: impl FnMut(&Region, Expectation),
     ) -> Result<(), WalkError> {
         let placed = on.placed_at(number);
         let behind: Vec<&Behind> = on
@@ -275,7 +275,7 @@ impl<'a> Expected<'a> {
     }
 
     /// The strictest of matching rows, else the default.
-    fn direct(&self, on: &OnArch, placed: &[Placed], part: &Region) -> Verdict {
+    fn direct(&self, on: &OnArch, placed: &[Placed], part: &Region) -> Expectation {
         let call = part.sample();
         let met = |known_only: bool| {
             let met = placed
@@ -285,26 +285,26 @@ impl<'a> Expected<'a> {
             met.filter(|row| self.is_met(on, *row, &call))
         };
         let matching: Vec<usize> = met(false).collect();
-        let mut verdict = self.strictest(matching);
+        let mut expectation = self.strictest(matching);
         // What a library that does not know a name does for it, where that is no looser.
         let without = self.strictest(met(true).collect());
-        if without.any_of[0].action <= verdict.any_of[0].action
-            && without.any_of.iter().any(|t| !verdict.any_of.contains(t))
+        if without.any_of[0].action <= expectation.any_of[0].action
+            && without.any_of.iter().any(|t| !expectation.any_of.contains(t))
         {
-            verdict.any_of.extend(without.any_of);
-            verdict.because = Because::Unknown;
+            expectation.any_of.extend(without.any_of);
+            expectation.because = Because::Unknown;
         }
-        verdict
+        expectation
     }
 
-    fn strictest(&self, matching: Vec<usize>) -> Verdict {
+    fn strictest(&self, matching: Vec<usize>) -> Expectation {
         let treatment = |row: &usize| self.rows[*row].treatment;
         let Some(first) = matching
             .iter()
             .min_by_key(|row| treatment(row).action)
             .copied()
         else {
-            return Verdict {
+            return Expectation {
                 any_of: vec![self.default],
                 row: None,
                 matching,
@@ -335,7 +335,7 @@ impl<'a> Expected<'a> {
                 because = Because::Contradiction;
             }
         }
-        Verdict {
+        Expectation {
             any_of,
             row: Some(first),
             matching,
@@ -350,7 +350,7 @@ impl<'a> Expected<'a> {
         placed: &[Placed],
         behind: impl Fn() -> I,
         part: &Region,
-    ) -> Verdict {
+    ) -> Expectation {
         let call = part.sample();
         let own = placed.iter().map(|placed| placed.row);
         let own = own.filter(|row| self.is_met(on, *row, &call));
@@ -368,7 +368,7 @@ impl<'a> Expected<'a> {
             Because::PerhapsLost
         };
         any_of.push(self.default);
-        Verdict {
+        Expectation {
             any_of,
             row: matching.first().copied(),
             matching,

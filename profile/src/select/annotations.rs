@@ -17,6 +17,9 @@ pub const TRACE_ANNOTATION: &str = "io.containers.trace-syscall";
 /// carries it never starts unrecorded.
 pub const DENIALS_LOGGED_ANNOTATION: &str = "portcullis.dev/denials-logged";
 
+/// Names the engine in `config.json`; see [`Engine::manager`](crate::Engine::manager).
+pub const MANAGER: &str = "io.container.manager";
+
 /// What CRI-O writes (`internal/annotations` of its sources).
 pub mod crio {
     /// The pod's namespace.
@@ -29,6 +32,8 @@ pub mod crio {
     pub const CONTAINER: &str = "io.kubernetes.container.name";
     /// `sandbox` or `container`.
     pub const CONTAINER_TYPE: &str = "io.kubernetes.cri-o.ContainerType";
+    /// The container's image.
+    pub const IMAGE_NAME: &str = "io.kubernetes.cri-o.ImageName";
     /// The filter that CRI-O applied: `Unconfined`, `RuntimeDefault` or a path.
     pub const SECCOMP_PROFILE_PATH: &str = "io.kubernetes.cri-o.SeccompProfilePath";
 }
@@ -45,6 +50,8 @@ pub mod containerd {
     pub const CONTAINER: &str = "io.kubernetes.cri.container-name";
     /// `sandbox` or `container`.
     pub const CONTAINER_TYPE: &str = "io.kubernetes.cri.container-type";
+    /// The container's image.
+    pub const IMAGE_NAME: &str = "io.kubernetes.cri.image-name";
 }
 
 /// What Podman's users write by convention; Podman itself writes none.

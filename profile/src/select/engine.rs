@@ -8,19 +8,34 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The engine that wrote `config.json`; decides which annotations are trusted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Engine {
+macro_rules! engines {
+    ($($(#[$meta:meta])* $variant:ident = $name:literal;)+) => {
+        /// The engine that wrote `config.json`; decides which annotations are trusted.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Engine {
+            $($(#[$meta])* #[serde(rename = $name)] $variant,)+
+        }
+
+        impl Engine {
+            /// Every engine.
+            pub const ALL: [Engine; [$($name),+].len()] = [$(Engine::$variant),+];
+
+            /// The name that settings and `--engine` use.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Engine::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+engines! {
     /// CRI-O; the default.
     #[default]
-    #[serde(rename = "cri-o")]
-    CriO,
+    CriO = "cri-o";
     /// containerd with its CRI plugin.
-    #[serde(rename = "containerd")]
-    Containerd,
+    Containerd = "containerd";
     /// Podman.
-    #[serde(rename = "podman")]
-    Podman,
+    Podman = "podman";
 }
 
 /// Where an engine's default profile comes from.
@@ -35,16 +50,11 @@ pub enum DefaultProfile {
 }
 
 impl Engine {
-    /// Every engine.
-    pub const ALL: [Engine; 3] = [Engine::CriO, Engine::Containerd, Engine::Podman];
-
-    /// The name as settings and `--engine` write it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Engine::CriO => "cri-o",
-            Engine::Containerd => "containerd",
-            Engine::Podman => "podman",
-        }
+    /// The engine with this name, or `None`.
+    pub fn by_name(name: &str) -> Option<Engine> {
+        Engine::ALL
+            .into_iter()
+            .find(|engine| engine.as_str() == name)
     }
 
     /// The annotation keys that the engine itself writes, overwriting what the pod's author wrote
@@ -121,9 +131,44 @@ impl Engine {
     /// The annotation that names a container's image, if the engine writes one.
     pub const fn image_annotation(self) -> Option<&'static str> {
         match self {
-            Engine::CriO => Some("io.kubernetes.cri-o.ImageName"),
-            Engine::Containerd => Some("io.kubernetes.cri.image-name"),
+            Engine::CriO => Some(crio::IMAGE_NAME),
+            Engine::Containerd => Some(containerd::IMAGE_NAME),
             Engine::Podman => None,
+        }
+    }
+
+    /// The value that it writes into [`MANAGER`](super::annotations::MANAGER), if it does.
+    pub const fn manager(self) -> Option<&'static str> {
+        match self {
+            Engine::CriO => Some("cri-o"),
+            Engine::Containerd => None,
+            Engine::Podman => Some("libpod"),
+        }
+    }
+
+    /// Whether it has the hook stage `precreate`, in which `inject` runs.
+    pub const fn has_precreate_stage(self) -> bool {
+        match self {
+            Engine::CriO | Engine::Containerd => false,
+            Engine::Podman => true,
+        }
+    }
+
+    /// Whether it understands only the OCI form of documents. Then a document in the containers form
+    /// would lose its conditions.
+    pub const fn reads_oci_form_only(self) -> bool {
+        match self {
+            Engine::CriO | Engine::Podman => false,
+            Engine::Containerd => true,
+        }
+    }
+
+    /// Whether it drops an empty list of flags, so that the runtime chooses the flags. Podman writes
+    /// the configuration itself, and Go leaves out empty lists; the others keep it.
+    pub const fn drops_empty_flags(self) -> bool {
+        match self {
+            Engine::CriO | Engine::Containerd => false,
+            Engine::Podman => true,
         }
     }
 }

@@ -89,7 +89,7 @@ pub(super) fn look<'a>(
         look_at_binary(node, binary, report);
     }
     look_at_recording(&ours, settings, report);
-    if engine == Engine::Podman {
+    if engine.has_precreate_stage() {
         let injects = |own: &OurHook<'_>| {
             own.is("inject") && own.hook.always && own.hook.stages == ["precreate"]
         };
@@ -112,7 +112,7 @@ pub(super) fn look<'a>(
             format!("none for every container in {}; {engine} starts containers unverified", searched.join(", ")),
             match engine {
                 Engine::Podman => "name the folder of portcullis-verify.json as hooks_dir in containers.conf",
-                _ => "install crio.d/crio.conf.d/10-portcullis-hooks.conf and crio.d/hooks.d, then restart CRI-O",
+                Engine::CriO | Engine::Containerd => "install crio.d/crio.conf.d/10-portcullis-hooks.conf and crio.d/hooks.d, then restart CRI-O",
             },
         ),
     }
@@ -250,7 +250,7 @@ fn mistakes(wanted: Wanted<'_>, own: &OurHook<'_>) -> Vec<(String, &'static str)
             "\"when\": {\"always\": true}, and nothing else",
         ));
     }
-    let believed = own.arguments.engine.map_or(settings.engine, Engine::from);
+    let believed = own.arguments.engine.unwrap_or(settings.engine);
     if believed != engine {
         wrong.push((
             format!("believes {believed}'s annotations and is read by {engine}"),

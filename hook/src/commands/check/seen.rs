@@ -7,7 +7,7 @@
 
 use super::{hook_files::HookFile, node::Node, report::Report};
 use crate::{clock, oci::config::is_our_hook};
-use portcullis_profile::{Engine, stamp};
+use portcullis_profile::{Engine, select::annotations::MANAGER, stamp};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -144,7 +144,7 @@ pub(super) fn look(node: &Node, gate: &Gate<'_>, report: &mut Report) {
                     "name the hooks' folder as hooks_dir in containers.conf, then start these again"
                         .to_owned()
                 }
-                _ => format!(
+                Engine::CriO | Engine::Containerd => format!(
                     "touch {}, or systemctl restart crio; then start these again",
                     file.display()
                 ),
@@ -231,13 +231,10 @@ fn container(node: &Node, engine: Engine, folder: &Path) -> Option<Container> {
     let bundle = state["bundle"].as_str().or_else(|| label("bundle"))?;
     let config = json(&Path::new(bundle).join("config.json"))?;
     let annotation = |key: &str| config["annotations"][key].as_str();
-    let manager = match annotation("io.container.manager") {
-        Some("cri-o") => Engine::CriO,
-        Some("libpod") => Engine::Podman,
-        _ => return None,
-    };
-    let sandbox = annotation("io.kubernetes.cri-o.ContainerType") == Some("sandbox");
-    if manager != engine || sandbox {
+    let manager = annotation(MANAGER);
+    let kind = engine.identity_keys().kind;
+    let is_sandbox = kind.and_then(annotation) == Some("sandbox");
+    if manager.is_none() || manager != engine.manager() || is_sandbox {
         return None;
     }
     let created = state["created"].as_str()?;

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     agent::node_report,
     crd::SeccompNodeSpec,
-    effect::{Effects, Verdict},
+    effect::{Effect, Effects},
     file_name::{file_name, holder, profiles_of},
     resolve::{ResolveError, Resolved, digest, has_base, resolve},
 };
@@ -276,11 +276,11 @@ impl Installer {
     /// Waits until a new file has been checked, and marks its profile.
     pub async fn checked(&mut self) {
         let name = self.effects.next().await;
-        self.take_verdict(&name);
+        self.mark_checked(&name);
     }
 
-    fn take_verdict(&mut self, name: &str) {
-        if let Some(Verdict::Usable(warnings)) = self.effects.known(name) {
+    fn mark_checked(&mut self, name: &str) {
+        if let Some(Effect::Usable(warnings)) = self.effects.known(name) {
             for warning in warnings {
                 tracing::warn!(name, "{}", plain(warning));
             }
@@ -344,8 +344,8 @@ impl Installer {
             match file_of(&self.specs, &name) {
                 Ok(Some(resolved)) => {
                     match self.effects.of(&name, &resolved.sum).cloned() {
-                        Some(Verdict::Usable(_)) => {}
-                        Some(Verdict::Unusable(why)) => {
+                        Some(Effect::Usable(_)) => {}
+                        Some(Effect::Unusable(why)) => {
                             self.keep_last_good(&folder, &name, &why, done);
                             continue;
                         }

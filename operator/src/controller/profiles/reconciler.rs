@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     crd::{SeccompProfileStatus, condition::Reason, profile::ReadyReason},
-    effect::{Effects, Verdict},
+    effect::{Effect, Effects},
     file_name::file_name,
     kube::{
         health::Heartbeat,
@@ -81,7 +81,7 @@ impl Reconciler {
     pub(super) async fn checked(&mut self, stores: &Stores) -> bool {
         let name = self.effects.next().await;
         self.start_checks(&stores.profiles.snapshot());
-        !matches!(self.effects.known(&name), Some(Verdict::Usable(warnings)) if warnings.is_empty())
+        !matches!(self.effects.known(&name), Some(Effect::Usable(warnings)) if warnings.is_empty())
     }
 
     fn start_checks(&mut self, profiles: &Items<Arc<Profile>>) {

@@ -7,7 +7,7 @@ use crate::{
         condition::condition,
         profile::{InUseReason, ReadyReason, ValidReason},
     },
-    effect::Verdict,
+    effect::Effect,
     file_name::localhost_profile,
     kube::stores::{
         Stores,
@@ -43,15 +43,15 @@ impl Nodes {
 }
 
 /// The message about a valid profile: one that has a file, or none because it is disabled.
-fn warnings(warning: &str, effect: Option<&Verdict>) -> String {
+fn warnings(warning: &str, effect: Option<&Effect>) -> String {
     let mut said: Vec<&str> = Some(warning)
         .filter(|it| !it.is_empty())
         .into_iter()
         .collect();
     let unusable;
     match effect {
-        Some(Verdict::Usable(warnings)) => said.extend(warnings.iter().map(String::as_str)),
-        Some(Verdict::Unusable(why)) => {
+        Some(Effect::Usable(warnings)) => said.extend(warnings.iter().map(String::as_str)),
+        Some(Effect::Unusable(why)) => {
             unusable =
                 format!("with the controller's libseccomp, {why}; each node decides with its own");
             said.push(&unusable);
@@ -67,7 +67,7 @@ fn warnings(warning: &str, effect: Option<&Verdict>) -> String {
 pub(super) fn status(
     profile: &Profile,
     resolution: &Resolution,
-    effect: Option<&Verdict>,
+    effect: Option<&Effect>,
     nodes: &Nodes,
     users: &Users,
 ) -> SeccompProfileStatus {
@@ -253,7 +253,7 @@ mod tests {
             warning: "spec: unknown system call".to_owned(),
             ..Expected::default()
         });
-        let message = |effect: Option<&Verdict>| {
+        let message = |effect: Option<&Effect>| {
             let (nodes, users) = (Nodes::default(), Users::default());
             let status = status(&profile, &resolution, effect, &nodes, &users);
             let valid = find(&status.conditions, ValidReason::TYPE).unwrap();
@@ -261,12 +261,12 @@ mod tests {
             valid.message.clone()
         };
         assert_eq!(message(None), "spec: unknown system call");
-        let usable = Verdict::Usable(vec!["spec.allow: a remark".to_owned()]);
+        let usable = Effect::Usable(vec!["spec.allow: a remark".to_owned()]);
         assert_eq!(
             message(Some(&usable)),
             "spec: unknown system call; spec.allow: a remark"
         );
-        let unusable = Verdict::Unusable("the filter would not do what it says".to_owned());
+        let unusable = Effect::Unusable("the filter would not do what it says".to_owned());
         assert_eq!(
             message(Some(&unusable)),
             "spec: unknown system call; with the controller's libseccomp, the filter would not do what \
