@@ -1,6 +1,7 @@
 //! The agent of one node. Each of its jobs has a module of its own: keeping the profiles as
 //! [`files`], publishing the gate's [`decisions`], and writing the [`node_report`].
 
+mod copies;
 pub mod decisions;
 pub mod files;
 pub mod node_report;

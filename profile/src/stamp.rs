@@ -5,16 +5,14 @@
 //! ID. Leaving a stamp takes an open, a write and a close, and replaces the slot's older stamp. The
 //! folder is on a tmpfs, so its stamps are from the current boot.
 
-use crate::Engine;
-use nix::{
-    errno::Errno,
-    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2},
-    sys::stat::Mode,
+use crate::{
+    Engine,
+    private_folder::{make, open_file},
 };
+use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag};
 use std::{
-    fs::{DirBuilder, File},
+    fs::File,
     io::{self, Read, Write},
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -135,34 +133,8 @@ fn slot_name(number: u64) -> String {
     format!("{number:03x}")
 }
 
-/// Opens a regular file without following any link.
 fn open(path: &Path, flags: OFlag) -> io::Result<File> {
-    let how = OpenHow::new()
-        .flags(flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
-        .mode(if flags.contains(OFlag::O_CREAT) {
-            Mode::S_IRUSR | Mode::S_IWUSR
-        } else {
-            Mode::empty()
-        })
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let file = File::from(openat2(AT_FDCWD, path, how)?);
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(Errno::EINVAL.into())
-    }
-}
-
-/// Others use the parent folder too; this folder is for the gate only.
-fn make(folder: &Path) -> io::Result<()> {
-    let make = |path: &Path, mode| match DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    };
-    if let Some(above) = folder.parent() {
-        make(above, 0o755)?;
-    }
-    make(folder, 0o700)
+    open_file(AT_FDCWD, path, flags, ResolveFlag::empty())
 }
 
 #[cfg(test)]
@@ -226,7 +198,7 @@ mod tests {
         assert!(leave(&ring, Engine::CriO, "link", "verify", "accepted").is_err());
         assert_eq!(fs::read_to_string(&outside).unwrap(), "kept");
         fs::remove_file(slot(&ring, "link")).unwrap();
-        nix::unistd::mkfifo(&slot(&ring, "fifo"), Mode::S_IRWXU).unwrap();
+        nix::unistd::mkfifo(&slot(&ring, "fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(leave(&ring, Engine::CriO, "fifo", "verify", "accepted").is_err());
         fs::remove_file(slot(&ring, "fifo")).unwrap();
         symlink(&ring, folder.path().join("linked")).unwrap();

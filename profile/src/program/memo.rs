@@ -4,10 +4,12 @@
 //! wrong, only absent. Without the folder (a user's node, a read-only one) nothing is remembered,
 //! and what can't be read as it should be is not there.
 
-use crate::filter::digest::hex;
+use crate::{
+    filter::digest::hex,
+    private_folder::{make, open_file},
+};
 use libseccomp::ScmpVersion;
 use nix::{
-    errno::Errno,
     fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2, renameat},
     sys::{
         stat::{Mode, fstat},
@@ -18,9 +20,9 @@ use nix::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, File},
     io::{self, Read, Write},
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
@@ -118,7 +120,7 @@ impl Memo {
     /// What was found.
     pub fn get(&self, key: &Key) -> Option<Finding> {
         let folder = open_folder(self.folder.as_deref()?).ok()?;
-        let file = open_file(&folder, &key.0, OFlag::O_RDONLY).ok()?;
+        let file = open(&folder, &key.0, OFlag::O_RDONLY).ok()?;
         let mut text = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut text).ok()?;
         let entry: Entry = serde_json::from_slice(&text).ok()?;
@@ -155,7 +157,7 @@ fn put(path: &Path, key: &Key, finding: &Finding) -> io::Result<()> {
     // What a process of the same number left that was killed.
     remove(&folder, &temporary);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-    let written = open_file(&folder, &temporary, flags)
+    let written = open(&folder, &temporary, flags)
         .and_then(|mut file| file.write_all(&text))
         .and_then(|()| {
             Ok(renameat(
@@ -195,18 +197,6 @@ fn make_room(path: &Path, folder: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder that holds it serves others too; this one is for the checks alone.
-fn make(folder: &Path) -> io::Result<()> {
-    let make = |path: &Path, mode| match DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    };
-    if let Some(above) = folder.parent() {
-        make(above, 0o755)?;
-    }
-    make(folder, 0o700)
-}
-
 /// The folder, if it is our own and nobody else may write there.
 fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     let how = OpenHow::new()
@@ -224,23 +214,9 @@ fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// A regular file of the folder.
-fn open_file(folder: &OwnedFd, name: &str, flags: OFlag) -> io::Result<File> {
-    let mode = if flags.contains(OFlag::O_CREAT) {
-        Mode::S_IRUSR | Mode::S_IWUSR
-    } else {
-        Mode::empty()
-    };
-    let how = OpenHow::new()
-        .flags(flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
-        .mode(mode)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH);
-    let file = File::from(openat2(folder, name, how)?);
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(Errno::EINVAL.into())
-    }
+fn open(folder: &OwnedFd, name: &str, flags: OFlag) -> io::Result<File> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH;
+    open_file(folder, Path::new(name), flags, resolve)
 }
 
 #[cfg(test)]
