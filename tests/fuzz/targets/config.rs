@@ -59,7 +59,7 @@ fuzz_target!(|text: &str| {
     });
     for engine in Engine::ALL {
         for moment in [Moment::Apply, Moment::Verify(None)] {
-            let evaluation = evaluate(moment, &config, &settings, Some(engine), Runtime::Either);
+            let evaluation = evaluate(moment, &config, &settings, Some(engine), Runtime::Either, None);
             let line = report::line(&evaluation);
             assert!(!line.contains(char::is_control), "{line:?}");
         }
