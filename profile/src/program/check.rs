@@ -14,7 +14,7 @@ use crate::{
     program::{
         bpf::Program,
         calls::{X32_BIT, audit_arch},
-        expect::{Because, Expected, OnArch, Expectation, meaningless_constant},
+        expect::{Because, Expectation, Expected, OnArch, meaningless_constant},
         interpret::{ARCH, NUMBER},
         region::{Region, Word},
         walk::{Leaf, Walker},

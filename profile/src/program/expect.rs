@@ -289,7 +289,10 @@ impl<'a> Expected<'a> {
         // What a library that does not know a name does for it, where that is no looser.
         let without = self.strictest(met(true).collect());
         if without.any_of[0].action <= expectation.any_of[0].action
-            && without.any_of.iter().any(|t| !expectation.any_of.contains(t))
+            && without
+                .any_of
+                .iter()
+                .any(|t| !expectation.any_of.contains(t))
         {
             expectation.any_of.extend(without.any_of);
             expectation.because = Because::Unknown;
