@@ -12,7 +12,8 @@ use std::{
     path::Path,
 };
 
-/// Creates a private folder (mode 0700). Others use its parent too, which is created with mode 0755.
+/// Creates a private folder (mode 0700). Others use its parent too, which is created with mode
+/// 0755.
 pub(crate) fn make(folder: &Path) -> io::Result<()> {
     let make = |path: &Path, mode| match DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

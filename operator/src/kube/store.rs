@@ -100,8 +100,8 @@ impl<T: Clone> Store<T> {
             .send_if_modified(|state| change(Arc::make_mut(&mut state.items)));
     }
 
-    /// Watches the objects of a kind until the future is dropped, listing `page` objects at a time. A
-    /// failure is logged and counted, and the watch restarts after a delay.
+    /// Watches the objects of a kind until the future is dropped, listing `page` objects at a time.
+    /// A failure is logged and counted, and the watch restarts after a delay.
     pub async fn watch<K>(
         &self,
         api: Api<K>,

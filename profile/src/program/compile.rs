@@ -1,8 +1,8 @@
-//! Filters through libseccomp, as crun and runc build them: the compiled program, the limits of
-//! runc's ENOSYS stub, and the names that the library does not know.
+//! Compiles filters with libseccomp as crun and runc do: the compiled program, the limits of runc's
+//! ENOSYS stub, and the names that the library does not know.
 //!
-//! The library is the one that this program is linked with; a distribution's crun and runc use
-//! the same.
+//! It uses the library that this program is linked with; a distribution's crun and runc use the
+//! same one.
 
 mod child;
 
@@ -31,49 +31,49 @@ use std::{
     time::Duration,
 };
 
-/// How long libseccomp takes for a filter at the very most: the largest take some ten milliseconds.
+/// How long libseccomp may take for a filter. The largest ones take some ten milliseconds.
 const USUAL: Duration = Duration::from_millis(100);
 
-/// Why libseccomp can't build a filter.
+/// Why a filter can't be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// An architecture is not known to it.
     #[error("architecture {0} is not known to libseccomp")]
     Arch(Arch),
-    /// A name that the runtimes would cut at its NUL character.
+    /// A name that the runtimes would cut off at a NUL character.
     #[error("{0} is no system call name: it has a NUL character")]
     Name(String),
-    /// It says no, to a rule or to the whole.
+    /// It refuses a rule or the whole filter.
     #[error("{0}")]
     Refused(String),
-    /// The program is none that the kernel would load.
+    /// The kernel would not load the program.
     #[error("the compiled filter: {0}")]
     Program(#[from] ProgramError),
-    /// The library does not come to an end with these rules (2.5.4, conditional rules of one call
-    /// that overlap); the runtimes would hang.
+    /// The library never finishes with these rules (2.5.4, overlapping conditional rules for one
+    /// call); the runtimes would hang.
     #[error(
         "it comes to no end with the rules for {names}: simplify their conditions, or let more \
          specific ones come first"
     )]
     Endless {
-        /// The calls that are in question.
+        /// The calls that may be the cause.
         names: String,
-        /// Whether it had the time that it is given for itself; on a busy machine it has less.
+        /// Whether it had the processor for all of that time; on a busy machine it gets less.
         is_sure: bool,
     },
-    /// The library had no chance to come to an end.
+    /// The library did not get enough time to finish.
     #[error("it was not done within {} s: the machine is too busy", LIMIT.as_secs())]
     Busy,
-    /// The process that compiled ended before it was done.
+    /// The compiling process ended before it had finished.
     #[error("it ended before it was done; it may take {} MiB of memory", ROOM >> 20)]
     Died,
-    /// There can be no process that compiles.
+    /// The compiling process can't be started.
     #[error("no process that compiles: {0}")]
     Io(#[from] std::io::Error),
 }
 
 impl CompileError {
-    /// Whether the filter itself is at fault, so that trying again is of no use.
+    /// Whether the filter itself is at fault, so that retrying is useless.
     pub const fn is_lasting(&self) -> bool {
         match self {
             CompileError::Busy | CompileError::Died | CompileError::Io(_) => false,
@@ -84,11 +84,11 @@ impl CompileError {
 }
 
 /// Compiles a filter into classic BPF (`struct sock_filter`, 8 bytes each), as both runtimes do
-/// before runc puts its ENOSYS stub before it. That is done by another process of this program,
-/// which is given some time and memory and ends with this one: see [`in_child`].
+/// before runc prepends its ENOSYS stub. Another process of the same program does this with limited
+/// time and memory, and is killed if this one exits: see [`in_child`].
 ///
 /// # Errors
-/// libseccomp refuses the filter, or comes to no end with it; the runtimes would too.
+/// libseccomp refuses the filter or never finishes with it, as it would in the runtimes.
 pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
     if let Some(name) = filter.names().find(|name| name.contains('\0')) {
         return Err(CompileError::Name(format!("{name:?}")));
@@ -105,7 +105,7 @@ pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
     }
 }
 
-/// As [`compile`], checked as the kernel checks it.
+/// Like [`compile`], and checks the program as the kernel would.
 ///
 /// # Errors
 /// As [`compile`]; or the kernel would not load the program.
@@ -113,7 +113,7 @@ pub fn compiled(filter: &Filter) -> Result<Program, CompileError> {
     Ok(Program::parse(&compile(filter)?)?)
 }
 
-/// The names that have more than one rule, one of them with conditions.
+/// The names that have several rules, at least one of them with conditions.
 fn conditional_names(filter: &Filter) -> String {
     let mut rules: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
     for rule in &filter.syscalls {
@@ -146,7 +146,7 @@ enum ExportError {
     Io(#[from] std::io::Error),
 }
 
-/// The program of an encoded filter, as libseccomp makes it in this process.
+/// Compiles an encoded filter in this process.
 fn export(encoded: &[u8]) -> Result<Vec<u8>, ExportError> {
     let filter = decode(encoded).ok_or(ExportError::Encoding)?;
     let default = Treatment::default_of(&filter);
@@ -220,9 +220,9 @@ fn token(arch: Arch) -> Result<ScmpArch, CompileError> {
     arch.as_str().parse().map_err(|_| CompileError::Arch(arch))
 }
 
-/// The highest number that any rule names, for each architecture that the filter lists: above it
-/// runc answers ENOSYS where the default denies (`libcontainer/seccomp/patchbpf`). Empty where
-/// there is no stub.
+/// The highest number in any rule, for each architecture that the filter lists. Above it, runc
+/// answers ENOSYS if the default denies (`libcontainer/seccomp/patchbpf`). Empty if there is no
+/// stub.
 ///
 /// # Errors
 /// An architecture is not known to libseccomp.
@@ -248,7 +248,8 @@ pub fn unknown_to_runtime(filter: &Filter) -> Unknown {
     unknown(filter, is_known_to_runtime)
 }
 
-/// The names of [`unknown_to_runtime`] without whose rules the container would be unprotected.
+/// The names of [`unknown_to_runtime`] in rules that are stricter than the default: without these
+/// the container would be less protected.
 pub fn unprotected_by_runtime(filter: &Filter) -> Vec<String> {
     unprotected(filter, is_known_to_runtime)
 }

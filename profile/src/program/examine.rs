@@ -1,5 +1,5 @@
-//! What a filter's program does, found out once: within one decision by keeping the programs, over
-//! all of them by the memo.
+//! Examines what the program of a filter does, only once: within a decision, programs are kept;
+//! across decisions, the memo keeps the findings.
 
 use crate::{
     Filter,
@@ -21,25 +21,25 @@ use std::{borrow::Cow, sync::Arc};
 /// Why a filter can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// There is no program.
+    /// It does not compile.
     #[error("libseccomp can't build the filter: {0}")]
     NotBuilt(String),
-    /// There was none this time.
+    /// It did not compile this time.
     #[error("libseccomp can't build the filter: {0}")]
     NotBuiltNow(String),
-    /// Its program does something else than the filter asks for, or that can't be determined.
+    /// Its program does something else than the filter says, or that can't be determined.
     #[error("the filter would not do what it says: {0}")]
     OtherEffect(String),
 }
 
 impl Unusable {
-    /// Whether it will be the same the next time.
+    /// Whether the next attempt would fail as well.
     pub const fn is_lasting(&self) -> bool {
         !matches!(self, Unusable::NotBuiltNow(_))
     }
 }
 
-/// Examines filters, each of them once.
+/// Examines filters, each only once.
 #[derive(Debug)]
 pub struct Examiner<'a> {
     memo: &'a Memo,
@@ -47,7 +47,7 @@ pub struct Examiner<'a> {
 }
 
 impl<'a> Examiner<'a> {
-    /// One that goes by what is remembered.
+    /// An examiner that uses the findings in a memo.
     pub const fn new(memo: &'a Memo) -> Examiner<'a> {
         Examiner {
             memo,
@@ -55,11 +55,11 @@ impl<'a> Examiner<'a> {
         }
     }
 
-    /// Whether a filter's program does what the filter asks for, whichever runtime reads it; what
-    /// its author should know.
+    /// Checks that a filter's program does what the filter says, whichever runtime reads it.
+    /// Returns warnings for its author.
     ///
     /// # Errors
-    /// It does not, there is none, or that can't be determined.
+    /// It does not, it does not compile, or that can't be determined.
     pub fn effect(&mut self, filter: &Filter, runtime: Runtime) -> Result<Vec<String>, Unusable> {
         let mut notes = Vec::new();
         for filter in readings(filter, runtime) {
@@ -87,7 +87,7 @@ impl<'a> Examiner<'a> {
         Ok(notes)
     }
 
-    /// What is found and will be found again.
+    /// The findings that would be the same the next time.
     fn find_effect(
         &mut self,
         filter: &Filter,
@@ -108,7 +108,7 @@ impl<'a> Examiner<'a> {
     /// Whether two filters are equal, whichever runtime reads them.
     ///
     /// # Errors
-    /// As [`crate::equal`].
+    /// See [`crate::equal`].
     pub fn equal(
         &mut self,
         a: &Filter,
@@ -132,7 +132,7 @@ impl<'a> Examiner<'a> {
         Ok(true)
     }
 
-    /// What a filter allows in excess of another, whichever runtime reads the other.
+    /// Checks that a filter allows no more than another, whichever runtime reads the other one.
     ///
     /// # Errors
     /// The excess, or why it can't be determined.
@@ -149,8 +149,8 @@ impl<'a> Examiner<'a> {
         })
     }
 
-    /// Whether a program from elsewhere does what a filter asks for, as crun reads it. It may read
-    /// the conditions of a rule to the sixth or all of them, depending on its version.
+    /// Checks that a foreign program does what a filter says, as read by crun. Depending on its
+    /// version, crun reads only six conditions of a rule or all of them.
     ///
     /// # Errors
     /// It does not, or that can't be determined.
@@ -199,7 +199,7 @@ fn find_compiled(filter: &Filter, program: &[u8]) -> Finding {
     found
 }
 
-/// Whether crun reads a filter otherwise than runc.
+/// Whether crun reads a filter differently from runc.
 fn is_long(filter: &Filter) -> bool {
     filter.rules_beyond_crun().next().is_some()
 }
@@ -212,8 +212,8 @@ const fn word(runtime: Runtime) -> &'static str {
     }
 }
 
-/// The ways in which a runtime may read a filter: two where it is not known which runtime it is and
-/// they read it differently.
+/// The ways in which a runtime may read a filter: two if the runtime is unknown and the runtimes
+/// read it differently.
 fn readings(filter: &Filter, runtime: Runtime) -> Vec<Cow<'_, Filter>> {
     match runtime {
         Runtime::Either if is_long(filter) => vec![
@@ -268,7 +268,7 @@ mod tests {
             assert_eq!(look(&filter), first);
         }
         assert_eq!(remembered(), 2);
-        // What is remembered is what counts: nothing is compiled again.
+        // The remembered finding is used: nothing is compiled again.
         for file in fs::read_dir(folder.path().join("checked")).unwrap() {
             let path = file.unwrap().path();
             let text = fs::read_to_string(&path).unwrap();
@@ -277,7 +277,7 @@ mod tests {
         }
         let turned = Unusable::OtherEffect("turned".to_owned());
         assert_eq!(look(&denying("mkdir")), Err(turned));
-        // Another runtime or filter is another finding.
+        // Another runtime or filter has another finding.
         let runc = Examiner::new(&memo).effect(&denying("mkdir"), Runtime::Runc);
         assert_eq!(runc, Ok(vec![]));
         assert_eq!(look(&denying("rmdir")), Ok(vec![]));

@@ -1,5 +1,5 @@
-//! What a filter asks for: the treatment of each call, by architecture, number and arguments, in
-//! terms that can be compared with what a program does.
+//! What a filter says: the expected treatment of each call, by architecture, number and arguments,
+//! in terms that can be compared with what a program does.
 
 use crate::{
     Arch, ArgCondition, Filter, Operator,
@@ -43,12 +43,12 @@ struct Behind {
     row: usize,
 }
 
-/// What is asked for on one architecture.
+/// What is expected on one architecture.
 #[derive(Debug)]
 pub(crate) struct OnArch {
     pub(crate) arch: Arch,
     pub(crate) audit: u32,
-    /// By number, and of one number in the order of the rules.
+    /// Sorted by number; those with the same number are in the order of the rules.
     placed: Vec<Placed>,
     /// Every number that has a rule, sorted.
     pub(crate) numbers: Vec<u32>,
@@ -58,7 +58,7 @@ pub(crate) struct OnArch {
     pub(crate) stub_above: Option<u32>,
 }
 
-/// What a filter asks for.
+/// What a filter says.
 #[derive(Debug)]
 pub(crate) struct Expected<'a> {
     pub(crate) default: Treatment,
@@ -66,32 +66,32 @@ pub(crate) struct Expected<'a> {
     pub(crate) arches: Vec<OnArch>,
 }
 
-/// What is right for the calls of a region, in which no condition tells one from another.
+/// What is right for the calls of a region that no condition distinguishes.
 #[derive(Clone, Debug)]
 pub(crate) struct Expectation {
     /// Any of these.
     pub(crate) any_of: Vec<Treatment>,
-    /// The row that asks for the first of them; `None`: the default.
+    /// The row for the first of them; `None` for the default.
     pub(crate) row: Option<usize>,
     /// The rows that match.
     pub(crate) matching: Vec<usize>,
     pub(crate) because: Because,
 }
 
-/// Why a region may be treated in several ways.
+/// Why several treatments of a region are right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Because {
-    /// It may not.
+    /// Only one is.
     Exact,
-    /// Rules ask for different errnos.
+    /// Rules give different errnos.
     Errnos,
     /// A multiplexer does not show its calls' arguments, or its rules differ.
     Multiplexed,
-    /// libseccomp may make no rule of this one behind a multiplexer.
+    /// libseccomp may create no rule for this call behind a multiplexer.
     PerhapsLost,
-    /// As [`CONTRADICTED_BY_DEFAULTS`] says.
+    /// See [`CONTRADICTED_BY_DEFAULTS`].
     Contradiction,
-    /// The library does not know a name of rules no stricter than the default.
+    /// The library does not know a name in rules that are no stricter than the default.
     Unknown,
 }
 
@@ -274,7 +274,7 @@ impl<'a> Expected<'a> {
         conditions.all(|condition| holds(condition, on.arch, call))
     }
 
-    /// The strictest of matching rows, else the default.
+    /// The strictest of the matching rows, or else the default.
     fn direct(&self, on: &OnArch, placed: &[Placed], part: &Region) -> Expectation {
         let call = part.sample();
         let met = |known_only: bool| {
@@ -286,7 +286,7 @@ impl<'a> Expected<'a> {
         };
         let matching: Vec<usize> = met(false).collect();
         let mut expectation = self.strictest(matching);
-        // What a library that does not know a name does for it, where that is no looser.
+        // Also accept what a library does that does not know a name, if that is no looser.
         let without = self.strictest(met(true).collect());
         if without.any_of[0].action <= expectation.any_of[0].action
             && without
@@ -346,7 +346,7 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Any treatment of the calls behind a multiplexer or of itself, or the default.
+    /// Any treatment of the calls behind a multiplexer, of the multiplexer itself, or the default.
     fn multiplexed<I: Iterator<Item = usize>>(
         &self,
         on: &OnArch,

@@ -1,8 +1,8 @@
-//! What was found out about programs is remembered, good and bad: `/run/portcullis/checked`.
+//! Remembers findings about programs, good and bad, in `/run/portcullis/checked`.
 //!
-//! One file for each finding, named by the hash of all that it depends on; so nothing is ever
-//! wrong, only absent. Without the folder (a user's node, a read-only one) nothing is remembered,
-//! and what can't be read as it should be is not there.
+//! Each finding has a file, named by the hash of everything that the finding depends on. So a
+//! finding can be missing but never wrong. Without the folder (rootless, or read-only) nothing is
+//! remembered, and a file that can't be parsed counts as missing.
 
 use crate::{
     filter::digest::hex,
@@ -29,34 +29,34 @@ use std::{
     time::SystemTime,
 };
 
-/// Where the node's parts remember.
+/// The folder of the findings.
 pub const FOLDER: &str = "/run/portcullis/checked";
 
-/// The version of what is checked and how: the hash of its sources (`build.rs`).
+/// The version of the check: the hash of its sources (`build.rs`).
 const VERSION: &str = env!("PORTCULLIS_CHECK");
 
-/// The most files in the folder.
+/// The maximum number of files in the folder.
 const MOST: usize = 4096;
-/// From here on old ones go, so that several writers at once don't exceed the most.
+/// From this number on, old files are removed, so that concurrent writers don't exceed the maximum.
 const FULL: usize = MOST - 64;
-/// How many go at once: looking for the oldest takes a while.
+/// How many are removed at once, because finding the oldest takes a while.
 const AT_ONCE: usize = 256;
 
 /// The longest file, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Tells this process's unfinished files apart.
+/// Distinguishes this process's unfinished files.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// What was found out about a program.
+/// A finding about a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Finding {
-    /// It does what its filter asks for; this is to be said of it.
+    /// It does what its filter says. Contains warnings.
     Good(Vec<String>),
-    /// There is none: why.
+    /// The filter does not compile. Contains the reason.
     NotBuilt(String),
-    /// It does something else, or that can't be determined: what.
+    /// It does something else, or that can't be determined. Contains the details.
     OtherEffect(String),
 }
 
@@ -67,7 +67,7 @@ struct Entry {
     finding: Finding,
 }
 
-/// All that a finding depends on, as a hash.
+/// The hash of everything that a finding depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key(String);
 
@@ -79,9 +79,8 @@ pub struct Memo {
 }
 
 impl Memo {
-    /// One that remembers in a folder, which is made where it is not there (mode 0700). A part of
-    /// Portcullis relies on what it found itself, since its libseccomp may be another build: `part`
-    /// says which one this is.
+    /// A memo in a folder, which is created if missing (mode 0700). Each part of Portcullis relies
+    /// only on its own findings, because its libseccomp may be another build: `part` names it.
     pub fn at(folder: &Path, part: &'static str) -> Memo {
         Memo {
             folder: Some(folder.to_owned()),
@@ -89,7 +88,7 @@ impl Memo {
         }
     }
 
-    /// One that remembers nothing.
+    /// A memo that remembers nothing.
     pub const fn none() -> Memo {
         Memo {
             folder: None,
@@ -97,7 +96,7 @@ impl Memo {
         }
     }
 
-    /// The key of a finding about these things; `what` says what was looked for.
+    /// The key of a finding about these things. `what` names the kind of finding.
     pub fn key(&self, what: &str, about: &[&[u8]]) -> Key {
         let library = ScmpVersion::current().map(|version| version.to_string());
         let kernel = uname().map(|name| name.release().to_owned());
@@ -117,7 +116,7 @@ impl Memo {
         Key(hex(&hash.finalize()))
     }
 
-    /// What was found.
+    /// The remembered finding.
     pub fn get(&self, key: &Key) -> Option<Finding> {
         let folder = open_folder(self.folder.as_deref()?).ok()?;
         let file = open(&folder, &key.0, OFlag::O_RDONLY).ok()?;
@@ -127,10 +126,10 @@ impl Memo {
         (entry.key == key.0).then_some(entry.finding)
     }
 
-    /// Remembers a finding. What can't be remembered is found again.
+    /// Remembers a finding. If that fails, it will have to be found again.
     pub fn put(&self, key: &Key, finding: &Finding) {
         if let Some(folder) = &self.folder {
-            // A container's fate does not hang on it.
+            // Failing to remember must not affect the container.
             let _ = put(folder, key, finding);
         }
     }
@@ -154,7 +153,7 @@ fn put(path: &Path, key: &Key, finding: &Finding) -> io::Result<()> {
     make_room(path, &folder)?;
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let temporary = format!(".{}-{number}", process::id());
-    // What a process of the same number left that was killed.
+    // A killed process with the same ID may have left it.
     remove(&folder, &temporary);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
     let written = open(&folder, &temporary, flags)
@@ -173,12 +172,12 @@ fn put(path: &Path, key: &Key, finding: &Finding) -> io::Result<()> {
     written
 }
 
-/// Another process may have been faster.
+/// Removes a file. Another process may have been faster.
 fn remove(folder: &OwnedFd, name: &str) {
     let _ = unlinkat(folder, name, UnlinkatFlags::NoRemoveDir);
 }
 
-/// Takes the oldest files away where the folder is about to be full.
+/// Removes the oldest files if the folder is about to be full.
 fn make_room(path: &Path, folder: &OwnedFd) -> io::Result<()> {
     let names: Vec<_> = fs::read_dir(path)?.filter_map(Result::ok).collect();
     if names.len() < FULL {
@@ -197,7 +196,7 @@ fn make_room(path: &Path, folder: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder, if it is our own and nobody else may write there.
+/// Opens the folder, if it is ours and nobody else can access it.
 fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
@@ -271,7 +270,7 @@ mod tests {
         }
         assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o777, 0o700);
         assert_eq!(folder.count(), all.len());
-        // A newer finding takes the place of an older one.
+        // A newer finding replaces an older one.
         memo.put(&key(&memo, "0"), &all[1]);
         assert_eq!(memo.get(&key(&memo, "0")).as_ref(), Some(&all[1]));
         assert_eq!(folder.count(), all.len());
@@ -346,7 +345,7 @@ mod tests {
         fs::write(&outside, text.replace(&real.0, &linked.0)).unwrap();
         symlink(&outside, &place).unwrap();
         assert_eq!(memo.get(&linked), None);
-        // It takes the link's place, and leaves what that led to.
+        // It replaces the link, and leaves its target alone.
         memo.put(&linked, &good("own"));
         assert_eq!(memo.get(&linked), Some(good("own")));
         assert!(!fs::read_to_string(&outside).unwrap().contains("own"));
@@ -383,7 +382,7 @@ mod tests {
         let old = File::open(folder.path().join(key(&memo, "old").0)).unwrap();
         old.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         for number in 0..MOST + 10 {
-            // What a writer left that was killed counts too.
+            // A killed writer's leftovers count too.
             fs::write(folder.path().join(format!(".{number}")), "").unwrap();
         }
         memo.put(&key(&memo, "new"), &good(""));

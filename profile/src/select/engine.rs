@@ -154,8 +154,8 @@ impl Engine {
         }
     }
 
-    /// Whether it understands only the OCI form of documents. Then a document in the containers form
-    /// would lose its conditions.
+    /// Whether it understands only the OCI form of documents. Then a document in the containers
+    /// form would lose its conditions.
     pub const fn reads_oci_form_only(self) -> bool {
         match self {
             Engine::CriO | Engine::Podman => false,
@@ -163,8 +163,8 @@ impl Engine {
         }
     }
 
-    /// Whether it drops an empty list of flags, so that the runtime chooses the flags. Podman writes
-    /// the configuration itself, and Go leaves out empty lists; the others keep it.
+    /// Whether it drops an empty list of flags, so that the runtime chooses the flags. Podman
+    /// writes the configuration itself, and Go leaves out empty lists; the others keep it.
     pub const fn drops_empty_flags(self) -> bool {
         match self {
             Engine::CriO | Engine::Containerd => false,

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The shipped file of record; collect and Podman's have the same condition.
+/// The shipped file for record. Those for collect and for Podman have the same condition.
 const SHIPPED: &str = include_str!("../../../../crio.d/hooks.d/portcullis-record.json");
 
 /// One of our hooks, in the order in which they run.
@@ -36,7 +36,7 @@ impl OurHook<'_> {
         verb_of(&self.arguments) == verb
     }
 
-    /// How often it runs while a container is made: `prestart` and `createRuntime` are one stage.
+    /// How often it runs before a container starts: `prestart` and `createRuntime` are one stage.
     fn before_start(&self) -> usize {
         let stages = self.hook.stages.iter();
         stages
@@ -58,15 +58,15 @@ const fn verb_of(arguments: &Arguments) -> &'static str {
 /// What the hooks are compared with.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
-    /// Who reads the files.
+    /// The engine that reads the files.
     pub(super) engine: Engine,
-    /// The settings that were looked at.
+    /// The settings that were checked.
     pub(super) settings: &'a Settings,
-    /// Where they are.
+    /// Their path.
     pub(super) path: &'a Path,
 }
 
-/// Looks at the files and gives the hook that verifies every container.
+/// Checks the files and returns the hook that verifies every container.
 pub(super) fn look<'a>(
     node: &Node,
     wanted: Wanted<'_>,
@@ -119,7 +119,7 @@ pub(super) fn look<'a>(
     position.map(|index| ours.swap_remove(index))
 }
 
-/// Says what is wrong with a file, and gives its hook if it is one of ours that runs.
+/// Reports what is wrong with a file, and returns its hook if it is one of ours and would run.
 fn one_file<'a>(
     wanted: Wanted<'_>,
     file: &'a HookFile,
@@ -177,7 +177,7 @@ fn one_file<'a>(
     Some(own)
 }
 
-/// Says what is wrong with a file that gives no hook of ours.
+/// Reports what is wrong with a file that has no hook of ours.
 fn not_ours(engine: Engine, file: &HookFile, subject: &str, report: &mut Report) {
     match &file.reading {
         Reading::Hook(hook) => {
@@ -275,7 +275,7 @@ fn mistakes(wanted: Wanted<'_>, own: &OurHook<'_>) -> Vec<(String, &'static str)
     wrong
 }
 
-/// The binary that a hook executes: safe, and really ours.
+/// Checks that the binary that a hook executes is safe and really ours.
 fn look_at_binary(node: &Node, binary: &Path, report: &mut Report) {
     let subject = format!("binary {}", binary.display());
     if let Some(wrong) = node.not_executable(binary) {
@@ -313,7 +313,8 @@ fn look_at_binary(node: &Node, binary: &Path, report: &mut Report) {
     }
 }
 
-/// Whether what is recorded is recorded before it is verified, and written out at its end.
+/// Checks that containers are recorded before they are verified, and that recordings are written at
+/// the end.
 fn look_at_recording(ours: &[OurHook<'_>], settings: &Settings, report: &mut Report) {
     let first = |verb: &str| {
         ours.iter()

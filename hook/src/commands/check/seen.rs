@@ -1,9 +1,9 @@
-//! What was seen of the gate: when the hook last decided on a container, and which running
-//! containers were started without it.
+//! Traces of the gate: when the hook last decided on a container, and which running containers were
+//! started without it.
 //!
-//! The runtimes keep a folder for each container (`runtime_root`); its `config.json` says which
-//! hooks it was started with. That is the effect: a container that was created after the engine
-//! last read the hook files, and whose configuration does not have the hook, went past the gate.
+//! The runtimes keep a folder for each container (`runtime_root`), and its `config.json` says which
+//! hooks it was started with. A container that was created after the engine last read the hook
+//! files, and whose configuration does not have the hook, has bypassed the gate.
 
 use super::{hook_files::HookFile, node::Node, report::Report};
 use crate::{clock, oci::config::is_our_hook};
@@ -15,13 +15,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Where crun and runc keep their containers where they are told nothing.
+/// Where crun and runc keep their containers by default.
 const ROOTS: [&str; 2] = ["/run/crun", "/run/runc"];
 
-/// How many containers are named in a line.
+/// How many containers are named in one line.
 const NAMED: usize = 3;
 
-/// How many containers are looked at.
+/// How many containers are checked.
 const MAX_CONTAINERS: usize = 4096;
 
 /// A container that a runtime knows.

@@ -1,9 +1,9 @@
-//! Compiling in another process of the same program, which can be ended: libseccomp does not come
-//! to an end with some conditional rules of one call.
+//! Compiles in another process of the same program, which can be killed: libseccomp never finishes
+//! with some conditional rules for one call.
 //!
-//! The program executes itself again under another name; nothing is forked off a process that may
-//! have threads. A filter goes in on standard input, an answer comes out on standard output: its
-//! kind, its length, its bytes.
+//! The program executes itself under another name instead of forking, because it may have threads.
+//! The child reads a filter from standard input and writes an answer to standard output: its kind,
+//! its length, and its bytes.
 
 use super::export;
 use nix::{
@@ -28,43 +28,43 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The name under which a program compiles.
+/// The program name that makes a process compile.
 const NAME: &str = "portcullis-compile";
 
 /// How long libseccomp may take for one filter.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
 
-/// How much memory it may take beyond what the program itself has, in bytes.
+/// How many bytes of memory it may use in addition to what the program itself uses.
 pub(super) const ROOM: u64 = 64 * 1024 * 1024;
 
-/// The longest answer, in bytes: eight times the largest program that the kernel takes, so that one
-/// that is too large is told so.
+/// The longest answer, in bytes: eight times the largest program that the kernel accepts, so that a
+/// program that is too large is reported as such.
 const MAX_ANSWER: usize = 256 * 1024;
 
-/// Kinds of answers, and what stands before their bytes.
+/// Kinds of answers, and the header before their bytes.
 const PROGRAM: u8 = b'P';
 const REFUSED: u8 = b'R';
 const HEAD: usize = 5;
 
-/// Whether this program's `main` lets it compile.
+/// Whether this program's `main` supports compiling.
 static IS_ABLE: AtomicBool = AtomicBool::new(false);
 
-/// What came of it.
+/// The result.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The program.
     Program(Vec<u8>),
-    /// libseccomp said no.
+    /// libseccomp refused the filter.
     Refused(String),
-    /// It took too long, and was ended; so much of the time the processor was its own.
+    /// It took too long and was killed. Contains how much processor time it had.
     Late { used: Duration },
-    /// It ended without an answer.
+    /// It exited without an answer.
     None,
 }
 
-/// Comes first in the `main` of every program that compiles filters: where this process was started
-/// to compile one for another, it does so and returns what to exit with. It then lives no longer
-/// than the other process, and is limited in memory and time.
+/// Must come first in the `main` of every program that compiles filters. If this process was
+/// started to compile a filter for another one, this does so and returns the exit code. It then
+/// lives no longer than the other process, and has limited memory and time.
 pub fn in_child() -> Option<ExitCode> {
     let mut arguments = env::args_os();
     if arguments.next().as_deref() != Some(OsStr::new(NAME)) {
@@ -80,7 +80,7 @@ pub fn in_child() -> Option<ExitCode> {
 
 fn answer(parent: i32) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
-    // It may have ended before that was heard.
+    // The parent may have exited before this took effect.
     if getppid().as_raw() != parent {
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -99,8 +99,8 @@ fn answer(parent: i32) -> io::Result<()> {
     out.flush()
 }
 
-/// Memory beyond what is there already: a large program may have much of it. Time as well, should
-/// nobody end this process, and no file with its memory.
+/// Limits memory in addition to what is already used, which may be much in a large program. Also
+/// limits time, in case nobody kills this process, and prevents core dumps.
 fn limit() -> io::Result<()> {
     let pages: u64 = fs::read_to_string("/proc/self/statm")?
         .split(' ')
@@ -121,10 +121,10 @@ fn limit() -> io::Result<()> {
     Ok(())
 }
 
-/// Has an encoded filter compiled.
+/// Compiles an encoded filter in a child.
 ///
 /// # Errors
-/// There can be no such process.
+/// The child can't be started.
 pub(super) fn ask(encoded: &[u8]) -> io::Result<Answer> {
     if !IS_ABLE.load(Ordering::Relaxed) {
         return Err(io::Error::other(
@@ -154,20 +154,20 @@ pub(super) fn ask(encoded: &[u8]) -> io::Result<Answer> {
     if !matches!(read, Ok(true)) {
         let _ = child.kill();
     }
-    // What it said counts, not how it ended: whoever executed this program may have it that nobody
-    // is told that.
+    // Its answer counts, not its exit status: the caller of this program may have set things up so
+    // that nobody is told that.
     let _ = child.wait();
     read.map(|_| answer)
 }
 
-/// Reads all that there is, as long as it comes in time; more than an answer is cut. Returns
-/// whether it came to its end.
+/// Reads everything until the deadline, but not more than an answer. Returns whether the end was
+/// reached.
 fn read_until(end: Instant, mut out: impl Read + AsFd, bytes: &mut Vec<u8>) -> io::Result<bool> {
     let mut part = [0; 4096];
     while bytes.len() <= MAX_ANSWER {
         let left = end.saturating_duration_since(Instant::now());
         let mut events = [PollFd::new(out.as_fd(), PollFlags::POLLIN)];
-        // Rounded up, so that the last millisecond is not spun away.
+        // Rounded up, to avoid spinning in the last millisecond.
         let left = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
         match poll(&mut events, PollTimeout::from(left.saturating_add(1))) {
             Ok(0) if Instant::now() >= end => return Ok(false),

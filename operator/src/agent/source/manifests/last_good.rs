@@ -1,5 +1,5 @@
-//! The last valid contents of each manifest. They outlive the agent, so that a manifest that is broken
-//! when the agent starts removes no file.
+//! The last valid contents of each manifest. They outlive the agent, so that a manifest that is
+//! broken when the agent starts removes no file.
 
 use super::Profiles;
 use crate::{agent::copies::Copies, resolve::digest};
