@@ -46,7 +46,8 @@ lay() {
     shift 2
     rm -rf "${bundle:?}" "${work:?}/$kind"
     mkdir "$bundle"
-    run=("$runtime" --root "$work/$kind")
+    # A container that its own filter stops half way must not stop the tests.
+    run=(timeout --foreground --kill-after=10 120 "$runtime" --root "$work/$kind")
     if [ "$kind" = plain ]; then
         configure "$@" | jq --argjson filter "$filter" '.linux.seccomp = $filter' >"$bundle/config.json"
         return
@@ -58,7 +59,7 @@ lay() {
         .hooks.createRuntime = (.hooks.createRuntime // []) + $verify' >"$work/config.json"
     if [ "$way" = wrapper ]; then
         mv "$work/config.json" "$bundle/config.json"
-        run[0]=$work/bin/portcullis-$runtime
+        run[4]=$work/bin/portcullis-$runtime
     else
         "$hook" inject --engine podman --config "$settings" <"$work/config.json" >"$bundle/config.json" 2>"$work/said"
     fi
