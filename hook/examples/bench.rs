@@ -3,7 +3,7 @@
 //!
 //! `bench --against PATH STDIN COMMAND…` also times another build of the same program, PATH with
 //! the same arguments, and adds its median and the ratio between the two: the median of the pairs
-//! and the 95 % interval of that median. The order of the commands turns from round to round.
+//! and the 95 % interval of that median. The order of the commands rotates from round to round.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use std::{

@@ -57,7 +57,7 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return report::failure(Code::Usage, &error.to_string()).into(),
     };
-    let found = runtime::find(&arguments, load_runtimes(&arguments.config));
+    let found = runtime::find(&arguments, load_runtimes(&arguments.settings));
     let kind = found.as_deref().map_or(Runtime::Other, kind);
     let line = CommandLine::read(kind, &arguments.passed);
     let log = line.as_ref().map_or_else(|_| Log::default(), Log::of);
@@ -110,7 +110,7 @@ fn prepare(
         }
         Wanted::Makes(container) => {
             let real = found?;
-            let settings = Settings::load(&arguments.config);
+            let settings = Settings::load(&arguments.settings);
             let refused = apply(container, arguments, kind(&real), &settings, log)
                 .map_err(|error| Refused::because(error.code(), &error))?;
             if let Some(code) = refused {

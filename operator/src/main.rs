@@ -31,7 +31,7 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Writes SeccompProfile resources to the nodes of a cluster as files.
+/// Keeps `SeccompProfile` resources as files on the nodes of a cluster.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {

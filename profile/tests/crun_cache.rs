@@ -1,5 +1,5 @@
-//! The key under which crun keeps a compiled filter: filters that it takes for the same, it no
-//! longer does once they carry our rule without effect.
+//! The key under which crun caches a compiled filter: filters that share a key no longer do so once
+//! they contain our inert rule.
 
 #![allow(clippy::unwrap_used)]
 

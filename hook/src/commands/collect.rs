@@ -13,8 +13,8 @@ use std::{io, path::Path, process::ExitCode};
 /// Arguments of `collect`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Write the profiles of recordings whose container exited or vanished, or that exceeded
-    /// max_seconds, instead of reading a state.
+    /// Write the profiles of recordings whose container exited or vanished, or that ran
+    /// for too long, instead of reading a state.
     #[arg(long)]
     stale: bool,
 }

@@ -8,8 +8,8 @@ use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf};
 pub struct Arguments {
     /// The name that it was called under.
     pub name: String,
-    /// `--portcullis-config`.
-    pub config: PathBuf,
+    /// `--portcullis-settings`, or its old name `--portcullis-config`.
+    pub settings: PathBuf,
     /// `--portcullis-engine`.
     pub engine: Option<Engine>,
     /// `--portcullis-runtime`.
@@ -29,7 +29,7 @@ pub enum ArgumentError {
     Engine(String),
     /// No such option.
     #[error(
-        "{0}: portcullis-runtime has no such option; it has --portcullis-config, \
+        "{0}: portcullis-runtime has no such option; it has --portcullis-settings, \
          --portcullis-engine and --portcullis-runtime"
     )]
     Unknown(String),
@@ -49,7 +49,7 @@ impl Arguments {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned(),
-            config: PathBuf::from(settings::DEFAULT_PATH),
+            settings: PathBuf::from(settings::DEFAULT_PATH),
             engine: None,
             runtime: None,
             passed: Vec::new(),
@@ -68,7 +68,9 @@ impl Arguments {
                     .ok_or(ArgumentError::NoValue(name))
             };
             match option {
-                "--portcullis-config" => arguments.config = value("--portcullis-config")?.into(),
+                "--portcullis-settings" | "--portcullis-config" => {
+                    arguments.settings = value("--portcullis-settings")?.into();
+                }
                 "--portcullis-runtime" => {
                     arguments.runtime = Some(value("--portcullis-runtime")?.into());
                 }
@@ -97,13 +99,13 @@ mod tests {
     fn own_options_go_no_further_and_the_rest_is_untouched() {
         let arguments = parse(
             "x/portcullis-crun --portcullis-engine=podman --portcullis-runtime /r \
-             --portcullis-config /c --log /l --portcullis-engine state ID",
+             --portcullis-settings /c --log /l --portcullis-engine state ID",
         )
         .unwrap();
         assert_eq!(arguments.name, "portcullis-crun");
         assert_eq!(arguments.engine, Some(Engine::Podman));
         assert_eq!(arguments.runtime, Some(PathBuf::from("/r")));
-        assert_eq!(arguments.config, PathBuf::from("/c"));
+        assert_eq!(arguments.settings, PathBuf::from("/c"));
         let passed = ["--log", "/l", "--portcullis-engine", "state", "ID"];
         assert_eq!(arguments.passed, passed.map(OsString::from));
     }

@@ -269,8 +269,8 @@ fn compare(running: &CrioConfig, on_disk: &CrioConfig, report: &mut Report) {
     }
 }
 
-/// The keys that differ between a handler in the files and in the running CRI-O, which has filled in
-/// defaults.
+/// The keys that differ between a handler in the files and in the running CRI-O, which has filled
+/// in defaults.
 fn differing(wanted: &Handler, running: &Handler) -> Vec<&'static str> {
     let same = [
         (
