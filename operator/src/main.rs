@@ -90,7 +90,7 @@ impl ControllerArguments {
 
 #[derive(Debug, clap::Args)]
 struct AgentArguments {
-    /// Where to read profiles from: cluster, or dir:/PATH for a folder of manifests
+    /// Where to read profiles from: `cluster`, or `dir:/PATH` for a folder of manifests
     #[arg(long, default_value = "cluster")]
     source: String,
     /// This node's name in the cluster
