@@ -1,4 +1,4 @@
-# What a person does with the repository; every target installs what it needs.
+# Everyday tasks. Each target installs what it needs.
 .PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down image deploy undeploy clean build
 
 # Tools of fixed versions, and the pinned compiler under whichever name it is installed.
@@ -13,17 +13,17 @@ CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter compone
 PACKAGING_SCRIPTS = $(addprefix packaging/,deploy undeploy image/build image/pack)
 
 help:
-	@echo "demo          a container under the profile that its annotation selects; another recorded"
-	@echo "test          all tests, side by side: crates, real containers, clusters; 'tests/run --help' for some of them"
-	@echo "bench         the performance table"
-	@echo "fuzz          each parser's fuzz target, FUZZ_SECONDS of them (60)"
-	@echo "lint          format, clippy, docs, generated files, shell scripts, dependencies"
-	@echo "generate      the generated tables and resource definitions"
-	@echo "cluster       a real one-node cluster; cluster-down ends it"
-	@echo "image         the operator's image as an OCI archive, target/image/portcullis-operator.tar"
-	@echo "deploy        install the operator: into the cluster of 'make cluster', or with IMAGE=NAME:TAG into"
-	@echo "              the one that kubectl uses (CONTEXT=NAME another)"
-	@echo "undeploy      take it out of the cluster of 'make cluster', or of CONTEXT=NAME"
+	@echo "demo          run a container under the profile that its annotation selects, and record another"
+	@echo "test          run all tests in parallel: crates, real containers, clusters; see also 'tests/run --help'"
+	@echo "bench         measure the performance table"
+	@echo "fuzz          run each parser's fuzz target for FUZZ_SECONDS (60)"
+	@echo "lint          check format, clippy, docs, generated files, shell scripts and dependencies"
+	@echo "generate      write the generated tables and resource definitions"
+	@echo "cluster       start a real one-node cluster; cluster-down removes it"
+	@echo "image         build the operator's image as an OCI archive, target/image/portcullis-operator.tar"
+	@echo "deploy        install the operator in the cluster of 'make cluster' or, with IMAGE=NAME:TAG, in the"
+	@echo "              one that kubectl uses (or CONTEXT=NAME)"
+	@echo "undeploy      remove it from the cluster of 'make cluster', or from CONTEXT=NAME"
 	@echo "clean         remove what was built"
 
 build:
@@ -89,7 +89,7 @@ image:
 	cargo build --release --locked -p portcullis-operator
 	packaging/image/build
 
-# Without IMAGE it is never a real cluster that is changed.
+# Without IMAGE, never change a real cluster.
 ifdef IMAGE
 deploy:
 	packaging/deploy --image "$(IMAGE)" $(if $(CONTEXT),--context "$(CONTEXT)")

@@ -1,12 +1,12 @@
-//! Tells the crate by which version of the check its findings are: a hash of the sources that they
-//! come from, so that no change of them leaves an old finding in force.
+//! Sets the version of the check, a hash of its sources, so that old findings are not used after a
+//! change of these.
 
 use std::{env, fs, io, path::Path};
 
 /// What has a say in a finding.
 const SOURCES: [&str; 3] = ["src/compose", "src/filter", "src/program"];
 
-/// FNV-1a, as far as it goes.
+/// Continues an FNV-1a hash.
 fn add(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)

@@ -1,8 +1,8 @@
 //! What the recorder adds to each system call, as a ratio to what an empty program on the same
 //! tracepoint adds in the same run; and how long loading and starting take.
 //!
-//! `cargo bench -p portcullis-hook`, as root. Everything it makes lies in a mount namespace and
-//! in cgroups of its own and is gone at the end.
+//! `cargo bench -p portcullis-hook`, as root. Everything it creates is in a mount namespace and
+//! cgroups of its own, and is removed at the end.
 #![allow(clippy::cast_precision_loss, clippy::similar_names)]
 
 use libbpf_rs::{Link, ObjectBuilder};

@@ -1,6 +1,6 @@
 // How the recorder's BPF program is compiled; build.rs and tests/bpf.rs include it.
 
-/// clang's flags for an architecture of the kernel that the program is loaded into; `None` where
+/// clang's flags for an architecture of the kernel that the program is loaded into; `None` if
 /// the recorder does not know it.
 fn clang_flags(arch: &str) -> Option<Vec<&'static str>> {
     let target = match arch {

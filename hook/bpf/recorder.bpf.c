@@ -3,13 +3,13 @@
  * The recorder: one program on the entry of every system call, for all recordings of a node.
  *
  * A task belongs to a recording if its cgroup, or one above it, is in `cgroups`. Looking that up
- * for every call would cost more than the call's own entry, so that each CPU remembers the last
- * few cgroups that ran on it; what it remembers holds until userspace raises the generation.
+ * for every call would cost more than the call's own entry, so each CPU caches the last few cgroups
+ * that ran on it. Userspace invalidates the caches by raising the generation.
  *
- * A call counts once its task has loaded the container's filter, that is, has as many filters as
- * `slot.filters` says: what a runtime does before is its own set-up, for the container's init
- * and for processes executed into it alike. Where no filter is loaded at all, the execve of the
- * container's init opens the window.
+ * A call is recorded once its task has loaded the container's filter, that is, has at least as many
+ * filters as `slot.filters` says. What a runtime does before that is its own set-up, for the
+ * container's init and for processes executed into it alike. If no filter is loaded at all, the
+ * execve of the container's init opens the window.
  *
  * The program runs with preemption off, so the entries of a CPU's cache have one user at a time.
  * Tables of calls are bytes, not bits: CPUs store to them side by side and lose nothing.
@@ -95,7 +95,7 @@ static __always_inline struct cgroup_subsys_state *place_of(struct task_struct *
 	}
 }
 
-/* The recording of the nearest cgroup, from this one upwards, that has one. */
+/* The recording of this cgroup or of the nearest one above it. */
 static __noinline __u32 find_slot(struct cgroup_subsys_state *place)
 {
 	for (int depth = 0; depth < MAX_DEPTH && place; depth++) {
@@ -152,7 +152,7 @@ static __always_inline __u64 argument_of(struct pt_regs *regs, __u32 index)
 #endif
 }
 
-/* Keeps a value, unless it is there or there is no room: then `count` says that. */
+/* Keeps a value, unless it is kept already. If there is no room, `count` shows that. */
 static __always_inline void keep_value(struct watch *watch, __u64 value)
 {
 	__u32 count = watch->count;
@@ -185,7 +185,7 @@ static __always_inline int makes_a_process(__u64 call, struct pt_regs *regs)
 	return 0;
 }
 
-/* A call that was not seen before, or that is looked at each time. */
+/* Handles a call that was not seen before, or that is looked at each time. */
 static __noinline int note(struct task_struct *task, struct pt_regs *regs, struct slot *slot,
 			   __u64 call, __u64 compat)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the recorder's BPF program and its reader (src/recorder/layout.rs) share: the sizes and
- * structures of the maps. Each member's offset is asserted here and in layout.rs, whose tests
- * compare both sides. A change of a size or an offset raises LAYOUT in layout.rs, so that a new
- * binary never reads the pinned maps of an old one.
+ * Shared by the recorder's BPF program and its reader (src/recorder/layout.rs): the sizes and
+ * structures of the maps. Each member's offset is asserted here and in layout.rs, whose tests compare
+ * both sides. If you change a size or an offset, increase LAYOUT in layout.rs, so that a new binary
+ * never reads the pinned maps of an old one.
  */
 #ifndef PORTCULLIS_RECORDER_H
 #define PORTCULLIS_RECORDER_H
@@ -52,10 +52,10 @@ struct watch {
 
 /* One recording. */
 struct slot {
-	__u32 filters;         /* a task with at least so many filters is in its window */
-	__u32 init;            /* the process id of the container's init, 0: not known */
+	__u32 filters;         /* a task with at least this many filters is inside the window */
+	__u32 init;            /* the process ID of the container's init; 0 if unknown */
 	__u32 opened;          /* OPENED_… */
-	__u32 forks;           /* calls that make a process */
+	__u32 forks;           /* calls that create a process */
 	__u32 unknown_abi;     /* 1 after a call of an ABI or number that no table has */
 	__u32 unknown_call;    /* the last such call */
 	__u8 native[CALLS];    /* calls of the native ABI in the window */

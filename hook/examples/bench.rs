@@ -1,9 +1,9 @@
 //! Times whole processes against `/bin/true` in the same run: `bench STDIN COMMAND…` prints both
 //! medians in microseconds, their ratio and the children's peak memory in KiB.
 //!
-//! `bench --against PATH STDIN COMMAND…` also times another build of the same program, PATH with the
-//! same arguments, and adds its median and the ratio between the two: the median of the pairs and
-//! the 95 % interval of that median. The order of the commands turns from round to round.
+//! `bench --against PATH STDIN COMMAND…` also times another build of the same program, PATH with
+//! the same arguments, and adds its median and the ratio between the two: the median of the pairs
+//! and the 95 % interval of that median. The order of the commands rotates from round to round.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use std::{

@@ -1,4 +1,4 @@
-//! The time of day, as records and file names have it.
+//! The time of day, in the forms that records and file names use.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,18 +9,18 @@ pub fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// Such seconds as RFC 3339 writes them, in UTC.
+/// Seconds since 1970-01-01 UTC in the form of RFC 3339.
 pub fn stamp(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 
-/// The present moment as file names have it, in UTC and to the millisecond:
+/// The present time for use in file names, in UTC and to the millisecond:
 /// `20261125T131412.123Z`.
 pub fn file_stamp() -> String {
     compact(SystemTime::now())
 }
 
-/// A moment without what separates its parts, so that names of later moments sort later.
+/// A time without separators between its parts, so that names sort by time.
 fn compact(moment: SystemTime) -> String {
     humantime::format_rfc3339_millis(moment)
         .to_string()

@@ -1,4 +1,4 @@
-//! The command line of `portcullis-hook`; each verb is a file of its own.
+//! The command line of `portcullis-hook`. Each verb has a file of its own.
 
 pub mod check;
 pub mod collect;
@@ -10,15 +10,18 @@ pub mod recordings;
 pub mod verify;
 
 use crate::exit;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use portcullis_profile::{Engine, settings};
 use std::{path::PathBuf, process::ExitCode};
 
-/// The gate at a container's start: no container starts under a filter other than its own.
+/// Checks and sets the seccomp filters that containers select, and records profiles.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis-hook", version, about, after_help = exit::help())]
 pub struct Arguments {
-    /// hook.toml; a file that is not there gives the defaults.
+    /// The settings file; if it does not exist, the defaults apply.
     #[arg(
         long,
         visible_alias = "config",
@@ -27,63 +30,48 @@ pub struct Arguments {
         default_value = settings::DEFAULT_PATH
     )]
     pub settings: PathBuf,
-    /// Whose annotations are believed; overrides hook.toml.
-    #[arg(long, global = true, value_enum)]
-    pub engine: Option<EngineName>,
+    /// The engine whose annotations are trusted; overrides hook.toml.
+    #[arg(long, global = true, value_parser = engine_parser())]
+    pub engine: Option<Engine>,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
 }
 
-/// An engine as the command line writes it.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum EngineName {
-    /// CRI-O
-    #[value(name = "cri-o")]
-    CriO,
-    /// containerd
-    Containerd,
-    /// Podman
-    Podman,
-}
-
-impl From<EngineName> for Engine {
-    fn from(name: EngineName) -> Engine {
-        match name {
-            EngineName::CriO => Engine::CriO,
-            EngineName::Containerd => Engine::Containerd,
-            EngineName::Podman => Engine::Podman,
-        }
-    }
+/// Parses the name of an engine, and lists them in `--help`.
+fn engine_parser() -> impl TypedValueParser<Value = Engine> {
+    PossibleValuesParser::new(Engine::ALL.map(Engine::as_str))
+        .try_map(|name| Engine::by_name(&name).ok_or("unknown engine"))
 }
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// OCI hook (prestart, createRuntime): refuse a container without its selected filter.
+    /// OCI hook (prestart, createRuntime): refuse a container that lacks its selected filter.
     ///
-    /// Reads the OCI state on standard input and config.json in the state's bundle.
+    /// Reads the container's OCI state from standard input, and config.json from its bundle.
     Verify,
-    /// Podman's precreate hook: config.json on stdin, with the selected filter on stdout.
+    /// Podman's precreate hook: read config.json on stdin, print it with the selected filter on
+    /// stdout.
     Inject,
-    /// OCI hook (createRuntime): record a container that asks for it.
+    /// OCI hook (createRuntime): start recording a container that asks for it.
     Record,
     /// OCI hook (poststop): end a recording and write its profile.
     Collect(collect::Arguments),
-    /// What is being recorded, and the profile it would give now.
+    /// List running recordings, or show the profile that one would produce now.
     Recordings(recordings::Arguments),
-    /// Say what would be decided for a bundle and why, without refusing.
+    /// Show what the gate would decide for a bundle, and why.
     Explain(explain::Arguments),
-    /// Check that the gate is really there: the engine's configuration, hooks, handlers, folders,
-    /// and what was seen of it.
+    /// Check that the gate is really in place: the engine's configuration, hooks, handlers and
+    /// folders, and when it last ran.
     Check(check::Arguments),
-    /// Print shell completions.
+    /// Print a shell completion script.
     Completions(completions::Arguments),
 }
 
 /// Runs a verb.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let engine = arguments.engine.map(Engine::from);
+    let engine = arguments.engine;
     match &arguments.verb {
         Verb::Verify => verify::run(&arguments.settings, engine),
         Verb::Inject => inject::run(&arguments.settings, engine),

@@ -1,4 +1,4 @@
-//! The exit codes: the evaluator's, with the table that `--help` prints.
+//! The exit codes, which are the evaluator's, and the table of them in `--help`.
 
 pub use portcullis_profile::gate::Code;
 use std::fmt::Write;

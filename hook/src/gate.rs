@@ -1,5 +1,5 @@
-//! From a container's `config.json` to its evaluation, and back: the input of `profile`'s evaluator
-//! as a hook or the wrapper knows it, and the changed text.
+//! From a container's `config.json` to its evaluation and back: builds the evaluator's input for a
+//! hook or the wrapper, and the changed `config.json`.
 
 pub mod recording;
 
@@ -17,28 +17,28 @@ use portcullis_profile::{
 };
 use std::path::Path;
 
-/// Where in a container's start the gate stands.
+/// The point in a container's start at which the gate decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment<'a> {
     /// The container can still be changed: `inject` and the wrapper.
     Apply,
-    /// It cannot: `verify`, where the container is known.
+    /// It cannot: `verify`, with the container if it is known.
     Verify(Option<Running<'a>>),
-    /// It comes out of a checkpoint's image: the wrapper.
+    /// It is restored from a checkpoint image: the wrapper.
     Restore,
 }
 
-/// A container that the runtime has made.
+/// A container that the runtime has created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Running<'a> {
     /// Its ID.
     pub id: &'a str,
-    /// The process id of its init.
+    /// The process ID of its init.
     pub init: Option<u32>,
 }
 
-/// Decides on one container. `engine` overrides the settings'; broken settings refuse only what
-/// selects something. `crun` is the container as crun makes it, where it does.
+/// Decides on one container. `engine` overrides the settings. If the settings are invalid, only a
+/// container that selects something is refused. `crun` describes the container if crun creates it.
 pub fn evaluate(
     moment: Moment<'_>,
     config: &OciConfig<'_>,
@@ -72,7 +72,7 @@ pub fn evaluate(
             .map_or(PresentFilter::None, PresentFilter::Document),
         says_default: engine.says_runtime_default(annotations),
         bounding: config.bounding(),
-        // No engine reads minKernel; a kernel without a readable release counts as old.
+        // No engine reads minKernel. A kernel whose release can't be parsed counts as old.
         kernel: KernelVersion::running().unwrap_or(KernelVersion {
             version: 0,
             revision: 0,
@@ -90,7 +90,7 @@ pub fn evaluate(
     )
 }
 
-/// The text of `config.json` as it was decided; `None` where it stays as it is.
+/// The changed text of `config.json`; `None` if it stays as it is.
 ///
 /// # Errors
 /// It can't be written as JSON.

@@ -1,8 +1,8 @@
 //! The gate at a container's start, shared by `portcullis-hook` and `portcullis-runtime`.
 //!
-//! [`gate`] decides, [`oci`] reads the state and reads and changes `config.json`, [`report`] says what was decided,
-//! [`exit`] maps reasons to exit codes; each verb is a file of its own in [`commands`], the
-//! runtime wrapper is [`wrapper`], and [`recorder`] writes profiles of what containers do.
+//! [`gate`] decides, [`oci`] reads the state and changes `config.json`, [`report`] logs decisions,
+//! and [`exit`] maps reasons to exit codes. Each verb is a file in [`commands`]; [`wrapper`] is the
+//! runtime wrapper; [`recorder`] records profiles.
 
 pub mod clock;
 pub mod commands;
@@ -14,7 +14,7 @@ pub mod recorder;
 pub mod report;
 pub mod wrapper;
 
-/// Lets the tests' program compile filters, before its `main` looks for tests.
+/// Lets the test program compile filters when it runs itself as a child.
 #[cfg(test)]
 #[ctor::ctor(unsafe)]
 fn compiles() {

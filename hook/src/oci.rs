@@ -1,5 +1,5 @@
-//! What the OCI runtime specification hands a hook, the container's state and its `config.json`, and
-//! the command line of the runtime that does so.
+//! A hook's input according to the OCI runtime specification (the container's state and its
+//! `config.json`), and the command line of the runtime that called it.
 
 pub mod bundle;
 pub mod command_line;

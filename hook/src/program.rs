@@ -1,12 +1,12 @@
-//! Which of the two programs this process is, for the system's log.
+//! Which of the two programs this process is, for the system log.
 
 use std::sync::OnceLock;
 
 static NAME: OnceLock<&'static str> = OnceLock::new();
 
-/// Says under which name this process logs; the first call counts.
+/// Sets the name under which this process logs. Only the first call has an effect.
 pub fn set_name(name: &'static str) {
-    // A second call changes nothing, and nobody makes one.
+    // A second call would have no effect; there is none.
     let _ = NAME.set(name);
 }
 

@@ -1,14 +1,14 @@
-//! The recorder: from a running container to the profile that it needs.
+//! The recorder: produces the profile of a running container.
 //!
 //! | question | module |
 //! | --- | --- |
-//! | what do the annotations ask for, will it be recorded, who may and how much | [`request`], [`intent`], [`limits`] |
-//! | starting, ending, writing out what nobody ended, looking at what runs | [`start`], [`finish`], [`stale`], [`live`] |
-//! | what is known of a recording while it runs, and the lock | [`active`], [`recordings`] |
-//! | the BPF program (`bpf/recorder.bpf.c`) and what lies in its maps | [`kernel`], [`layout`] |
-//! | by what a container is recognised, what started it | [`cgroup`], [`runtime`], [`boot`] |
-//! | from what was observed to a profile and its metadata | [`names`], [`profile`], [`base`], [`metadata`] |
-//! | where files go, and how they are read and written | [`place`], [`output`] |
+//! | what the annotations ask for, whether it will be recorded, who may record and how much | [`request`], [`intent`], [`limits`] |
+//! | starting, ending, writing what no hook ended, inspecting running recordings | [`start`], [`finish`], [`stale`], [`live`] |
+//! | what is stored about a running recording, and the lock | [`active`], [`recordings`] |
+//! | the BPF program (`bpf/recorder.bpf.c`) and the contents of its maps | [`kernel`], [`layout`] |
+//! | identifying a container and the runtime that started it | [`cgroup`], [`runtime`], [`boot`] |
+//! | turning observations into a profile and its metadata | [`names`], [`profile`], [`base`], [`metadata`] |
+//! | where files are, and how they are read and written | [`place`], [`output`] |
 
 pub mod active;
 pub mod base;

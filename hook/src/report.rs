@@ -1,8 +1,8 @@
-//! Says what was decided: one line to stderr and to the system's log, and a [`Decision`] to the
-//! gate's socket when somebody listens.
+//! Reports decisions: one line to stderr and to the system log, and a [`Decision`] to the gate's
+//! socket if somebody listens.
 //!
-//! crun throws a hook's stderr away, so the log (`/dev/log`, which journald serves too) is where
-//! a refusal can be read. Nothing here fails a container: what can't be said is not said.
+//! crun discards a hook's stderr, so the system log (`/dev/log`, which journald serves too) is
+//! where refusals can be read. Failing to report never fails a container.
 
 use crate::{clock, exit::Code, program};
 use portcullis_profile::{
@@ -16,12 +16,12 @@ use portcullis_profile::{
 };
 use std::{io::Write, os::unix::net::UnixDatagram, path::Path, process};
 
-/// The system's log socket.
+/// The socket of the system log.
 const SYSLOG: &str = "/dev/log";
-/// Facility authpriv (10) of RFC 3164, times eight.
+/// The facility authpriv (10) of RFC 3164, times eight.
 const FACILITY: u8 = 80;
 
-/// Which container, in plain characters.
+/// Names a container, with special characters escaped.
 pub fn about(identity: &Identity) -> String {
     let part = |value: &Option<String>| plain(value.as_deref().unwrap_or("-"));
     let pod = match &identity.namespace {
@@ -31,7 +31,7 @@ pub fn about(identity: &Identity) -> String {
     format!("pod {pod}, container {}", part(&identity.container))
 }
 
-/// The line about an evaluation, in plain characters.
+/// The line about an evaluation, with special characters escaped.
 pub fn line(evaluation: &Evaluation) -> String {
     let part = |value: &Option<String>| plain(value.as_deref().unwrap_or("-"));
     format!(
@@ -43,7 +43,7 @@ pub fn line(evaluation: &Evaluation) -> String {
     )
 }
 
-/// Says an evaluation: by line to the log and stderr, as a record to the gate's socket.
+/// Reports an evaluation: a line to the log and stderr, and a record to the gate's socket.
 pub fn evaluation(verb: &str, id: Option<&str>, evaluation: &Evaluation, settings: &Settings) {
     let outcome = evaluation.outcome();
     let level = evaluation.level();
@@ -57,7 +57,7 @@ pub fn evaluation(verb: &str, id: Option<&str>, evaluation: &Evaluation, setting
         &format!("{word}: {}", line(evaluation)),
     );
     if let Some(id) = id {
-        // `check` misses a stamp that can't be left; the container's fate does not hang on it.
+        // Without a stamp, `check` misses this decision; that must not affect the container.
         let folder = Path::new(stamp::FOLDER);
         let _ = stamp::leave(folder, evaluation.engine, id, verb, outcome.as_str());
     }
@@ -67,8 +67,7 @@ pub fn evaluation(verb: &str, id: Option<&str>, evaluation: &Evaluation, setting
     }
 }
 
-/// Says one line as loudly as it deserves: to the log as settings have it, and from a warning on
-/// to stderr.
+/// Logs a line: to the system log if the settings want that level, and to stderr from warnings on.
 pub fn say(wanted: LogLevel, level: LogLevel, text: &str) {
     let line = format!("portcullis: {}", text.replace(char::is_control, " "));
     if level <= wanted {
@@ -79,7 +78,7 @@ pub fn say(wanted: LogLevel, level: LogLevel, text: &str) {
     }
 }
 
-/// Says a failure without an evaluation: one line to stderr and the log.
+/// Reports a failure before any evaluation: one line to stderr and the log.
 pub fn failure(code: Code, message: &str) -> Code {
     let line = format!(
         "portcullis: refused: {}",
@@ -91,7 +90,7 @@ pub fn failure(code: Code, message: &str) -> Code {
 }
 
 fn stderr(line: &str) {
-    // Nobody may be reading; the container's fate does not hang on it.
+    // There may be no reader; that must not affect the container.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
@@ -118,7 +117,7 @@ fn send(socket: &Path, decision: &Decision) {
     }
 }
 
-/// Sends without waiting; a socket that is not there or full loses the datagram.
+/// Sends without waiting. If the socket is missing or full, the datagram is lost.
 fn datagram(socket: &Path, bytes: &[u8]) {
     if let Ok(from) = UnixDatagram::unbound()
         && from.set_nonblocking(true).is_ok()

@@ -1,5 +1,5 @@
-//! `portcullis-runtime`: stands before crun or runc, sets the selected filter on every command that
-//! makes a container, and executes the real runtime with its arguments untouched.
+//! `portcullis-runtime`: wraps crun or runc. It sets the selected filter on every command that
+//! creates a container, then executes the real runtime with the same arguments.
 
 pub mod arguments;
 pub mod remembered;
@@ -31,13 +31,13 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// The name in the system's log.
+/// The name in the system log.
 const NAME: &str = "portcullis-runtime";
 
-/// Why the real runtime is not executed.
+/// Why the real runtime was not executed.
 struct Refused {
     code: Code,
-    /// What to say; nothing where it has been said.
+    /// The message; none if it has been reported already.
     message: Option<String>,
 }
 
@@ -50,14 +50,14 @@ impl Refused {
     }
 }
 
-/// Does what the verb asks for, then becomes the real runtime.
+/// Does what the verb requires, then becomes the real runtime.
 pub fn run(argv: Vec<OsString>) -> ExitCode {
     program::set_name(NAME);
     let arguments = match Arguments::parse(argv) {
         Ok(arguments) => arguments,
         Err(error) => return report::failure(Code::Usage, &error.to_string()).into(),
     };
-    let found = runtime::find(&arguments, load_runtimes(&arguments.config));
+    let found = runtime::find(&arguments, load_runtimes(&arguments.settings));
     let kind = found.as_deref().map_or(Runtime::Other, kind);
     let line = CommandLine::read(kind, &arguments.passed);
     let log = line.as_ref().map_or_else(|_| Log::default(), Log::of);
@@ -81,12 +81,12 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
     refused.code.into()
 }
 
-/// Which runtime a program is, links followed.
+/// Which runtime a program is, after following links.
 fn kind(path: &Path) -> Runtime {
     Runtime::named(&path.canonicalize().unwrap_or_else(|_| path.to_owned()))
 }
 
-/// Does what has to be done before the real runtime runs, and says which one that is.
+/// Does everything that has to happen before the real runtime runs, and returns which one that is.
 fn prepare(
     arguments: &Arguments,
     line: &CommandLine,
@@ -110,7 +110,7 @@ fn prepare(
         }
         Wanted::Makes(container) => {
             let real = found?;
-            let settings = Settings::load(&arguments.config);
+            let settings = Settings::load(&arguments.settings);
             let refused = apply(container, arguments, kind(&real), &settings, log)
                 .map_err(|error| Refused::because(error.code(), &error))?;
             if let Some(code) = refused {
@@ -127,7 +127,7 @@ fn prepare(
                 let wanted = settings.map_or(LogLevel::Info, |settings| settings.log_level);
                 let folder = remembered::FOLDER;
                 let text = format!(
-                    "the runtime of {} is not remembered: {folder}: {error}",
+                    "can't remember the runtime of {}: {folder}: {error}",
                     container.id
                 );
                 report::say(wanted, LogLevel::Info, &text);
@@ -137,8 +137,8 @@ fn prepare(
     }
 }
 
-/// What is remembered of this node's containers; nothing for users, whose containers are few and
-/// whose `/run` is not theirs.
+/// The remembered runtimes of this node's containers. There are none for ordinary users, who can't
+/// write to `/run`.
 fn remembered() -> io::Result<Option<Remembered>> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(None);
@@ -201,13 +201,13 @@ fn write_config(bundle: &Path, text: &str) -> Result<(), OciError> {
         fs::rename(&temporary, &path)
     };
     write().map_err(|source| {
-        // What is left of a failed write is ours alone; the first error is the one that counts.
+        // Only we could have left the temporary file; the first error is the one to report.
         let _ = fs::remove_file(&temporary);
         OciError::Write { path, source }
     })
 }
 
-/// Where the runtime was told to log; engines that say so show only that file.
+/// The file that the runtime was told to log to. Engines that name one show only that file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Log {
     file: Option<PathBuf>,
@@ -215,7 +215,8 @@ struct Log {
 }
 
 impl Log {
-    /// crun knows other logs than files too (`crun(1)`); what goes there goes to the system's log.
+    /// crun also supports logs other than files (`crun(1)`); messages for them go to the system
+    /// log.
     fn of(line: &CommandLine) -> Log {
         let file = line.log.as_ref().and_then(|log| {
             let text = log.to_string_lossy();
@@ -231,8 +232,8 @@ impl Log {
         }
     }
 
-    /// One line in the form that the runtime would write; what can't be written there is still on
-    /// stderr and in the system's log.
+    /// Writes a line in the runtime's own form. If that fails, the message is still on stderr and
+    /// in the system log.
     fn say(&self, message: &str) {
         let Some(path) = &self.file else { return };
         let message = message.replace(char::is_control, " ");
@@ -278,7 +279,7 @@ mod tests {
     #[test]
     fn a_failed_write_says_that_it_was_one_and_leaves_nothing() {
         let bundle = tempfile::tempdir().unwrap();
-        // A folder can't be replaced by a file.
+        // Renaming a file over a folder fails.
         let path = bundle.path().join("config.json");
         fs::create_dir(&path).unwrap();
         let error = write_config(bundle.path(), "{}").unwrap_err();

@@ -1,5 +1,5 @@
-//! The four callers of the evaluator decide alike: `inject`, `portcullis-runtime` and `explain` on
-//! what is applied, `verify` and `explain` on what is verified, for every row, engine and setting.
+//! The four callers of the evaluator decide alike for every row, engine and setting: `inject`,
+//! `portcullis-runtime` and `explain` when applying, `verify` and `explain` when verifying.
 
 #![allow(clippy::unwrap_used)]
 
@@ -83,7 +83,7 @@ impl Node {
         let mut command = Command::new(RUNTIME);
         let settings = self.path("hook.toml");
         command
-            .args(["--portcullis-config", settings.to_str().unwrap()])
+            .args(["--portcullis-settings", settings.to_str().unwrap()])
             .args(["--portcullis-engine", self.engine])
             .args(["--portcullis-runtime", "/bin/true", "create", "--bundle"])
             .args([bundle.to_str().unwrap(), "ID"]);

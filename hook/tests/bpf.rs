@@ -1,5 +1,5 @@
-//! The recorder's BPF program compiles without a warning for every architecture that it knows, and
-//! is the same to its reader on each of them.
+//! The recorder's BPF program compiles without warnings for every supported architecture, with the
+//! same layout for its reader on each of them.
 #![allow(clippy::unwrap_used)] // a panic is the failure
 
 use libbpf_rs::{MapType, ObjectBuilder};

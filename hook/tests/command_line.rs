@@ -1,7 +1,7 @@
-//! The command line parser against the real crun and runc: whatever `config.json` they open is the
-//! one in the bundle that the parser names, or the parser refuses the line.
+//! Compares the command line parser with the real crun and runc: they open the `config.json` in the
+//! bundle that the parser names, or the parser refuses the line.
 //!
-//! Every `config.json` is broken, so no container comes of it; strace sees which one is opened.
+//! Every `config.json` is invalid, so no container is created; strace shows which one is opened.
 #![allow(clippy::unwrap_used)] // a panic is the failure
 
 use portcullis_hook::oci::command_line::{Command as Wanted, CommandLine, Runtime};

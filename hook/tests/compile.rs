@@ -1,5 +1,5 @@
-//! Filters with which libseccomp comes to no end: every program refuses them in time and says why,
-//! and none leaves a process behind.
+//! Filters that libseccomp never finishes compiling: every program refuses them in time with a
+//! reason, and leaves no process behind.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,8 +1,8 @@
-//! The recorder in a real kernel: loaded, pinned, started and ended, on processes in a cgroup of
-//! their own.
+//! The recorder in a real kernel: loading, pinning, starting and ending recordings, with processes
+//! in cgroups of their own.
 //!
-//! Needs root and a kernel that can record; elsewhere every case is reported as ignored, and why.
-//! Each case has a BPF file system and cgroups of its own, which are gone at its end.
+//! Needs root and a kernel that can record; otherwise every case is reported as ignored, with the
+//! reason. Each case has a BPF file system and cgroups of its own, which are removed at its end.
 #![allow(clippy::unwrap_used)] // a panic is the failure
 
 use libtest_mimic::{Arguments, Trial};

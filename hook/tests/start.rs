@@ -1,5 +1,5 @@
-//! What the system loads before a verb of the gate starts: the hook runs for every container, so
-//! nothing that only a recording needs.
+//! The shared libraries that are loaded before a verb of the gate starts: since the hook runs for
+//! every container, none that only recordings need.
 
 #![allow(clippy::unwrap_used)]
 

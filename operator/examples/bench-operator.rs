@@ -1,6 +1,6 @@
-//! Times the operator from the outside, on a running control plane: `bench SECCOMP-ROOT` creates
-//! profiles of 400 names and looks for their files, changes files and looks for their repair, and
-//! counts what the API server was written.
+//! Times the operator from outside, on a running control plane: `bench SECCOMP-ROOT` creates
+//! profiles of 400 names and waits for their files, changes files and waits for their repair, and
+//! counts the writes to the API server.
 
 use k8s_openapi::api::core::v1::Node;
 use kube::{

@@ -1,5 +1,5 @@
-//! What tests and benchmarks of many nodes need: Node objects, the real agents of all of them in
-//! one process, profiles, pods, and a count of what the API server was written.
+//! For tests and benchmarks with many nodes: creates Node objects, runs the real agents of all of
+//! them in one process, creates profiles and pods, and counts the writes to the API server.
 
 use clap::{Parser, Subcommand};
 use k8s_openapi::{

@@ -1,6 +1,7 @@
 //! The agent of one node. Each of its jobs has a module of its own: keeping the profiles as
-//! [`files`], passing on the gate's [`decisions`], and the [`node_report`].
+//! [`files`], publishing the gate's [`decisions`], and writing the [`node_report`].
 
+mod copies;
 pub mod decisions;
 pub mod files;
 pub mod node_report;
@@ -27,7 +28,7 @@ pub enum Source {
     Cluster {
         /// This node's name in it.
         node: String,
-        /// The way to its API server.
+        /// The client for its API server.
         client: Client,
     },
     /// A folder of manifests.
@@ -39,13 +40,13 @@ pub enum Source {
 pub struct Options {
     /// Where profiles come from.
     pub source: Source,
-    /// The seccomp root, whose folder [`files::folder::NAME`] the agent keeps.
+    /// The seccomp root. The agent manages the folder [`files::folder::NAME`] in it.
     pub root: PathBuf,
-    /// The folder in which the agent remembers which files are its own.
+    /// The folder of the agent's ledger, which records its own files.
     pub state: PathBuf,
     /// The socket at which the gate's decisions arrive.
     pub gate_socket: PathBuf,
-    /// Where it is remembered what programs do.
+    /// The cache of checked programs.
     pub memo: Memo,
 }
 
@@ -58,17 +59,17 @@ pub struct AgentError {
 }
 
 impl AgentError {
-    /// Adds to an error what it is about.
+    /// Adds context to an error.
     fn about(what: impl Into<String>) -> impl FnOnce(io::Error) -> AgentError {
         let what = what.into();
         |source| AgentError { what, source }
     }
 }
 
-/// Works for as long as it is polled. The files stay when it ends.
+/// Runs the agent until the future is dropped. The files stay when it ends.
 ///
 /// # Errors
-/// [`AgentError`], if it can't start, or if the kernel does not tell of changes of files any more.
+/// [`AgentError`], if it can't start, or if the kernel no longer reports changes of files.
 pub async fn run(
     options: &Options,
     health: &Health,

@@ -1,8 +1,8 @@
-//! The controller: for each kind of object, a task that brings it up to date.
+//! The controller: one task for each kind of object, which keeps its objects up to date.
 //!
-//! All tasks are driven by the same [`Stores`]. They are independent, so that an object of one kind
-//! that can't be dealt with never holds up another kind. A new kind gets a folder beside
-//! [`profiles`], and its task a line in [`work`].
+//! All tasks share the same [`Stores`]. They are independent, so that a bad object of one kind
+//! never blocks another kind. A new kind gets a folder beside [`profiles`], and its task a line in
+//! [`work`].
 
 mod profiles;
 
@@ -28,8 +28,8 @@ pub enum ControllerError {
     LeaseLost(#[from] Lost),
 }
 
-/// Works until `ended` is done, or until another controller may lead. Without a lease nobody is
-/// elected.
+/// Runs until `ended` completes, or until another controller may lead. Without a lease there is no
+/// leader election.
 ///
 /// # Errors
 /// [`ControllerError::LeaseLost`].
@@ -57,7 +57,7 @@ pub async fn run(
     result
 }
 
-/// Waits until it leads, and works until it does not any more.
+/// Waits until it leads, then works until it no longer does.
 async fn lead(
     lease: &mut Lease,
     client: Client,
@@ -65,7 +65,7 @@ async fn lead(
     health: &Health,
     metrics: &ControllerMetrics,
 ) -> Result<(), ControllerError> {
-    // One that waits is as ready as it can be.
+    // A controller that waits for the lease is ready.
     health.set_ready();
     lease.acquire(health).await;
     metrics.elected.inc();
@@ -76,7 +76,7 @@ async fn lead(
     }
 }
 
-/// Runs every task. None of them ends by itself.
+/// Runs every task. None of them ends.
 async fn work(client: Client, identity: &str, health: &Health, metrics: &ControllerMetrics) {
     let stores = Arc::new(Stores::default());
     let publisher = Publisher::new(client.clone(), COMPONENT, identity);

@@ -1,7 +1,7 @@
-//! Whether the files of profiles would do what they say: what libseccomp makes of each is looked at
-//! beside everything else, a few at a time, and remembered for as long as the file stays the same.
+//! Checks in the background whether libseccomp compiles the files of profiles to what they say. A
+//! few files are checked at a time, and the result is kept for as long as the file stays the same.
 //!
-//! The verdict is that of this process's libseccomp; the gate of each node has the last word.
+//! The result is that of this process's libseccomp; the gate on each node has the last word.
 
 use crate::resolve::{Place, Resolved};
 use portcullis_profile::{
@@ -15,88 +15,88 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// How many files are looked at at once: a profile with which libseccomp comes to no end holds up
-/// the others for no longer than the other places are taken, too.
+/// How many files are checked at the same time. With two, a profile that libseccomp never finishes
+/// compiling does not block the others.
 const AT_ONCE: usize = 2;
 
-/// When a file that could not be compiled is looked at again for the first time; each time after
-/// that it takes twice as long. The machine may have been too busy.
+/// The first delay before a file is checked again that could not be compiled, for example because
+/// the machine was too busy. It doubles each time.
 const RETRY: Duration = Duration::from_secs(60);
-/// And at most this long.
+/// The longest such delay.
 const MAX_RETRY: Duration = Duration::from_secs(3600);
 
-/// What was found out about a file.
+/// The result of checking a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It does what it says; this is to be said of it.
+pub enum Effect {
+    /// It does what it says. Contains warnings about it.
     Usable(Vec<String>),
-    /// It does not, or that can't be told: why.
+    /// It does not, or that can't be determined. Contains the reason.
     Unusable(String),
 }
 
-/// What is known of the file of one profile.
+/// What is known about the file of one profile.
 #[derive(Debug)]
 struct Known {
-    /// The checksum of the file that this is about.
+    /// The checksum of the file.
     sum: [u8; 32],
-    /// `None` until it was looked at.
-    verdict: Option<Verdict>,
-    /// When it is to be looked at again, and how long that was put off.
+    /// `None` until it has been checked.
+    effect: Option<Effect>,
+    /// When to check it again, and the delay until then.
     retry: Option<(Instant, Duration)>,
-    /// Whether it waits for that.
+    /// Whether it is waiting to be checked.
     waits: bool,
 }
 
-/// One look at a file.
+/// A finished check of a file.
 #[derive(Debug)]
-struct Look {
+struct Checked {
     name: String,
     sum: [u8; 32],
-    verdict: Verdict,
-    /// Whether another look may find something else.
+    effect: Effect,
+    /// Whether checking it again may have another result.
     may_change: bool,
 }
 
-/// The verdicts on files by the names of their profiles.
+/// The results for files, by the names of their profiles.
 #[derive(Debug)]
 pub struct Effects {
     known: BTreeMap<String, Known>,
-    /// Names whose files have to be looked at, each once.
+    /// The names whose files wait to be checked, each once.
     waiting: VecDeque<String>,
     running: usize,
     memo: Memo,
-    done: mpsc::UnboundedSender<Look>,
-    looks: mpsc::UnboundedReceiver<Look>,
+    done: mpsc::UnboundedSender<Checked>,
+    finished: mpsc::UnboundedReceiver<Checked>,
 }
 
 impl Default for Effects {
     fn default() -> Effects {
-        let (done, looks) = mpsc::unbounded_channel();
+        let (done, finished) = mpsc::unbounded_channel();
         Effects {
             known: BTreeMap::new(),
             waiting: VecDeque::new(),
             running: 0,
             memo: Memo::none(),
             done,
-            looks,
+            finished,
         }
     }
 }
 
 impl Effects {
-    /// From now on verdicts are also remembered there, over the end of this process.
+    /// Also stores results in this cache, which outlives the process.
     pub fn remember_in(&mut self, memo: Memo) {
         self.memo = memo;
     }
 
-    /// The verdict on the file of a profile; `None` until there is one, which
-    /// [`next`](Effects::next) then tells.
-    pub fn of(&mut self, name: &str, sum: &[u8; 32]) -> Option<&Verdict> {
+    /// The result for the file of a profile; `None` until there is one, which
+    /// [`next`](Effects::next) then announces.
+    pub fn of(&mut self, name: &str, sum: &[u8; 32]) -> Option<&Effect> {
         let is_new = self.known.get(name).is_none_or(|known| known.sum != *sum);
         if is_new {
             let known = Known {
                 sum: *sum,
-                verdict: None,
+                effect: None,
                 retry: None,
                 waits: false,
             };
@@ -105,18 +105,18 @@ impl Effects {
         let known = self.known.get_mut(name)?;
         let is_due = known.retry.is_some_and(|(at, _)| at <= Instant::now());
         if (is_new || is_due) && !known.waits {
-            // Not again before this look is over.
+            // Don't check it again before this check is finished.
             known.retry = known
                 .retry
                 .map(|(_, delay)| (Instant::now() + delay, delay));
             known.waits = true;
             self.waiting.push_back(name.to_owned());
         }
-        known.verdict.as_ref()
+        known.effect.as_ref()
     }
 
-    /// Begins to look at files as far as there is room. `find` says what the file of a profile is;
-    /// `None` if it has none.
+    /// Starts as many checks as allowed. `find` returns the file of a profile; `None` if it has
+    /// none.
     pub fn start(&mut self, find: impl Fn(&str) -> Option<Resolved>) {
         while self.running < AT_ONCE
             && let Some(name) = self.waiting.pop_front()
@@ -131,72 +131,72 @@ impl Effects {
             known.waits = false;
             // It may have changed while it waited.
             if known.sum != resolved.sum {
-                (known.sum, known.verdict, known.retry) = (resolved.sum, None, None);
+                (known.sum, known.effect, known.retry) = (resolved.sum, None, None);
             }
             self.running += 1;
             let (done, memo) = (self.done.clone(), self.memo.clone());
-            let told = name.clone();
+            let failed = name.clone();
             let sum = resolved.sum;
             let started = thread::Builder::new().name("effect".into()).spawn(move || {
-                // Nobody waits for it where the receiver is gone.
-                let _ = done.send(look(name, &resolved, &memo));
+                // If the receiver is gone, nobody needs the result.
+                let _ = done.send(check(name, &resolved, &memo));
             });
             if let Err(error) = started {
-                let _ = self.done.send(Look {
-                    name: told,
+                let _ = self.done.send(Checked {
+                    name: failed,
                     sum,
-                    verdict: Verdict::Unusable(format!("it can't be checked: {error}")),
+                    effect: Effect::Unusable(format!("it can't be checked: {error}")),
                     may_change: true,
                 });
             }
         }
     }
 
-    /// Waits for a verdict and gives the name of its profile. Never returns while there is nothing
-    /// to wait for.
+    /// Waits for a result and returns the name of its profile. Does not return while there is
+    /// nothing to wait for.
     pub async fn next(&mut self) -> String {
         loop {
-            // This side has a sender, so the channel stays open.
-            if let Some(look) = self.looks.recv().await
-                && let Some(name) = self.take(look)
+            // `self` holds a sender, so the channel stays open.
+            if let Some(checked) = self.finished.recv().await
+                && let Some(name) = self.take(checked)
             {
                 return name;
             }
         }
     }
 
-    /// Takes in what was found; the name, if it is about the file as it is now.
-    fn take(&mut self, look: Look) -> Option<String> {
+    /// Stores a result. Returns the profile's name if the result is about its current file.
+    fn take(&mut self, checked: Checked) -> Option<String> {
         self.running -= 1;
-        let known = self.known.get_mut(&look.name)?;
-        if known.sum != look.sum {
+        let known = self.known.get_mut(&checked.name)?;
+        if known.sum != checked.sum {
             return None;
         }
         let delay = |(_, delay): (Instant, Duration)| (delay * 2).min(MAX_RETRY);
-        known.retry = look.may_change.then(|| {
+        known.retry = checked.may_change.then(|| {
             let delay = known.retry.map_or(RETRY, delay);
             (Instant::now() + delay, delay)
         });
-        known.verdict = Some(look.verdict);
-        Some(look.name)
+        known.effect = Some(checked.effect);
+        Some(checked.name)
     }
 
-    /// The verdict that is there already.
-    pub fn known(&self, name: &str) -> Option<&Verdict> {
-        self.known.get(name)?.verdict.as_ref()
+    /// The known result, if there is one.
+    pub fn known(&self, name: &str) -> Option<&Effect> {
+        self.known.get(name)?.effect.as_ref()
     }
 
-    /// Forgets what is known of a profile.
+    /// Forgets a profile.
     pub fn forget(&mut self, name: &str) {
         self.known.remove(name);
     }
 
-    /// Forgets what is known of all profiles but these.
+    /// Forgets all profiles but these.
     pub fn keep_only(&mut self, names: &BTreeSet<&str>) {
         self.known.retain(|name, _| names.contains(name.as_str()));
     }
 
-    /// Whether a verdict is still to come.
+    /// Whether a result is pending.
     pub fn is_waiting(&self) -> bool {
         self.running > 0 || !self.waiting.is_empty()
     }
@@ -204,30 +204,30 @@ impl Effects {
     /// [`next`](Effects::next) for tests without a runtime.
     #[cfg(test)]
     pub(crate) fn next_blocking(&mut self) -> Option<String> {
-        let look = self.looks.blocking_recv()?;
-        self.take(look)
+        let checked = self.finished.blocking_recv()?;
+        self.take(checked)
     }
 }
 
-/// Looks at one file.
-fn look(name: String, resolved: &Resolved, memo: &Memo) -> Look {
+/// Checks one file.
+fn check(name: String, resolved: &Resolved, memo: &Memo) -> Checked {
     let in_spec = |said: &str| resolved.place.in_spec(said);
     let found = Examiner::new(memo).effect(&resolved.filter, Runtime::Either);
     let may_change = found.as_ref().is_err_and(|error| !error.is_lasting());
-    let verdict = match found {
-        Ok(notes) => Verdict::Usable(notes.iter().map(|note| in_spec(note)).collect()),
-        Err(error) => Verdict::Unusable(in_spec(&error.to_string())),
+    let effect = match found {
+        Ok(notes) => Effect::Usable(notes.iter().map(|note| in_spec(note)).collect()),
+        Err(error) => Effect::Unusable(in_spec(&error.to_string())),
     };
-    Look {
+    Checked {
         name,
         sum: resolved.sum,
-        verdict,
+        effect,
         may_change,
     }
 }
 
 impl Place {
-    /// A message about places in `syscalls` of the file as one about the specification.
+    /// Translates a message about places in the file's `syscalls` into one about the specification.
     fn in_spec(&self, message: &str) -> String {
         let mut parts = message.split("syscalls[");
         let mut said = parts.next().unwrap_or_default().to_owned();
@@ -257,7 +257,7 @@ mod tests {
         resolve("p", &spec.to_string(), &|_| None).unwrap().unwrap()
     }
 
-    fn verdict(spec: &Value) -> Verdict {
+    fn effect(spec: &Value) -> Effect {
         let resolved = file(spec);
         let mut effects = Effects::default();
         assert_eq!(effects.of("p", &resolved.sum), None);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn unusable(spec: &Value, expected: &[&str]) {
-        let Verdict::Unusable(why) = verdict(spec) else {
+        let Effect::Unusable(why) = effect(spec) else {
             panic!("{spec}");
         };
         for expected in expected {
@@ -281,7 +281,7 @@ mod tests {
         json!({"names": names, "action": "SCMP_ACT_ERRNO", "args": args})
     }
 
-    /// A1: libseccomp 2.5.4 applies no native rule of it.
+    /// libseccomp 2.5.4 compiles it to a program that applies no native rule.
     fn lost() -> Value {
         let new_user = json!([{"index": 0, "value": 0x1000_0000, "valueTwo": 0x1000_0000,
             "op": "SCMP_CMP_MASKED_EQ"}]);
@@ -291,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn what_does_as_it_says_is_usable_and_what_does_not_is_told_by_the_fields_of_its_author() {
+    fn a_faulty_profile_is_unusable_and_the_message_names_its_authors_fields() {
         assert_eq!(
-            verdict(&json!({"allow": ["mkdir"]})),
-            Verdict::Usable(Vec::new())
+            effect(&json!({"allow": ["mkdir"]})),
+            Effect::Usable(Vec::new())
         );
         if cfg!(target_arch = "x86_64") {
             unusable(
@@ -306,7 +306,7 @@ mod tests {
         }
     }
 
-    /// A8: both rules are named, each with its action.
+    /// Both rules are named, each with its action.
     #[test]
     fn rules_that_contradict_each_other_are_both_named() {
         let kill = json!({"names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS"});
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_meanwhile_gets_a_verdict_of_its_own() {
+    fn a_file_that_changes_meanwhile_is_checked_again() {
         let (before, after) = (json!({"allow": ["mkdir"]}), json!({"allow": ["rmdir"]}));
         let mut effects = Effects::default();
         assert_eq!(effects.of("p", &file(&before).sum), None);
@@ -368,9 +368,9 @@ mod tests {
         assert_eq!(effects.of("p", &sum), None);
         effects.start(|_| Some(file(&endless)));
         effects.next_blocking();
-        let told = effects.of("p", &sum).cloned();
-        let Some(Verdict::Unusable(why)) = &told else {
-            panic!("{told:?}");
+        let first = effects.of("p", &sum).cloned();
+        let Some(Effect::Unusable(why)) = &first else {
+            panic!("{first:?}");
         };
         assert!(
             why.contains("did not finish within 2 s on the rules for mkdir"),
@@ -378,9 +378,9 @@ mod tests {
         );
         assert!(!effects.is_waiting());
         effects.known.get_mut("p").unwrap().retry = Some((Instant::now(), RETRY));
-        assert_eq!(effects.of("p", &sum).cloned(), told);
+        assert_eq!(effects.of("p", &sum).cloned(), first);
         assert!(effects.is_waiting());
-        // Asked again, it waits once.
+        // If asked again, it is queued only once.
         effects.of("p", &sum);
         assert_eq!(effects.waiting.len(), 1);
     }

@@ -1,8 +1,8 @@
-//! Which file a profile has: the one place that maps names to files and back.
+//! The names of profiles' files: the one place that maps profiles to files and back.
 //!
-//! A profile whose name ends in `.json` has a file of just that name, as it has with the field's
-//! established operator. So two profiles can want one file, `web` and `web.json`: the older one has
-//! it.
+//! If a profile's name ends in `.json`, its file has just that name, as with the Security Profiles
+//! Operator. So two profiles, such as `web` and `web.json`, can want the same file; the older one
+//! gets it.
 
 use std::path::{Component, Path};
 
@@ -19,14 +19,13 @@ pub fn file_name(profile: &str) -> String {
     }
 }
 
-/// The path of a profile's file as a pod's `localhostProfile` names it: relative to the seccomp
-/// root.
+/// The path of a profile's file relative to the seccomp root, as in a pod's `localhostProfile`.
 pub fn localhost_profile(profile: &str) -> String {
     format!("{FOLDER}/{}", file_name(profile))
 }
 
-/// The name of the file that a pod's `localhostProfile` leads to; `None` if it is not one of the
-/// operator's.
+/// The name of the file that a pod's `localhostProfile` selects; `None` if it is not in the
+/// operator's folder.
 pub fn file_of(localhost_profile: &str) -> Option<&str> {
     let mut parts = Path::new(localhost_profile)
         .components()
@@ -45,9 +44,9 @@ pub fn profiles_of(file: &str) -> impl Iterator<Item = &str> {
         .filter(move |name| file_name(name) == file)
 }
 
-/// The other profile that has the file of this one, if that is so. `created` tells when a profile
-/// was created, and `None` if there is no such profile; of two of one time, the one whose name comes
-/// first has the file.
+/// The other profile that has the file that this one wants, if there is one. `created` returns when
+/// a profile was created, or `None` if there is no such profile. Of two with the same time, the one
+/// whose name sorts first has the file.
 pub fn holder<T: Ord>(profile: &str, created: impl Fn(&str) -> Option<T>) -> Option<String> {
     let file = file_name(profile);
     let other = profiles_of(&file).find(|name| *name != profile)?;

@@ -1,5 +1,5 @@
-//! What every part of the operator needs to live in a cluster: watched objects, requests, the
-//! lease, events, health, metrics and the HTTP server. It decides nothing about profiles.
+//! What all parts of the operator share for running in a cluster: watched objects, requests, the
+//! lease, events, health, metrics and the HTTP server. No decisions about profiles are made here.
 
 pub mod endpoints;
 pub mod events;

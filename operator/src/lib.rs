@@ -1,7 +1,7 @@
-//! The operator: `SeccompProfile` resources become files on every node, and stay right.
+//! The operator: writes `SeccompProfile` resources to every node as files, and keeps these right.
 //!
-//! `controller` and `agent` share types and what is in [`crd`], [`effect`], [`kube`] and [`resolve`], but never
-//! use each other; only the program wires them.
+//! `controller` and `agent` share [`crd`], [`effect`], [`kube`] and [`resolve`] but never use each
+//! other; only `main` wires them up.
 #![deny(unsafe_code)]
 
 pub mod agent;
@@ -13,7 +13,7 @@ pub mod kube;
 pub mod resolve;
 mod words;
 
-/// Lets the tests' program compile filters, before its `main` looks for tests.
+/// Lets the test program compile filters when it runs itself as a child.
 #[cfg(test)]
 #[ctor::ctor(unsafe)]
 fn compiles() {

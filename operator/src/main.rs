@@ -1,4 +1,4 @@
-//! The program: reads its arguments, and wires and runs one of the parts.
+//! The program: parses its arguments, then wires up and runs one of the parts.
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -35,7 +35,7 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// What to log: error, warn, info, debug or trace, also by module, for example warn,kube=debug
+    /// The log level: error, warn, info, debug or trace, optionally by module (warn,kube=debug)
     #[arg(long, env = "RUST_LOG", default_value = "info", global = true)]
     log_level: Targets,
     #[command(subcommand)]
@@ -44,15 +44,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Keep the profiles as files on this node
+    /// Keep the profiles on this node as files
     Agent(AgentArguments),
-    /// Keep the status of profiles, and keep those in use from being deleted
+    /// Maintain the status of profiles, and prevent the deletion of those in use
     Controller(ControllerArguments),
     /// Print the custom resource definitions
     Crds,
     /// Print a completion script
     Completions {
-        /// The shell that it is for
+        /// The shell to print it for
         shell: clap_complete::Shell,
     },
 }
@@ -65,16 +65,16 @@ const LEASE_LOST: u8 = 3;
     after_help = "Exit codes:\n  1   it can't start\n  2   wrong command line\n  3   the lease is lost"
 )]
 struct ControllerArguments {
-    /// The address on which /healthz, /readyz and /metrics answer [default: none]
+    /// The address to serve /healthz, /readyz and /metrics on [default: none]
     #[arg(long)]
     listen: Option<SocketAddr>,
-    /// Whether only the controller that holds the lease `portcullis-controller` works
+    /// Work only while holding the lease portcullis-controller
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     leader_elect: bool,
-    /// How many seconds the lease lasts without being renewed
+    /// How many seconds the lease is valid without being renewed
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
     lease_seconds: u64,
-    /// The namespace of the lease [default: the pod's own; outside of a pod, portcullis]
+    /// The namespace of the lease [default: the pod's own; portcullis outside a pod]
     #[arg(long, env = "POD_NAMESPACE")]
     namespace: Option<String>,
 }
@@ -90,7 +90,7 @@ impl ControllerArguments {
 
 #[derive(Debug, clap::Args)]
 struct AgentArguments {
-    /// Where profiles come from: `cluster`, or `dir:/path` for a folder of manifests
+    /// Where to read profiles from: `cluster`, or `dir:/PATH` for a folder of manifests
     #[arg(long, default_value = "cluster")]
     source: String,
     /// This node's name in the cluster
@@ -99,13 +99,13 @@ struct AgentArguments {
     /// The seccomp root of the node
     #[arg(long, default_value = "/var/lib/kubelet/seccomp")]
     seccomp_root: PathBuf,
-    /// The folder in which the agent remembers which files are its own
+    /// The folder of the agent's ledger, which records its own files
     #[arg(long, default_value = "/var/lib/portcullis/agent")]
     state: PathBuf,
-    /// The socket at which the gate's decisions arrive
+    /// The socket that receives the gate's decisions
     #[arg(long, default_value = "/run/portcullis/gate.sock")]
     gate_socket: PathBuf,
-    /// The address on which /healthz, /readyz and /metrics answer [default: none]
+    /// The address to serve /healthz, /readyz and /metrics on [default: none]
     #[arg(long)]
     listen: Option<SocketAddr>,
 }
@@ -137,7 +137,7 @@ async fn client() -> anyhow::Result<Client> {
     Client::try_default().await.context("the API server")
 }
 
-/// Starts the endpoints, if there is an address for them.
+/// Starts the HTTP server, if it has an address.
 async fn serve(
     listen: Option<SocketAddr>,
     health: &Health,

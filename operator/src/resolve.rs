@@ -1,7 +1,7 @@
 //! From a profile's specification to the file on a node: bases, validation, stacking.
 //!
-//! It is pure: the caller says where bases come from. What is valid is decided by
-//! `portcullis-profile` alone, which reads the specification as the document that it will become.
+//! It is pure: the caller supplies the bases. Only `portcullis-profile` decides what is valid: it
+//! parses the document that the specification becomes.
 
 use crate::{
     crd::{
@@ -22,12 +22,13 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
-/// How many bases a profile may have below it.
+/// How many levels of bases a profile may have.
 pub const MAX_DEPTH: usize = 16;
 /// The longest name of a profile, in bytes.
 pub const MAX_NAME: usize = 250;
 
-/// The largest file, in bytes: what the gate reads by default (`max_profile_bytes` of hook.toml).
+/// The maximum size of a file, in bytes: the gate's default limit (`max_profile_bytes` in
+/// hook.toml).
 pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// The file that a profile becomes.
@@ -39,20 +40,20 @@ pub struct Resolved {
     pub digest: String,
     /// The SHA-256 of its text.
     pub sum: [u8; 32],
-    /// What is hardly meant, in the profile or its bases, though it allows nothing more.
+    /// Warnings about the profile and its bases: probable mistakes that allow nothing more.
     pub warnings: Vec<String>,
-    /// The filter that its text is.
+    /// The filter in that text.
     pub filter: Filter,
     /// Where its rules come from.
     pub place: Place,
 }
 
-/// Where the rules of a file come from: first the profile's own, then its bases'.
+/// Where the rules of a file come from: first those of the profile itself, then those of its bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// How many entries `spec.syscalls` has.
     pub own: usize,
-    /// Whether `spec.allow` is a rule after those.
+    /// Whether they are followed by a rule from `spec.allow`.
     pub has_allow: bool,
 }
 
@@ -72,19 +73,19 @@ impl Place {
 pub enum ResolveError {
     /// The name can't be the name of a file.
     #[error(
-        "metadata.name: {0:?} is no name: at most {MAX_NAME} lower case letters, digits, '-' and '.', and at both ends of each part between dots a letter or digit"
+        "metadata.name: {0:?} is not a valid name: use at most {MAX_NAME} lower case letters, digits, '-' and '.', with a letter or digit at both ends of each part between dots"
     )]
     Name(String),
     /// An older profile has the file.
     #[error(
-        "metadata.name: the file {} is that of the older SeccompProfile {by:?}: choose another name",
+        "metadata.name: the file {} belongs to the older SeccompProfile {by:?}; choose another name",
         file_name(by)
     )]
     FileNameTaken {
         /// The other profile.
         by: String,
     },
-    /// The specification, as it is stored, can't be understood.
+    /// The stored specification can't be parsed.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     /// The same of a base.
@@ -98,7 +99,7 @@ pub enum ResolveError {
     /// The document that it would become is not valid.
     #[error("{field}: {problem}")]
     Document {
-        /// The field as its author wrote it, below `spec` or the base that is meant.
+        /// The field as its author wrote it, in `spec` or in the base that is named.
         field: String,
         /// What is wrong.
         problem: Problem,
@@ -109,7 +110,7 @@ pub enum ResolveError {
          or what it is based on"
     )]
     TooLarge(usize),
-    /// A name that is not an errno's.
+    /// A name that is not the name of an errno.
     #[error("{field}: unknown errno {value:?}")]
     Errno {
         /// The field.
@@ -123,19 +124,19 @@ pub enum ResolveError {
     /// A base of a form that is not supported.
     #[error("spec.baseProfileName: {0:?} is in an image registry, which is not supported yet")]
     RegistryBase(String),
-    /// Bases that lead back to themselves.
+    /// The bases form a cycle.
     #[error("spec.baseProfileName: the bases are a cycle: {}", .0.join(" → "))]
     Cycle(Vec<String>),
     /// More bases than [`MAX_DEPTH`].
-    #[error("spec.baseProfileName: more than {MAX_DEPTH} bases lie below it")]
+    #[error("spec.baseProfileName: there are more than {MAX_DEPTH} levels of bases")]
     TooDeep,
     /// The document can't be serialized.
     #[error("spec: {0}")]
     Json(String),
 }
 
-/// Checks that a name can be the name of a file. The API server does so too, but manifests also come
-/// from elsewhere.
+/// Checks that a profile's name can be used for a file. The API server checks names too, but
+/// profiles also come from other sources.
 ///
 /// # Errors
 /// [`ResolveError::Name`].
@@ -154,8 +155,8 @@ pub fn check_name(name: &str) -> Result<(), ResolveError> {
     }
 }
 
-/// The file of a profile with this specification, as JSON; `None` if it is disabled. `find` gives
-/// the specifications of other profiles, by name.
+/// The file of a profile with this specification, as JSON; `None` if the profile is disabled.
+/// `find` returns the specifications of other profiles, by name.
 ///
 /// # Errors
 /// [`ResolveError`], which names the field.
@@ -215,14 +216,14 @@ pub fn resolve<'a>(
         warnings,
         filter: stacked,
         place: Place {
-            // Without a rule of ours that was copied.
+            // Leave out an inert rule that was copied from a file of ours.
             own: own.syscalls.len().saturating_sub(usize::from(has_allow)),
             has_allow,
         },
     }))
 }
 
-/// Whether a specification names a base, so that changes of other profiles may change its file.
+/// Whether a specification names a base, so that changes to other profiles may change its file.
 pub fn has_base(text: &str) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -232,7 +233,7 @@ pub fn has_base(text: &str) -> bool {
     serde_json::from_str(text).is_ok_and(|peek: Peek| peek.base_profile_name.is_some())
 }
 
-/// The digest of a file's text: the first 16 hexadecimal digits of the SHA-256 of its text.
+/// The digest of a text: the first 16 hexadecimal digits of its SHA-256.
 pub fn digest(text: &[u8]) -> String {
     let sum = Sha256::digest(text);
     let mut digest = String::with_capacity(16);
@@ -242,7 +243,7 @@ pub fn digest(text: &[u8]) -> String {
     digest
 }
 
-/// A specification as a filter, without its bases. Adds its warnings.
+/// The filter of a specification, without its bases. Adds its warnings.
 fn filter(
     of: &str,
     spec: &SeccompProfileSpec,
@@ -273,8 +274,8 @@ fn filter(
     document.resolve(&context).map_err(wrong)
 }
 
-/// A place in the document as the field of the specification that it comes from: `allow` becomes
-/// the last entry of `syscalls` there.
+/// The field of the specification that a place in the document comes from. `allow` is the last
+/// entry of `syscalls` there.
 fn field(of: &str, spec: &SeccompProfileSpec, place: &str) -> String {
     let of_allow = format!("syscalls[{}]", spec.syscalls.len());
     match place.strip_prefix(&of_allow) {
@@ -326,7 +327,8 @@ fn rule(of: &str, index: usize, entry: &Syscall) -> Result<Value, ResolveError> 
     Ok(rule)
 }
 
-/// A number as it is, whose range the document checks; a name as its number.
+/// Translates the name of an errno to its number. A number stays as it is; the document checks its
+/// range.
 fn errno_number(field: &str, value: &IntOrString) -> Result<Value, ResolveError> {
     match value {
         IntOrString::Int(number) => Ok(json!(number)),
@@ -444,7 +446,7 @@ mod tests {
         );
         rejects(
             &json!({"baseProfileName": "bad"}),
-            "base bad: spec, as it is stored, can't be read: invalid type: string",
+            "base bad: the stored spec can't be parsed: invalid type: string",
         );
         rejects(
             &json!({"syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": "EWHAT"}]}),
@@ -471,7 +473,7 @@ mod tests {
             json!({"defaultErrnoRet": 99_999_999_999_u64}),
             json!({"syscalls": [{"names": ["mkdir"]}]}),
         ] {
-            rejects(&value, "spec, as it is stored, can't be read: ");
+            rejects(&value, "the stored spec can't be parsed: ");
         }
     }
 

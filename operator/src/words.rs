@@ -1,7 +1,7 @@
 //! Enums whose variants are fixed words: condition types and reasons, event reasons, metric labels.
 
-/// Declares an enum and the word of each variant. A word is stable: objects, events and metrics
-/// carry it, so renaming a variant must not change it.
+/// Declares an enum and the word of each variant. Words are stable: they appear in objects, events
+/// and metrics, so renaming a variant must not change its word.
 macro_rules! words {
     ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$meta])*

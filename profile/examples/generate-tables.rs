@@ -1,7 +1,7 @@
-//! Writes `profile/src/filter/syscalls/table.rs` from the kernel's tables, as crates carry them:
-//! `syscalls` all calls up to Linux 6.17, `syscall-numbers` the common ones up to 6.19, where both
-//! must agree; what is newer is added here, and what is wrong in them put right. `-- --check` writes nothing and fails where the
-//! committed file differs.
+//! Writes `profile/src/filter/syscalls/table.rs` from the kernel's tables in crates: `syscalls` has
+//! all calls up to Linux 6.17, `syscall-numbers` the common ones up to 6.19, and both must agree.
+//! Newer calls are added here, and mistakes in the crates corrected. `-- --check` writes nothing
+//! and fails if the committed file differs.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::ExitCode};
 

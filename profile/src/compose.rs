@@ -1,5 +1,5 @@
-//! Filters made of other filters: stacking, union and intersection, the runtimes' base, denials that
-//! are logged instead, and the rule without effect that filters of ours carry.
+//! Making filters from other filters: stacking, union and intersection, the runtimes' base, logging
+//! denials instead of enforcing them, and the inert rule in our filters.
 
 pub mod base;
 pub mod combine;

@@ -1,10 +1,10 @@
-//! Profile documents, in the OCI form and in the containers (Docker) form, and the filters that
-//! the engines make of them.
+//! Profile documents, in the OCI form and in the containers (Docker) form, and the filters that the
+//! engines resolve them to.
 //!
 //! The OCI form is `linux.seccomp` of the runtime specification. The containers form adds
-//! `archMap`, `includes` and `excludes`, a single `name`, and errno names; what it means depends
-//! on the container and the host. CRI-O and Podman read both through containers/common,
-//! containerd reads the OCI form only.
+//! `archMap`, `includes` and `excludes`, a single `name`, and errno names; its meaning depends on
+//! the container and the host. CRI-O and Podman read both through containers/common; containerd
+//! reads only the OCI form.
 
 mod condition;
 mod error;
@@ -39,18 +39,18 @@ pub struct Document {
     warnings: Vec<Warning>,
 }
 
-/// What an engine's reading of a document depends on.
+/// What resolving a document depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context<'a> {
-    /// Who reads.
+    /// The engine.
     pub engine: Engine,
     /// The host's architecture; [`Arch::Native`] stands for [`Arch::HOST`].
     pub native: Arch,
-    /// `process.capabilities.bounding` of the container; `None` where its configuration has no
-    /// `process.capabilities`, empty where that has no `bounding`.
+    /// `process.capabilities.bounding` of the container; `None` if its configuration has no
+    /// `process.capabilities`, empty if that has no `bounding`.
     pub bounding: Option<&'a [String]>,
-    /// The host's kernel. It decides nothing, since no engine here reads `minKernel`; see
-    /// [`Document::warnings_in`].
+    /// The host's kernel. It only matters for warnings, because no engine here reads `minKernel`;
+    /// see [`Document::warnings_in`].
     pub kernel: KernelVersion,
 }
 
@@ -59,7 +59,7 @@ pub struct Context<'a> {
 struct ArchEntry {
     architecture: Arch,
     sub_architectures: Vec<Arch>,
-    /// What is wrong where this entry counts: the first sub-architecture that is not known here.
+    /// The error if this entry applies: its first unknown sub-architecture.
     unknown: Option<DocumentError>,
 }
 
@@ -84,7 +84,7 @@ struct Errno {
 }
 
 impl Errno {
-    /// What containers/common makes of it: the text comes first.
+    /// The number that containers/common uses: the text takes precedence.
     fn resolve(&self, native: Arch, key: &'static str) -> Result<Option<u16>, DocumentError> {
         let Some(text) = &self.text else {
             return Ok(self.number);
@@ -110,8 +110,8 @@ impl Document {
         parse(text, Form::Profile)
     }
 
-    /// Everything that is wrong with a document, in its order, at most 100 things. None is left
-    /// where [`Document::parse`] succeeds.
+    /// Everything that is wrong with a document, in its order, at most 100 problems. Empty if
+    /// [`Document::parse`] succeeds.
     pub fn problems(text: &[u8]) -> Vec<DocumentError> {
         match json::parse(text) {
             Ok(root) => read::read(&root, Form::Profile, reader::MOST).problems,
@@ -119,14 +119,13 @@ impl Document {
         }
     }
 
-    /// What is hardly meant, though it does not hinder the document's use: at most 100 things.
+    /// Probable mistakes that do not prevent the document's use, at most 100.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// All that a user has to be told where an engine reads the document for a container:
-    /// [`Document::warnings`], then the entries that apply though their `minKernel` says
-    /// otherwise.
+    /// All warnings about the document for a container under an engine: [`Document::warnings`], and
+    /// the entries that apply despite their `minKernel`.
     pub fn warnings_in(&self, context: &Context<'_>) -> Vec<Warning> {
         let mut warnings = self.warnings.clone();
         for (index, entry) in self.syscalls.iter().enumerate() {
@@ -147,16 +146,15 @@ impl Document {
         warnings
     }
 
-    /// The filter that the engine makes of the document for one container, without a rule of ours that
-    /// has no effect ([`crate::compose::inert`]).
+    /// The filter that the engine would make from the document for one container, without our inert
+    /// rule ([`crate::compose::inert`]).
     ///
     /// # Errors
-    /// [`Problem::NotRead`] where the document uses the containers form and the engine would take
-    /// another filter out of it; [`Problem::ErrnoNumber`] for a name on an architecture with
-    /// numbers of its own; [`Problem::Unknown`] where `archMap` has an architecture for this host
-    /// that is not known.
+    /// [`Problem::NotRead`] if the document uses the containers form and the engine would read
+    /// another filter from it; [`Problem::ErrnoNumber`] for a name on an architecture with numbers
+    /// of its own; [`Problem::Unknown`] if `archMap` has an unknown architecture for this host.
     pub fn resolve(&self, context: &Context<'_>) -> Result<Filter, DocumentError> {
-        if context.engine == Engine::Containerd {
+        if context.engine.reads_oci_form_only() {
             self.check_oci_form(context)?;
         }
         let native = context.native.concrete();
@@ -191,19 +189,19 @@ impl Document {
             default_action: self.default_action,
             default_errno_ret: self.default_errno.resolve(native, "defaultErrno")?,
             architectures,
-            flags: self.flags.clone().filter(|flags| {
-                // Podman writes the configuration itself, and Go leaves an empty list out.
-                !flags.is_empty() || context.engine != Engine::Podman
-            }),
+            flags: self
+                .flags
+                .clone()
+                .filter(|flags| !flags.is_empty() || !context.engine.drops_empty_flags()),
             listener_path: self.listener_path.clone(),
             listener_metadata: self.listener_metadata.clone(),
             syscalls,
         }))
     }
 
-    /// Refuses what an engine that reads the OCI form only would pass over without a word, where
-    /// that makes another filter: such a document's conditions would be lost. An errno name
-    /// beside the same number is harmless, and so are empty lists and objects.
+    /// Refuses what an engine that reads only the OCI form would silently ignore, if that changes
+    /// the filter: for example, conditions would be lost. An errno name with the same number is
+    /// harmless, and so are empty lists and objects.
     fn check_oci_form(&self, context: &Context<'_>) -> Result<(), DocumentError> {
         let not_read = |key| {
             let problem = Problem::NotRead {
@@ -240,25 +238,24 @@ impl Document {
     }
 }
 
-/// Reads `linux.seccomp` of a `config.json`, as an engine wrote it for a runtime: the OCI form,
-/// every other key ignored. Names that are not known here are left to the runtime, entries
-/// without any name are no rules, and a rule keeps all its conditions (see
-/// [`Filter::as_read_by`]). A rule of ours without effect is left out
-/// ([`crate::compose::inert`]).
+/// Reads `linux.seccomp` from a `config.json` that an engine wrote for a runtime: the OCI form;
+/// every other key is ignored. Unknown names are left to the runtime, entries without names are
+/// dropped, and a rule keeps all its conditions (see [`Filter::as_read_by`]). Our inert rule is
+/// left out ([`crate::compose::inert`]).
 ///
 /// # Errors
-/// [`DocumentError`] where it is not JSON, where it has a value that runtimes don't know or that is
-/// out of range, and where runtimes would not all read the same (a key given twice or in another
-/// case, a name with a NUL).
+/// [`DocumentError`] if it is not JSON, if it has a value that is out of range or that runtimes
+/// don't know, or if runtimes would read it differently (a key given twice or in another case, a
+/// name with a NUL).
 pub fn parse_filter(text: &[u8]) -> Result<Filter, DocumentError> {
     Ok(parse_filter_with_warnings(text)?.0)
 }
 
-/// [`parse_filter`], and what is remarkable in it: names that are not known here, an errno for an
-/// action that takes none, rules with more conditions than crun reads.
+/// Like [`parse_filter`], and also returns warnings: unknown names, an errno for an action that
+/// takes none, rules with more conditions than crun reads.
 ///
 /// # Errors
-/// As [`parse_filter`].
+/// See [`parse_filter`].
 pub fn parse_filter_with_warnings(text: &[u8]) -> Result<(Filter, Vec<Warning>), DocumentError> {
     let document = parse(text, Form::Config)?;
     let rules = document
@@ -299,7 +296,7 @@ fn parse(text: &[u8], form: Form) -> Result<Document, DocumentError> {
     }
 }
 
-/// The same error one level up: in an entry of `syscalls`.
+/// The same error, located in an entry of `syscalls`.
 fn inside(index: usize, error: DocumentError) -> DocumentError {
     let separator = if error.place.is_empty() { "" } else { "." };
     DocumentError {

@@ -1,9 +1,10 @@
 //! The resolved filter: `linux.seccomp` of the OCI runtime specification as types.
 //!
-//! A [`Filter`] is what a runtime is told to load: no conditions on capabilities, architecture or
-//! kernel are left in it. [`crate::document`] makes filters from the two document forms;
-//! [`crate::compare::equality`], [`crate::compare::difference`], [`crate::compare::subset`], [`crate::compose::combine`] and
-//! [`crate::compose::stack`] work on them. Serialising one gives the JSON that goes into `config.json`.
+//! A [`Filter`] is what a runtime is told to load; conditions on capabilities, architecture or
+//! kernel have been resolved. [`crate::document`] makes filters from the two document forms;
+//! [`crate::compare::equality`], [`crate::compare::difference`], [`crate::compare::subset`],
+//! [`crate::compose::combine`] and [`crate::compose::stack`] work on them. A filter serialises to
+//! the JSON in `config.json`.
 
 mod arch;
 pub mod digest;
@@ -22,11 +23,11 @@ use std::{fmt, str::FromStr};
 /// The largest errno that the kernel returns to a caller (`MAX_ERRNO`, `include/linux/err.h`).
 pub const MAX_ERRNO: u16 = 4095;
 
-/// The errno of `SCMP_ACT_ERRNO` and `SCMP_ACT_TRACE` where a document gives none: EPERM, in
-/// crun as in runc.
+/// The errno of `SCMP_ACT_ERRNO` and `SCMP_ACT_TRACE` if a document gives none: EPERM, in both crun
+/// and runc.
 pub const DEFAULT_ERRNO: u16 = 1;
 
-/// Number of arguments of a system call; an argument's index is below it.
+/// The number of arguments of a system call; an argument's index is less than this.
 pub const ARGUMENTS: u8 = 6;
 
 macro_rules! named {
@@ -66,20 +67,20 @@ macro_rules! named {
     };
 }
 
-/// A name that is none of an enumeration's.
+/// A name that is not one of an enumeration's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} {name:?}")]
 pub struct UnknownName {
-    /// What the name should have been: "action", "operator" …
+    /// What it should name: "action", "operator" …
     pub what: &'static str,
-    /// The name as it was written.
+    /// The name, as written.
     pub name: String,
 }
 
 named! {
     /// What the kernel does with a call (OCI runtime-spec, `config-linux.md#seccomp`).
     Action, "action" {
-        /// Kills the thread: the old name of [`Action::KillThread`], the same to the kernel.
+        /// Kills the thread: the old name for [`Action::KillThread`], with the same effect.
         Kill = "SCMP_ACT_KILL",
         /// Kills the process.
         KillProcess = "SCMP_ACT_KILL_PROCESS",
@@ -101,8 +102,8 @@ named! {
 }
 
 impl Action {
-    /// Whether an errno (or, for a tracer, a number) goes with the action. crun refuses an
-    /// `errnoRet` with any other action; runc ignores it.
+    /// Whether the action takes an errno (or, for a tracer, a number). With any other action, crun
+    /// refuses an `errnoRet` and runc ignores it.
     pub const fn takes_errno(self) -> bool {
         matches!(self, Action::Errno | Action::Trace)
     }
@@ -112,7 +113,7 @@ impl Action {
         matches!(self, Action::Allow | Action::Log)
     }
 
-    /// Whether runc leaves out its ENOSYS stub where this is the default action
+    /// Whether runc adds no ENOSYS stub if this is the default action
     /// (`libcontainer/seccomp/patchbpf`).
     pub const fn is_permissive_default(self) -> bool {
         matches!(self, Action::Allow | Action::Log | Action::Trace)
@@ -126,7 +127,7 @@ impl Action {
         self.folded() < other.folded()
     }
 
-    /// The action with the names of the same kernel behaviour folded into one.
+    /// The action, with different names for the same behaviour folded into one.
     #[must_use]
     pub const fn folded(self) -> Action {
         match self {
@@ -209,7 +210,7 @@ pub struct ArgCondition {
     pub index: u8,
     /// The value; for [`Operator::MaskedEq`] the mask.
     pub value: u64,
-    /// For [`Operator::MaskedEq`] the value after masking; else without meaning.
+    /// For [`Operator::MaskedEq`], the expected value after masking; otherwise meaningless.
     #[serde(skip_serializing_if = "is_zero")]
     pub value_two: u64,
     /// The comparison.
@@ -223,8 +224,9 @@ fn is_zero(value: &u64) -> bool {
 
 /// One entry of `syscalls`: the same action for some names under the same conditions.
 ///
-/// The runtimes join conditions by "and", but where one argument has two of them, by "or" (each
-/// becomes a rule of its own; runc `matchCall`, crun `libcrun_generate_seccomp`).
+/// The runtimes combine the conditions with "and". But if one argument has two of them, each
+/// condition becomes a rule of its own, which amounts to "or" (runc `matchCall`, crun
+/// `libcrun_generate_seccomp`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
@@ -235,14 +237,14 @@ pub struct Rule {
     /// The errno; `None` means [`DEFAULT_ERRNO`] where the action takes one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno_ret: Option<u16>,
-    /// Conditions on the arguments; none: always.
+    /// Conditions on the arguments; without any, the rule always matches.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<ArgCondition>,
 }
 
 impl Rule {
-    /// The sets of conditions of which one must hold, each of them as a whole; an empty one always
-    /// does.
+    /// The sets of conditions of which at least one must hold completely; an empty set always
+    /// holds.
     pub(crate) fn branches(&self) -> Vec<&[ArgCondition]> {
         let mut seen = 0_u8;
         let repeats = self.args.iter().any(|arg| {
@@ -286,7 +288,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// A filter of a default action alone.
+    /// A filter that consists only of a default action.
     pub fn new(default_action: Action) -> Filter {
         Filter {
             default_action,
@@ -299,7 +301,7 @@ impl Filter {
         }
     }
 
-    /// Every name that a rule mentions, in order, with repetitions.
+    /// Every name in the rules, in order and with repetitions.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.syscalls
             .iter()

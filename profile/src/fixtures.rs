@@ -2,7 +2,7 @@
 
 use crate::{Action, ArgCondition, Filter, Operator, Rule, program::compile::in_child};
 
-/// Lets the tests' program compile filters, before its `main` looks for tests.
+/// Lets the test program compile filters when it runs itself as a child.
 #[ctor::ctor(unsafe)]
 fn compiles() {
     if in_child().is_some() {

@@ -1,5 +1,5 @@
-//! What is decided at a container's start. Pure: nothing in here opens a file, starts a process,
-//! waits or reads a clock.
+//! The decision on whether, and with which filter, a container starts. Pure: nothing in here opens
+//! a file, starts a process, waits or reads a clock.
 //!
 //! [`evaluate`] takes an [`Input`] (whose container, what is known of its filter, what was asked
 //! to be recorded) and what was [`Gathered`] for it so far. It returns the [`Evaluation`], or the

@@ -1,8 +1,8 @@
-//! Fetches what the evaluator needs: the one way from a container's input to its evaluation, for
-//! every way of applying and verifying.
+//! Gathers what the evaluator needs. Every way of applying and verifying gets from a container's
+//! input to its evaluation through [`decide`].
 //!
-//! Where files come from is the [`Source`]'s: the hook reads them ([`files::Files`]), an agent has
-//! them in memory. Everything in here may block; asynchronous callers use a blocking thread.
+//! A [`Source`] supplies the documents: the hook reads them from files ([`files::Files`]), an agent
+//! has them in memory. Everything here may block; asynchronous callers use a blocking thread.
 
 pub mod crun;
 pub mod files;
@@ -23,9 +23,10 @@ use crate::{
 use crun::{CachedProgram, CrunError};
 use std::{path::PathBuf, sync::Arc};
 
-/// Where documents come from, and who will read the filter.
+/// Where documents come from, and which runtime will read the filter.
 pub trait Source {
-    /// The selected profile's text. A missing one may be waited for: the operator may be writing it.
+    /// The text of the selected profile. It may wait for a missing one, which the operator may be
+    /// about to write.
     ///
     /// # Errors
     /// It can't be read.
@@ -34,25 +35,24 @@ pub trait Source {
     /// The text of the engine's default profile and where it was found.
     ///
     /// # Errors
-    /// [`Reason::NoDefault`] where it is not to be had, [`Reason::DefaultUnusable`] where it is not
-    /// readable.
+    /// [`Reason::NoDefault`] if it is not available, [`Reason::DefaultUnusable`] if it can't be
+    /// read.
     fn engine_default(&self, input: &Input<'_>) -> Result<(PathBuf, Vec<u8>), Reason>;
 
     /// The runtime that will read the filter.
     fn runtime(&self) -> Runtime;
 
-    /// The program that the runtime will load without compiling the filter; `None` where it
-    /// compiles it.
+    /// The cached program that the runtime will load; `None` if it will compile the filter.
     ///
     /// # Errors
-    /// That can't be told.
+    /// It can't be determined.
     fn cached_program(&self) -> Result<Option<CachedProgram>, CrunError>;
 
-    /// Where it is remembered what programs do.
+    /// The cache of checked programs.
     fn memo(&self) -> &Memo;
 }
 
-/// Decides on one container, fetching what that needs.
+/// Decides on one container, and gathers what that takes.
 pub fn decide(input: &Input<'_>, source: &impl Source) -> Evaluation {
     let mut gathered = Gathered::default();
     let mut examiner = Examiner::new(source.memo());
@@ -122,8 +122,8 @@ fn find(
     }
 }
 
-/// The selected profile as this engine resolves it for this container, as long as the runtime
-/// would load all of it.
+/// The selected profile as this engine resolves it for this container. Refuses one that the runtime
+/// would load only in part.
 fn profile(
     path: &ProfilePath,
     input: &Input<'_>,
@@ -163,7 +163,7 @@ fn resolve(text: &[u8], input: &Input<'_>) -> Result<Resolved, crate::DocumentEr
     Ok(Resolved { filter, warnings })
 }
 
-/// The engine's default profile, or why there is none; what can't be used refuses.
+/// The engine's default profile, or why there is none. Refuses one that can't be used.
 fn engine_default(input: &Input<'_>, source: &impl Source) -> Fact<Result<Resolved, Arc<Reason>>> {
     let (path, text) = match source.engine_default(input) {
         Ok(found) => found,
@@ -178,8 +178,8 @@ fn engine_default(input: &Input<'_>, source: &impl Source) -> Fact<Result<Resolv
     })
 }
 
-/// The filter in `linux.seccomp`; `None` where the runtime loads none. runc takes an object without
-/// a default action for none, crun fails.
+/// The filter in `linux.seccomp`; `None` if the runtime loads none. To runc, an object without a
+/// default action is none; crun fails.
 fn present(text: &str) -> Result<Option<Filter>, Reason> {
     match parse_filter(text.as_bytes()) {
         Ok(filter) => Ok(Some(filter)),
@@ -192,7 +192,7 @@ fn has_no_default_action(text: &str) -> bool {
     let Ok(serde_json::Value::Object(members)) = serde_json::from_str(text) else {
         return false;
     };
-    // In another case it is one to a parser written in Go.
+    // Go's parser also accepts the key in another case.
     let mut named = members
         .iter()
         .filter(|(key, _)| key.to_lowercase() == "defaultaction");
@@ -213,14 +213,14 @@ fn equal_as_read(
         .map_err(|error| Arc::new(Reason::NotBuilt(error)))
 }
 
-/// What its program does is what the filter asks for; else it refuses.
+/// Refuses a filter whose program does not do what the filter says.
 fn effect(filter: &Filter, runtime: Runtime, examiner: &mut Examiner<'_>) -> Fact<Notes> {
     examiner
         .effect(filter, runtime)
         .map_err(|unusable| Arc::new(Reason::Unusable(unusable)))
 }
 
-/// What the runtime has compiled before does what the filter asks for; else it refuses.
+/// Refuses if the runtime's cached program does not do what the filter says.
 fn loaded(text: &str, source: &impl Source, examiner: &mut Examiner<'_>) -> Result<(), Reason> {
     let Some(cached) = source.cached_program().map_err(Reason::CrunUnknown)? else {
         return Ok(());
@@ -233,6 +233,8 @@ fn loaded(text: &str, source: &impl Source, examiner: &mut Examiner<'_>) -> Resu
         Some(filter) => examiner
             .is_compiled(&filter, &cached.bytes)
             .map_err(|error| other(error.to_string())),
-        None => Err(other("there is a program and no filter".to_owned())),
+        None => Err(other(
+            "it has a program, but config.json has no filter".to_owned(),
+        )),
     }
 }

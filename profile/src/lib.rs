@@ -1,8 +1,8 @@
-//! The library behind every part of Portcullis: seccomp profile documents, references to them,
-//! which one a container selects, how two filters compare, and what is decided at the gate.
+//! The library behind every part of Portcullis: seccomp profile documents and references to them,
+//! selecting a profile for a container, comparing and checking filters, and the gate's evaluator.
 //!
-//! No asynchronous code, no Kubernetes client and no BPF loader is in here; the hook, the
-//! operator and the command line all build on it.
+//! It contains no asynchronous code, no Kubernetes client and no BPF loader; the hook and the
+//! operator build on it.
 
 pub mod compare;
 pub mod compose;
@@ -12,6 +12,7 @@ pub mod filter;
 mod fixtures;
 pub mod gate;
 pub mod gather;
+mod private_folder;
 pub mod program;
 pub mod root;
 pub mod select;

@@ -1,4 +1,5 @@
-//! Filters as the runtimes build and the kernel runs them.
+//! Compiled filters: compiling with libseccomp, what a program does, and checking it against its
+//! filter.
 
 pub mod bpf;
 pub(crate) mod calls;

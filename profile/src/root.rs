@@ -1,5 +1,5 @@
-//! Reading from the seccomp root: confined by the kernel, regular files only, never blocking,
-//! size-limited, in one read.
+//! Reading files from the seccomp root: confined to it by the kernel, regular files only, without
+//! blocking, limited in size, in one read.
 
 use crate::select::reference::ProfilePath;
 use nix::{
@@ -57,7 +57,7 @@ pub enum ReadError {
     },
 }
 
-/// A seccomp root, opened. The root itself may be a link; below it none is followed.
+/// An open seccomp root. The root itself may be a link; links below it are not followed.
 #[derive(Debug)]
 pub struct SeccompRoot {
     path: PathBuf,
@@ -68,7 +68,7 @@ impl SeccompRoot {
     /// Opens a root.
     ///
     /// # Errors
-    /// [`ReadError::Missing`] where it is not there, else [`ReadError::Root`].
+    /// [`ReadError::Missing`] if it does not exist, otherwise [`ReadError::Root`].
     pub fn open(path: &Path) -> Result<SeccompRoot, ReadError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         match open(path, flags, Mode::empty()) {
@@ -86,10 +86,10 @@ impl SeccompRoot {
         }
     }
 
-    /// Reads one file whole.
+    /// Reads a whole file.
     ///
     /// # Errors
-    /// See [`ReadError`]; nothing is read of a file that is refused.
+    /// See [`ReadError`]. Nothing is read from a file that is refused.
     pub fn read(&self, file: &ProfilePath, limit: u64) -> Result<Vec<u8>, ReadError> {
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let how = OpenHow::new().flags(flags).resolve(
@@ -116,14 +116,14 @@ impl SeccompRoot {
 }
 
 /// Reads a file whose path the node's owner or the engine chose, such as `runtime_default` or a
-/// bundle's `config.json`: links are followed; the other limits hold.
+/// bundle's `config.json`: links are followed, but the other limits apply.
 ///
 /// # Errors
 /// See [`ReadError`].
 pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let descriptor = open(path, flags, Mode::empty()).map_err(|error| match error {
-        // A socket, or a device that nothing drives.
+        // A socket, or a device without a driver.
         Errno::ENXIO => ReadError::NotRegular,
         other => ReadError::Root {
             root: path.to_owned(),

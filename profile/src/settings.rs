@@ -1,9 +1,9 @@
 //! The settings of the node parts, `/etc/portcullis/hook.toml`: one typed structure for the hook,
 //! the runtime wrapper, the recorder and the agent.
 //!
-//! Every key has a default, so a missing file is the default settings. An unknown key or a wrong
-//! value is an error that names it and its line. The file that ships (`crio.d/hook.toml`)
-//! documents every key.
+//! Every key has a default; a missing file means the default settings. An unknown key or an invalid
+//! value is an error that names it and its line. The shipped file (`crio.d/hook.toml`) documents
+//! every key.
 
 use crate::{
     Action, Engine,
@@ -20,24 +20,24 @@ use std::{
 
 pub mod crio;
 
-/// Where the settings are read from unless `--config` says otherwise.
+/// The settings file, unless `--settings` names another one.
 pub const DEFAULT_PATH: &str = "/etc/portcullis/hook.toml";
 
-/// The longest wait for a missing profile, in milliseconds; a hook's `timeout` must be more than
-/// twice the wait.
+/// The longest possible wait for a missing profile, in milliseconds. A hook's `timeout` must be
+/// more than twice the wait.
 pub const MAX_WAIT_MS: u64 = 2_400;
 
 /// The largest settings file that is read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// What happens to a container that would be refused.
+/// What happens to a container that there is a reason to refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// It is refused.
     #[default]
     Enforce,
-    /// It starts, and a warning says why it should not have.
+    /// It starts, and a warning gives the reason.
     Warn,
 }
 
@@ -48,7 +48,7 @@ pub enum Require {
     /// It may.
     #[default]
     None,
-    /// It needs one, whichever.
+    /// It needs one, no matter which.
     AnyFilter,
 }
 
@@ -56,7 +56,7 @@ pub enum Require {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReplaceDefault {
-    /// Where it allows nothing that the default denies.
+    /// Only if it allows nothing that the default denies.
     #[default]
     Stricter,
     /// Always.
@@ -65,7 +65,7 @@ pub enum ReplaceDefault {
     Never,
 }
 
-/// How much is logged.
+/// The least severe messages that are logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogLevel {
@@ -73,10 +73,10 @@ pub enum LogLevel {
     Error,
     /// Warnings too.
     Warn,
-    /// Also what was decided of containers that select something.
+    /// Also decisions on containers that select something.
     #[default]
     Info,
-    /// Every container.
+    /// Decisions on every container.
     Debug,
 }
 
@@ -84,31 +84,32 @@ pub enum LogLevel {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Whose annotations are believed; `--engine` goes before it.
+    /// The engine whose annotations are trusted; `--engine` overrides it.
     pub engine: Engine,
-    /// The folder below which profiles are.
+    /// The folder that holds the profiles.
     pub seccomp_root: PathBuf,
     /// Enforce or warn.
     pub mode: Mode,
-    /// How long a missing profile is waited for, in milliseconds, at most [`MAX_WAIT_MS`].
+    /// How long to wait for a missing profile, in milliseconds; at most [`MAX_WAIT_MS`].
     pub wait_ms: u64,
     /// Whether containers need a filter.
     pub require: Require,
     /// When the engine's default filter is replaced.
     pub replace_default: ReplaceDefault,
-    /// The engine's default profile; `None`: the engine's own file.
+    /// The engine's default profile; `None` for the one that the engine is configured with.
     pub runtime_default: Option<PathBuf>,
-    /// Namespaces whose containers are accepted as they are.
+    /// Namespaces whose containers are accepted without any check.
     pub exempt_namespaces: Vec<String>,
-    /// How much is logged.
+    /// The least severe messages that are logged.
     pub log_level: LogLevel,
-    /// The largest profile that is read, in bytes.
+    /// The maximum size of a profile, in bytes.
     pub max_profile_bytes: u64,
-    /// `run.oci.*` annotations that may stand on a container with a filter of ours.
+    /// `run.oci.*` annotations that a container with a selected filter may carry.
     pub allow_runtime_annotations: Vec<String>,
-    /// Where decisions are sent, if somebody listens.
+    /// The socket that decisions are sent to, if somebody listens.
     pub gate_socket: PathBuf,
-    /// The real runtimes behind the wrapper: its own file name (or `default`) to a path.
+    /// The real runtimes behind the wrapper: paths by the name that it is called under, or
+    /// `default`.
     pub runtimes: BTreeMap<String, PathBuf>,
     /// The recorder's settings.
     pub record: Record,
@@ -135,18 +136,18 @@ impl Default for Settings {
     }
 }
 
-/// What becomes of a container that should be recorded and can't be.
+/// What happens to a container that should be recorded and can't be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// It does not start: crun shows nothing of a hook that only warns.
+    /// It does not start, because crun hides the warnings of a hook that succeeds.
     #[default]
     Refuse,
     /// It starts unrecorded, and a warning says so.
     Start,
 }
 
-/// How many arguments can be recorded in one container; the recorder has room for so many.
+/// How many arguments can be recorded for one container; the recorder has room for no more.
 pub const MAX_ARGUMENTS: usize = 8;
 
 /// One argument of one call, written `call:index`.
@@ -178,13 +179,13 @@ impl FromStr for Argument {
     }
 }
 
-/// `[record]`: who may record, where to and how much. All of it is the node owner's choice.
+/// `[record]`: who may record, where to, and how much. The node's owner decides all of this.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Record {
     /// Namespaces whose pods may be recorded; none by default.
     pub namespaces: Vec<String>,
-    /// Folders below which recordings may be written.
+    /// Folders that recordings may be written to.
     pub folders: Vec<PathBuf>,
     /// The default action of recorded profiles.
     #[serde(deserialize_with = "action")]
@@ -192,18 +193,19 @@ pub struct Record {
     /// Arguments of calls whose values are recorded too, at most [`MAX_ARGUMENTS`].
     #[serde(deserialize_with = "arguments")]
     pub arguments: Vec<Argument>,
-    /// Whether what was recorded is added to a profile that is there already; else it is replaced.
+    /// Whether a recording is merged into an existing profile, instead of replacing it.
     pub merge: bool,
-    /// Whether a recorded container's denials are logged and executed, so that they are seen.
+    /// Whether the calls that a recorded container's filter denies are executed and logged instead,
+    /// so that they are captured.
     pub log_denials: bool,
-    /// What becomes of a container that can't be recorded. A limit below never refuses one whose
+    /// What happens to a container that can't be recorded. The limits below never refuse one whose
     /// denials are in force.
     pub on_failure: OnFailure,
     /// How many recordings may run at once.
     pub max_active: u32,
-    /// How much the recordings folder may hold, in bytes.
+    /// How many bytes the recordings folder may hold.
     pub max_bytes: u64,
-    /// How long one recording may run, in seconds.
+    /// How many seconds one recording may run.
     pub max_seconds: u64,
 }
 
@@ -259,13 +261,13 @@ pub enum SettingsError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file is larger than settings can be.
+    /// The file is too large.
     #[error("{}: larger than {MAX_BYTES} bytes", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
-    /// The file's text is not settings.
+    /// The file's text is not valid.
     #[error("{}, line {line}: {reason}", path.display())]
     Invalid {
         /// The file.
@@ -278,10 +280,10 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Reads settings; a file that is not there gives the defaults.
+    /// Reads settings; a missing file gives the defaults.
     ///
     /// # Errors
-    /// The file can't be read, is not UTF-8 TOML, has an unknown key or a wrong value.
+    /// The file can't be read, is not TOML in UTF-8, or has an unknown key or an invalid value.
     pub fn load(path: &Path) -> Result<Settings, SettingsError> {
         match read(path)? {
             Some(text) => Settings::parse(path, &text),
@@ -309,7 +311,7 @@ impl Settings {
         }
     }
 
-    /// What types alone do not rule out.
+    /// The first key with a value that its type allows but that is invalid, and what is wrong.
     fn first_mistake(&self) -> Option<(&'static str, String)> {
         let absolute = [
             ("seccomp_root", Some(&self.seccomp_root)),
@@ -337,7 +339,7 @@ impl Settings {
     }
 }
 
-/// Reads the file; `None` where there is none.
+/// Reads the file; `None` if there is none.
 fn read(path: &Path) -> Result<Option<String>, SettingsError> {
     let failed = |source| SettingsError::Read {
         path: path.to_owned(),
@@ -356,11 +358,11 @@ fn read(path: &Path) -> Result<Option<String>, SettingsError> {
     }
 }
 
-/// `[runtimes]` by itself, for the wrapper: mistakes elsewhere in the file do not change which
-/// runtime a container runs under. A file that is not there has none.
+/// `[runtimes]` alone, for the wrapper: mistakes elsewhere in the file must not change which
+/// runtime a container runs under. A missing file has none.
 ///
 /// # Errors
-/// The file can't be read, or it can't be told what the table holds.
+/// The file can't be read, or the table's contents can't be determined.
 pub fn load_runtimes(path: &Path) -> Result<BTreeMap<String, PathBuf>, SettingsError> {
     match read(path)? {
         Some(text) => parse_runtimes(path, &text),
@@ -368,10 +370,10 @@ pub fn load_runtimes(path: &Path) -> Result<BTreeMap<String, PathBuf>, SettingsE
     }
 }
 
-/// The table in this text; `path` is for messages only.
+/// The table in a text; `path` is for messages only.
 ///
 /// # Errors
-/// It can't be told what the table holds.
+/// The table's contents can't be determined.
 pub fn parse_runtimes(path: &Path, text: &str) -> Result<BTreeMap<String, PathBuf>, SettingsError> {
     #[derive(Deserialize)]
     struct Part {
@@ -390,7 +392,7 @@ pub fn parse_runtimes(path: &Path, text: &str) -> Result<BTreeMap<String, PathBu
         Err(error) => {
             let line = error.span().map_or(1, |span| line_of(text, span.start));
             let error = invalid(line, error.message().replace(['\n', '\r'], " "));
-            // Not TOML as a whole, or the mistake is in the table itself.
+            // The file is not valid TOML, or the mistake is in the table itself.
             let section = runtimes_section(text).ok_or(error)?;
             toml::from_str(section).map_err(|error| {
                 let at = section.as_ptr() as usize - text.as_ptr() as usize;
@@ -426,8 +428,8 @@ fn is_nearly_runtimes(key: &str) -> bool {
     nearest(key, [RUNTIMES]).is_some()
 }
 
-/// The lines of `[runtimes]` in a text that is not TOML as a whole, empty where no line has to do
-/// with it; `None` where it can't be told.
+/// The lines of `[runtimes]` in a text that is not valid TOML; empty if no line belongs to it.
+/// `None` if that can't be determined.
 fn runtimes_section(text: &str) -> Option<&str> {
     let mut section: Option<(usize, usize)> = None;
     let mut inside = false;
@@ -600,8 +602,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// A mistake anywhere in a good file is one line that names the file and a line in it, or
-        /// the file is still good.
+        /// A mistake anywhere in a valid file gives one line that names the file and a line in it,
+        /// or the file is still valid.
         #[test]
         fn any_text_is_settings_or_one_line_of_error(
             line in 0_usize..6,

@@ -1,21 +1,18 @@
-//! The stamps that the gate leaves for the containers that it decided on: when it last ran, and
-//! for which. `portcullis-hook check` compares them with the containers that started.
+//! The stamps that the gate leaves: for which containers it has decided, and when.
+//! `portcullis-hook check` compares them with the containers that started.
 //!
-//! A stamp is one file of a fixed size in a fixed ring of slots, chosen by a hash of the
-//! container's ID: leaving one is an open, a write and a close, nothing is ever listed, and a newer
-//! stamp takes the place of an older one in its slot. The folder is on a tmpfs, so what is in it is
-//! of this boot.
+//! A stamp is a small file in one of a fixed number of slots, chosen by a hash of the container's
+//! ID. Leaving a stamp takes an open, a write and a close, and replaces the slot's older stamp. The
+//! folder is on a tmpfs, so its stamps are from the current boot.
 
-use crate::Engine;
-use nix::{
-    errno::Errno,
-    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2},
-    sys::stat::Mode,
+use crate::{
+    Engine,
+    private_folder::{make, open_file},
 };
+use nix::fcntl::{AT_FDCWD, OFlag, ResolveFlag};
 use std::{
-    fs::{DirBuilder, File},
+    fs::File,
     io::{self, Read, Write},
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -23,10 +20,11 @@ use std::{
 /// Where stamps are.
 pub const FOLDER: &str = "/run/portcullis/decided";
 
-/// How many slots the ring has.
+/// The number of slots.
 const SLOTS: u64 = 1024;
 
-/// The size of a stamp in bytes; each has a page of the tmpfs, so all take 4 MiB at most.
+/// The size of a stamp in bytes. Each takes a page of the tmpfs, so all together take at most 4
+/// MiB.
 const BYTES: usize = 512;
 
 /// The longest ID that a stamp holds, in bytes.
@@ -37,7 +35,7 @@ const MAX_ID: usize = 256;
 pub struct Stamp {
     /// When it was made.
     pub time: SystemTime,
-    /// Whose container it is.
+    /// The container's engine.
     pub engine: Engine,
     /// Which part made it: `verify`, `runtime`, …
     pub verb: String,
@@ -47,11 +45,11 @@ pub struct Stamp {
     pub id: String,
 }
 
-/// Leaves a stamp in a folder, which is made where it is not there (mode 0700).
+/// Leaves a stamp in a folder, which is created if missing (mode 0700).
 ///
 /// # Errors
-/// The folder can't be made or written, a link is on the way, or a word does not fit into a stamp.
-/// Nobody has to care: a container's fate does not hang on its stamp.
+/// The folder can't be created or written, the path contains a link, or a word does not fit into a
+/// stamp. Callers can ignore this: a container starts or not regardless of its stamp.
 pub fn leave(folder: &Path, engine: Engine, id: &str, verb: &str, outcome: &str) -> io::Result<()> {
     let fits = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic());
     if ![id, verb, outcome].into_iter().all(fits) || id.len() > MAX_ID {
@@ -59,7 +57,7 @@ pub fn leave(folder: &Path, engine: Engine, id: &str, verb: &str, outcome: &str)
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let time = now.map_or(0, |since| since.as_nanos());
-    // The time stands at both ends: a reader sees where it met a writer halfway.
+    // The time is at both ends, so that a reader notices a half-written stamp.
     let text = format!("{time} {engine} {verb} {outcome} {id} {time}");
     if text.len() >= BYTES {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -79,15 +77,15 @@ pub fn leave(folder: &Path, engine: Engine, id: &str, verb: &str, outcome: &str)
     (&file).write_all(&bytes)
 }
 
-/// Every stamp in a folder, in no order; a slot that holds none, or no regular file, is left out.
+/// Every stamp in a folder, in no particular order. Slots without a valid stamp are left out.
 ///
 /// # Errors
-/// The folder is not ours to read.
+/// The folder can't be read.
 pub fn read(folder: &Path) -> io::Result<Vec<Stamp>> {
     let mut all = Vec::new();
     for number in 0..SLOTS {
         let path = folder.join(slot_name(number));
-        // Twice: a writer may have been halfway the first time.
+        // Try twice: the first time, a writer may have been halfway.
         for _ in 0..2 {
             match open(&path, OFlag::O_RDONLY) {
                 Ok(file) => {
@@ -116,7 +114,7 @@ fn parse(text: &str) -> Option<Stamp> {
     let nanos: u64 = time.parse().ok().filter(|_| time == again)?;
     Some(Stamp {
         time: UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))?,
-        engine: Engine::ALL.into_iter().find(|own| own.as_str() == engine)?,
+        engine: Engine::by_name(engine)?,
         verb: verb.to_owned(),
         outcome: outcome.to_owned(),
         id: id.to_owned(),
@@ -135,34 +133,8 @@ fn slot_name(number: u64) -> String {
     format!("{number:03x}")
 }
 
-/// Opens a regular file; no link is followed anywhere on the way.
 fn open(path: &Path, flags: OFlag) -> io::Result<File> {
-    let how = OpenHow::new()
-        .flags(flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
-        .mode(if flags.contains(OFlag::O_CREAT) {
-            Mode::S_IRUSR | Mode::S_IWUSR
-        } else {
-            Mode::empty()
-        })
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let file = File::from(openat2(AT_FDCWD, path, how)?);
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(Errno::EINVAL.into())
-    }
-}
-
-/// The folder that holds `folder` serves others too; this one is the gate's alone.
-fn make(folder: &Path) -> io::Result<()> {
-    let make = |path: &Path, mode| match DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    };
-    if let Some(above) = folder.parent() {
-        make(above, 0o755)?;
-    }
-    make(folder, 0o700)
+    open_file(AT_FDCWD, path, flags, ResolveFlag::empty())
 }
 
 #[cfg(test)]
@@ -226,7 +198,7 @@ mod tests {
         assert!(leave(&ring, Engine::CriO, "link", "verify", "accepted").is_err());
         assert_eq!(fs::read_to_string(&outside).unwrap(), "kept");
         fs::remove_file(slot(&ring, "link")).unwrap();
-        nix::unistd::mkfifo(&slot(&ring, "fifo"), Mode::S_IRWXU).unwrap();
+        nix::unistd::mkfifo(&slot(&ring, "fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(leave(&ring, Engine::CriO, "fifo", "verify", "accepted").is_err());
         fs::remove_file(slot(&ring, "fifo")).unwrap();
         symlink(&ring, folder.path().join("linked")).unwrap();

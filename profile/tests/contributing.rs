@@ -1,4 +1,4 @@
-//! CONTRIBUTING.md says where each change goes: the files and folders that it names exist.
+//! The files and folders that CONTRIBUTING.md names exist.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The key under which crun keeps a compiled filter: filters that it takes for the same, it no longer
-//! does once they carry our rule without effect.
+//! The key under which crun caches a compiled filter: filters that share a key no longer do so once
+//! they contain our inert rule.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,9 +8,9 @@ use portcullis_profile::{
 };
 use std::collections::BTreeSet;
 
-/// crun's key (`calculate_seccomp_checksum` of 1.14 to 1.29): the parts of a filter strung together,
-/// without each rule's errno and without borders. What is the same for all filters of a node is one
-/// text here.
+/// crun's key (`calculate_seccomp_checksum` of 1.14 to 1.29): the parts of a filter strung
+/// together, without each rule's errno and without borders. What is the same for all filters of a
+/// node is one text here.
 fn key(filter: &Filter) -> blake3::Hash {
     let mut hash = blake3::Hasher::new();
     let mut add = |text: &str| {

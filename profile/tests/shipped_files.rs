@@ -1,4 +1,4 @@
-//! The files in `crio.d` are what the parts that read them expect.
+//! The files in `crio.d` are what their readers expect.
 #![allow(clippy::unwrap_used)] // helpers of tests: a panic is the failure
 
 use portcullis_profile::settings::{DEFAULT_PATH, MAX_WAIT_MS, Settings, crio::CrioConfig};

@@ -1,9 +1,9 @@
-//! `portcullis-hook check`: whether the gate is really there.
+//! `portcullis-hook check`: checks whether the gate is really in place.
 //!
-//! Files alone do not say so: CRI-O skips a hook whose binary does not exist when it reads the
-//! hook's file, ignores a handler whose path does not exist, and lets a later drop-in replace an
-//! earlier one, all without a word. So each engine's configuration is taken as the engine takes it,
-//! and what the hook and the runtimes left behind is held against it.
+//! Looking at files is not enough: CRI-O silently skips a hook whose binary does not exist when it
+//! reads the hook's file, ignores a handler whose path does not exist, and lets a later drop-in
+//! replace an earlier one. So each engine's configuration is read as the engine reads it, and
+//! compared with what the hook and the runtimes left behind.
 
 mod crio;
 mod folders;
@@ -32,14 +32,14 @@ use std::{
 /// Arguments of `check`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Arguments {
-    /// Folders of hook files, in the engine's order, instead of the configured ones; may be
-    /// repeated.
+    /// A folder of hook files, to use instead of the configured ones; repeat it for several, in the
+    /// engine's order.
     #[arg(long = "hooks-dir", value_name = "DIR")]
     hooks: Vec<PathBuf>,
-    /// CRI-O's folder of drop-ins, instead of /etc/crio/crio.conf.d.
+    /// CRI-O's folder of drop-ins, to use instead of /etc/crio/crio.conf.d.
     #[arg(long, value_name = "DIR")]
     crio_config_dir: Option<PathBuf>,
-    /// Look at the node whose root this is, such as an image that is mounted there.
+    /// Check the node with this root folder, for example a mounted image.
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     /// Print JSON.
@@ -47,7 +47,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Looks at everything, then says everything.
+/// Checks everything, then prints everything.
 #[allow(clippy::print_stdout)]
 pub fn run(settings: &Path, engine: Option<Engine>, arguments: &Arguments) -> ExitCode {
     let report = look(settings, engine, arguments);
@@ -108,7 +108,7 @@ fn look(path: &Path, engine: Option<Engine>, arguments: &Arguments) -> Report {
     report
 }
 
-/// Whether containers can be recorded there.
+/// Returns whether containers can be recorded there.
 fn look_at_crio(
     node: &Node,
     wanted: Wanted<'_>,

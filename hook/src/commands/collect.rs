@@ -1,5 +1,5 @@
-//! `portcullis-hook collect`: the OCI hook that ends a recording and writes its profile; with
-//! `--stale`, the same for recordings that no hook ended.
+//! `portcullis-hook collect`: the OCI hook that ends a recording and writes its profile. With
+//! `--stale`, does the same for recordings that no hook ended.
 
 use crate::{
     exit::Code,
@@ -13,13 +13,13 @@ use std::{io, path::Path, process::ExitCode};
 /// Arguments of `collect`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Write out recordings whose container exited or vanished, or that ran for too long; reads no
-    /// state.
+    /// Write the profiles of recordings whose container exited or vanished, or that ran
+    /// for too long, instead of reading a state.
     #[arg(long)]
     stale: bool,
 }
 
-/// Ends recordings and says what was written.
+/// Ends recordings and reports what was written.
 pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
     let settings = match Settings::load(path) {
         Ok(settings) => settings,

@@ -1,4 +1,4 @@
-//! `portcullis-hook completions`: completions for a shell.
+//! `portcullis-hook completions`: prints a shell completion script.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -7,7 +7,7 @@ use std::{io, process::ExitCode};
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// For which shell.
+    /// The shell to print it for.
     #[arg(value_enum)]
     shell: Shell,
 }

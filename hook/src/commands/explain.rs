@@ -1,4 +1,4 @@
-//! `portcullis-hook explain`: what would be decided for a bundle, and why, without refusing.
+//! `portcullis-hook explain`: shows what the gate would decide for a bundle, and why.
 
 use crate::{
     gate::{Moment, evaluate},
@@ -15,7 +15,7 @@ use std::{
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The bundle: the folder that holds config.json.
+    /// The bundle, which is the folder that contains config.json.
     #[arg(long, value_name = "DIR", default_value = ".")]
     bundle: PathBuf,
     /// Print JSON.
@@ -23,7 +23,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Decides as both stages would and prints it.
+/// Decides as applying and verifying would, and prints both results.
 #[allow(clippy::print_stdout)]
 pub fn run(settings: &Path, engine: Option<Engine>, arguments: &Arguments) -> ExitCode {
     match explain(settings, engine, arguments) {

@@ -1,5 +1,5 @@
-//! `portcullis-hook inject`: Podman's precreate stage, the configuration on stdin, the changed
-//! one on stdout.
+//! `portcullis-hook inject`: Podman's precreate hook, which gets config.json on stdin and prints
+//! the changed one on stdout.
 
 use crate::{
     exit::Code,

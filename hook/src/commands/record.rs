@@ -1,4 +1,4 @@
-//! `portcullis-hook record`: the OCI hook that starts to record a container that asks for it.
+//! `portcullis-hook record`: the OCI hook that starts recording a container that asks for it.
 
 use crate::{
     exit::Code,
@@ -21,7 +21,7 @@ use portcullis_profile::{
 };
 use std::{io, path::Path, process::ExitCode};
 
-/// Reads the state, starts to record where that is asked for and allowed.
+/// Reads the state, and starts recording if the container asks for it and may be recorded.
 pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
     let text = match read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin")) {
         Ok(text) => text,
@@ -60,9 +60,9 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, 
         start(asked, container, settings).map(Some)
     });
     let outcome = match outcome {
-        // Whatever else holds: nothing runs with its denials logged and unrecorded.
+        // Whatever else applies, no container runs unrecorded with its denials logged.
         Ok(None) if is_marked(&annotations) => Err(RecordError::Relaxed(
-            "its annotations ask for no recording".to_owned(),
+            "its annotations don't ask for a recording".to_owned(),
         )),
         Ok(Some(StartOutcome::Unrecorded(why))) if is_marked(&annotations) => {
             Err(RecordError::Relaxed(why))

@@ -1,4 +1,5 @@
-//! `portcullis-hook recordings`: what is being recorded, and the profile it would give now.
+//! `portcullis-hook recordings`: lists running recordings, and shows the profile that one would
+//! produce now.
 
 use crate::{
     clock::now,
@@ -23,15 +24,15 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// List what is being recorded.
+    /// List the running recordings.
     List {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Print the profile of what a running recording saw so far.
+    /// Print the profile that a running recording would produce now.
     Show {
-        /// The container's ID, or its beginning.
+        /// The container's ID, or its first characters.
         id: String,
     },
 }
@@ -59,7 +60,7 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
     code
 }
 
-/// The list, and what is wrong with recordings that are not in it.
+/// The list, and the errors of recordings that could not be read.
 fn listed(settings: &Settings, json: bool) -> Result<(String, Vec<RecordError>), RecordError> {
     let (running, broken) = list(&settings.record)?;
     if json {

@@ -1,4 +1,4 @@
-//! `portcullis-hook verify`: the OCI hook that refuses.
+//! `portcullis-hook verify`: the OCI hook that refuses a container without its selected filter.
 
 use crate::{
     exit::Code,
@@ -14,7 +14,7 @@ use crate::{
 use portcullis_profile::{Engine, filter::reader::Runtime, settings::Settings};
 use std::{io, path::Path, process::ExitCode};
 
-/// Reads the state, decides, says so.
+/// Reads the state, decides, and reports the decision.
 pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
     match verify(settings, engine) {
         Ok(None) => ExitCode::SUCCESS,

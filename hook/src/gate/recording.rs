@@ -1,9 +1,9 @@
-//! What the container's request to be recorded means for its filter (`[record] log_denials` of
+//! What a request to be recorded means for the container's filter (`[record] log_denials` in
 //! hook.toml), as an input of the evaluator.
 //!
-//! What applies a filter with its denials logged marks `config.json`. The mark gives nothing: it
-//! makes `record` and `verify` refuse a container that is not being recorded, so whoever forges it
-//! harms himself.
+//! Setting a filter whose denials are logged also marks `config.json`. The mark grants nothing: it
+//! makes `record` and `verify` refuse a container that is not being recorded, so forging it only
+//! gets the forger's own container refused.
 
 use super::Running;
 use crate::{
@@ -17,7 +17,7 @@ use portcullis_profile::{
     settings::Settings,
 };
 
-/// As it is when a filter is applied: whether the container will be recorded.
+/// When applying: whether the container will be recorded.
 pub fn to_apply(
     config: &OciConfig<'_>,
     identity: &Identity,
@@ -32,7 +32,7 @@ pub fn to_apply(
         return Recording::Enforced;
     }
     if !config.is_recorded_before_it_is_verified() {
-        return Recording::Kept("no hook in config.json records it before verify".to_owned());
+        return Recording::Kept("config.json has no record hook before verify".to_owned());
     }
     match intent {
         RecordingIntent::NotRequested => Recording::Enforced,
@@ -41,7 +41,7 @@ pub fn to_apply(
     }
 }
 
-/// As it is when a filter is verified: whether a marked container is being recorded.
+/// When verifying: whether a marked container is being recorded.
 pub fn to_verify(
     annotations: &Annotations,
     running: Option<Running<'_>>,
@@ -51,7 +51,7 @@ pub fn to_verify(
         return Recording::Enforced;
     }
     let Some((id, init)) = running.and_then(|running| Some((running.id, running.init?))) else {
-        return Recording::Unrecorded("no running container is known here".to_owned());
+        return Recording::Unrecorded("the running container is not known here".to_owned());
     };
     match is_recorded(id, init, &settings.record) {
         Ok(()) if settings.record.log_denials => Recording::Logged,

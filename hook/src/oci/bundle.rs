@@ -1,4 +1,4 @@
-//! The configuration of the container that a hook is called for.
+//! Finding the `config.json` of the container that a hook is called for.
 
 use super::{
     config::{OciError, read_bundle},
@@ -9,12 +9,12 @@ use std::path::Path;
 
 /// Reads the `config.json` that the runtime read.
 ///
-/// crun says that the bundle is `/` where a container has a user namespace and a device (1.8.1 to
-/// 1.27 at least): it takes its working directory after it joined a mount namespace. Its command
-/// line still has the bundle, so that one counts.
+/// For a container with a user namespace and a device, crun (at least 1.8.1 to 1.27) gives `/` as
+/// the bundle: it uses its working directory after joining a mount namespace. The bundle is then
+/// taken from crun's command line.
 ///
 /// # Errors
-/// It can't be read, or it can't be told where it is.
+/// It can't be read, or its bundle can't be determined.
 pub fn read(state: &HookState) -> Result<String, OciError> {
     if state.bundle != Path::new("/") {
         return read_bundle(&state.bundle);

@@ -1,9 +1,9 @@
 //! The command lines of crun and runc: which verb, which bundle, which container.
 //!
-//! Wrapper and runtime must read the same bundle, so a line is read exactly as each version of the
-//! runtime would read it ([`getopt`] for crun, [`go`] for the three generations of runc's library),
-//! and what they make of it has to agree. What none is known to understand is refused where a
-//! container could come of it; a usage error that is one in every version is left to the runtime.
+//! Wrapper and runtime must use the same bundle. So a command line is parsed exactly as each
+//! version of the runtime would parse it ([`getopt`] for crun, [`go`] for the three generations of
+//! runc's library), and the results have to agree. A line that can't be understood is refused if it
+//! might create a container; what is a usage error in every version is left to the runtime.
 
 mod getopt;
 mod go;
@@ -16,20 +16,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Which runtime stands behind.
+/// The real runtime behind the wrapper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runtime {
     /// crun.
     Crun,
     /// runc.
     Runc,
-    /// Neither by its name: a command line must mean the same under both.
+    /// Neither, judging by its name: a command line must mean the same under both.
     Other,
 }
 
 impl Runtime {
-    /// By its file name: `crun`, `runc`, or one of these and then something (`crun-wasm`,
-    /// `runc-1.5`).
+    /// Recognises a runtime by its file name: `crun`, `runc`, or one of these with a suffix
+    /// (`crun-wasm`, `runc-1.5`).
     pub fn named(path: &Path) -> Runtime {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is = |known: &str| {
@@ -43,7 +43,7 @@ impl Runtime {
         }
     }
 
-    /// Whose way of reading a filter counts.
+    /// How this runtime reads filters.
     pub const fn reader(self) -> reader::Runtime {
         match self {
             Runtime::Crun => reader::Runtime::Crun,
@@ -62,21 +62,21 @@ impl Runtime {
     }
 }
 
-/// A verb by which a container comes to be.
+/// A verb that creates a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// `create`.
     Create,
     /// `run`.
     Run,
-    /// `restore`: out of a checkpoint's image.
+    /// `restore`: from a checkpoint image.
     Restore,
 }
 
 impl Verb {
     const ALL: [Verb; 3] = [Verb::Create, Verb::Run, Verb::Restore];
 
-    /// As it is written.
+    /// The verb as written.
     pub const fn as_str(self) -> &'static str {
         match self {
             Verb::Create => "create",
@@ -98,8 +98,8 @@ impl Verb {
     }
 }
 
-/// Verbs by which no container comes to be: those of crun and runc, and those of youki and runsc
-/// that their shims call.
+/// Verbs that create no container: those of crun and runc, and those of youki and runsc that their
+/// shims call.
 const OTHER_VERBS: [&str; 24] = [
     "checkpoint",
     "checkpointt",
@@ -130,41 +130,41 @@ const OTHER_VERBS: [&str; 24] = [
 /// A command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
-    /// `--root`, as it is written.
+    /// `--root`, as written.
     pub root: Option<PathBuf>,
-    /// Whether there is a `--rootless`: crun before 1.21 takes its value for the root.
+    /// Whether there is a `--rootless`, whose value crun before 1.21 uses as the root.
     pub has_rootless: bool,
-    /// `--log`, as it is written.
+    /// `--log`, as written.
     pub log: Option<PathBuf>,
     /// Whether `--log-format` is `json`.
     pub log_is_json: bool,
-    /// What it is about.
+    /// What it does.
     pub command: Command,
 }
 
-/// What a command line is about.
+/// What a command line does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Command {
-    /// A container comes of it.
+    /// It creates a container.
     Makes(Container),
-    /// The runtime prints its help or an error; no container comes of it.
+    /// The runtime prints its help or an error, and creates no container.
     #[default]
     Speaks,
     /// Another verb.
     Other {
         /// The verb.
         verb: String,
-        /// The words after it.
+        /// The arguments after it.
         words: Vec<String>,
     },
 }
 
-/// A container that comes of a command line.
+/// A container that a command line creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// By which verb.
+    /// The verb.
     pub verb: Verb,
-    /// The folder of its `config.json`, as it is written; without one the working directory.
+    /// The folder of its `config.json`, as written; the working directory if none is given.
     pub bundle: Option<PathBuf>,
     /// Its ID.
     pub id: String,
@@ -177,29 +177,29 @@ impl Container {
     }
 }
 
-/// Why it can't be told what comes of a command line.
+/// Why it can't be determined which container a command line creates.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandLineError {
-    /// An option that no version of the runtime is known to have.
+    /// No known version of the runtime has this option.
     #[error(
         "Portcullis does not know {runtime}'s option {option}, so it can't tell which config.json \
          will be read; leave the option out, or update Portcullis"
     )]
     UnknownOption {
-        /// Whose.
+        /// The runtime.
         runtime: &'static str,
         /// The option.
         option: String,
     },
-    /// An abbreviation that more than one option begins with.
+    /// More than one option begins with this abbreviation.
     #[error("more than one of {runtime}'s options begins with {option}; write it in full")]
     Ambiguous {
-        /// Whose.
+        /// The runtime.
         runtime: &'static str,
         /// The abbreviation.
         option: String,
     },
-    /// The configuration would not be the bundle's own.
+    /// The configuration would not be the bundle's `config.json`.
     #[error(
         "--config {file}: only the bundle's config.json is accepted, since the hooks read that one; \
          put the configuration there"
@@ -208,32 +208,32 @@ pub enum CommandLineError {
         /// The file.
         file: String,
     },
-    /// A verb that is not known to make no container.
+    /// An unknown verb, which might create a container.
     #[error(
         "Portcullis does not know {runtime}'s command {verb:?}, which might create a container; \
          update Portcullis"
     )]
     UnknownVerb {
-        /// Whose.
+        /// The runtime.
         runtime: &'static str,
         /// The verb.
         verb: String,
     },
-    /// Versions or runtimes would make different containers of it.
+    /// Different versions or runtimes would create different containers.
     #[error(
         "versions of {runtime} read these options differently; write them as --option=VALUE before \
          the container's ID"
     )]
     Disagree {
-        /// Whose.
+        /// The runtime.
         runtime: &'static str,
     },
-    /// A word that is not UTF-8.
+    /// An argument that is not UTF-8.
     #[error("{0:?} is not UTF-8")]
     NotText(OsString),
 }
 
-/// What a reader found.
+/// What a parser found.
 #[derive(Debug, Default)]
 struct Parsed {
     values: Vec<(&'static str, String)>,
@@ -245,8 +245,8 @@ impl Parsed {
         self.values.push((option.long, value.to_owned()));
     }
 
-    /// A value that is a word of its own. Of a foreign runtime it is not certain that the option
-    /// takes one, so a verb by which a container comes to be is none.
+    /// A value that is an argument of its own. For an unknown runtime it is uncertain whether the
+    /// option takes one, so a verb that creates a container is not taken as a value.
     fn set_from_next(
         &mut self,
         option: &Definition,
@@ -262,7 +262,7 @@ impl Parsed {
         Ok(())
     }
 
-    /// The last one given.
+    /// The last one counts.
     fn value(&self, name: &str) -> Option<&str> {
         self.values
             .iter()
@@ -272,12 +272,12 @@ impl Parsed {
     }
 }
 
-/// Why a reader did not come to the end.
+/// Why a parser stopped early.
 #[derive(Debug)]
 enum Stop {
-    /// The runtime prints something and ends.
+    /// The runtime prints something and exits.
     Speaks,
-    /// Nobody knows; what is left of the words.
+    /// It is unknown what the runtime does; the remaining arguments.
     Unsure {
         option: String,
         ambiguous: bool,
@@ -303,7 +303,7 @@ impl Stop {
     }
 }
 
-/// One way of reading.
+/// One way of parsing.
 #[derive(Clone, Copy, Debug)]
 enum Reader {
     Crun,
@@ -316,7 +316,7 @@ enum Reader {
 }
 
 impl Reader {
-    /// Every way in which some version of the runtime reads.
+    /// Every way in which some version of the runtime parses its command line.
     const fn of(runtime: Runtime) -> &'static [Reader] {
         match runtime {
             Runtime::Crun => &[Reader::Crun],
@@ -343,7 +343,7 @@ impl Reader {
         let globals = match globals {
             Ok(globals) => globals,
             Err(Stop::Speaks) => return Ok(CommandLine::default()),
-            // Whatever the option is: without such a word no container comes of it.
+            // Whatever the option is, without such an argument no container is created.
             Err(Stop::Unsure { ref rest, .. })
                 if !rest.iter().any(|word| Verb::find(word).is_some()) =>
             {
@@ -443,7 +443,7 @@ impl CommandLine {
     /// Reads a runtime's command line, without the program's name.
     ///
     /// # Errors
-    /// A container could come of it, and it is not certain which.
+    /// It might create a container, and it is uncertain which.
     pub fn read(runtime: Runtime, words: &[OsString]) -> Result<CommandLine, CommandLineError> {
         let not_text = words.iter().find(|word| word.to_str().is_none());
         let words: Vec<String> = words
@@ -468,8 +468,8 @@ impl CommandLine {
         }
     }
 
-    /// Where this runtime keeps its containers' state; `None` where that can't be told. `user` is
-    /// the one that it runs as, `runtime_dir` its `XDG_RUNTIME_DIR`.
+    /// Where this runtime keeps its containers' state; `None` if that can't be determined. `user`
+    /// is the user that it runs as, `runtime_dir` its `XDG_RUNTIME_DIR`.
     pub fn root(
         &self,
         runtime: Runtime,
@@ -487,7 +487,7 @@ impl CommandLine {
             Runtime::Runc => "runc",
             Runtime::Other => return None,
         };
-        // runc heeds the variable for users only, crun always.
+        // runc uses the variable only for ordinary users, crun always.
         let own = (runtime == Runtime::Crun || user != 0)
             .then(runtime_dir)
             .flatten()
@@ -496,8 +496,8 @@ impl CommandLine {
         Some(folder.join(name)).filter(|root| root.is_absolute())
     }
 
-    /// What holds whichever of two readings is the runtime's: of a container that one makes and the
-    /// other does not, the container.
+    /// What is certain whichever of two results is the runtime's. If only one of them creates a
+    /// container, that container counts.
     fn and(self, other: CommandLine) -> Option<CommandLine> {
         match (&self.command, &other.command) {
             (Command::Makes(one), Command::Makes(two)) if one != two => None,

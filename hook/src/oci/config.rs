@@ -1,8 +1,8 @@
-//! A container's `config.json`: what the gate reads of it, and the exchange of `linux.seccomp`
-//! within its text.
+//! A container's `config.json`: what the gate reads from it, and replacing `linux.seccomp` in its
+//! text.
 //!
-//! Typed round trips lose unknown fields and order, so the one object is exchanged in the text;
-//! every other byte stays as it is.
+//! Parsing and rewriting the whole file would lose unknown fields and their order. So only that one
+//! object is replaced in the text; every other byte stays as it is.
 
 use super::members::members;
 use portcullis_profile::{
@@ -22,7 +22,7 @@ use std::{
 /// The largest `config.json` or state that is read, in bytes.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Room for most of them, so that they are read at once.
+/// Enough room for most files, so that one read suffices.
 const USUAL_BYTES: usize = 16 * 1024;
 
 /// Why a `config.json` or a state can't be used.
@@ -36,7 +36,7 @@ pub enum OciError {
         /// What the system said.
         source: io::Error,
     },
-    /// crun's fault: the state's bundle is its working directory, and that is `/` by then.
+    /// A fault in crun: it gives its working directory as the bundle, and that is `/` by then.
     #[error(
         "the runtime says that the bundle is \"/\", as crun wrongly does for a container with a \
          user namespace and a device, and its command line has no absolute --bundle for this \
@@ -57,18 +57,18 @@ pub enum OciError {
         /// What was read.
         what: &'static str,
     },
-    /// It is not what the runtime specification says.
+    /// It does not conform to the runtime specification.
     #[error("{what}: {source}")]
     Invalid {
         /// What was read.
         what: &'static str,
-        /// What the parser said, with line and column.
+        /// The parser's message, with line and column.
         source: serde_json::Error,
     },
 }
 
 impl OciError {
-    /// The exit code that goes with it.
+    /// The matching exit code.
     pub const fn code(&self) -> Code {
         match self {
             OciError::Write { .. } => Code::Output,
@@ -90,7 +90,7 @@ pub struct OciConfig<'a> {
     hooks: Hooks,
 }
 
-/// Where in the text the parts are that may be exchanged.
+/// Where in the text the parts are that may be replaced.
 #[derive(Debug)]
 struct Parts<'a> {
     annotations: Option<&'a RawValue>,
@@ -98,7 +98,7 @@ struct Parts<'a> {
     seccomp: Option<&'a RawValue>,
 }
 
-/// The hooks that run before a container's process does, in the order in which they run.
+/// The hooks that run before the container's process, in the order in which they run.
 #[derive(Debug, Default)]
 struct Hooks {
     prestart: Vec<Hook>,
@@ -112,7 +112,7 @@ struct Hook {
     args: Option<Vec<String>>,
 }
 
-/// Parses a member that is neither absent nor `null`, both of which are nothing to the runtimes.
+/// Parses a member. To the runtimes, `null` is the same as an absent member.
 fn given<'a, T: Deserialize<'a>>(
     member: Option<&'a RawValue>,
 ) -> Result<Option<T>, serde_json::Error> {
@@ -122,7 +122,7 @@ fn given<'a, T: Deserialize<'a>>(
     }
 }
 
-/// The members of an object that is itself a member; of an absent one, none.
+/// The members of an object that is itself a member; none if it is absent.
 fn inside<'a, const N: usize>(
     member: Option<&'a RawValue>,
     names: [&'static str; N],
@@ -138,10 +138,10 @@ fn is_null(raw: &RawValue) -> bool {
 }
 
 impl<'a> OciConfig<'a> {
-    /// Reads what is needed.
+    /// Parses what the gate needs.
     ///
     /// # Errors
-    /// It is not JSON of that form, or gives a field that counts twice or in another case.
+    /// It is not JSON of that form, or has a relevant field twice or in another case.
     pub fn parse(text: &'a str) -> Result<OciConfig<'a>, OciError> {
         let invalid = |source| OciError::Invalid {
             what: "config.json",
@@ -177,13 +177,13 @@ impl<'a> OciConfig<'a> {
         })
     }
 
-    /// The annotations; none where there are none.
+    /// The annotations.
     pub fn annotations(&self) -> &Annotations {
         &self.annotations
     }
 
-    /// Whether the runtime will call our hook to record the container, and none of ours to verify
-    /// it before (`hooks` of the runtime-spec, in the order in which they run).
+    /// Whether the runtime will call our record hook, and call it before our verify hook (`hooks`
+    /// of the runtime-spec, in the order in which they run).
     pub fn is_recorded_before_it_is_verified(&self) -> bool {
         let first = self
             .hooks
@@ -198,7 +198,7 @@ impl<'a> OciConfig<'a> {
         first == Some("record")
     }
 
-    /// `process.capabilities.bounding`; `None` where there are no capabilities at all.
+    /// `process.capabilities.bounding`; `None` if there are no capabilities at all.
     pub fn bounding(&self) -> Option<&[String]> {
         self.bounding.as_deref()
     }
@@ -211,7 +211,7 @@ impl<'a> OciConfig<'a> {
             .map(RawValue::get)
     }
 
-    /// The whole text with `linux.seccomp` exchanged for the given JSON, or added.
+    /// The whole text with `linux.seccomp` replaced by the given JSON, or added.
     fn with_seccomp(&self, seccomp: &str) -> String {
         let member = format!("\"seccomp\":{seccomp}");
         match (self.parts.linux, self.parts.seccomp) {
@@ -236,7 +236,7 @@ impl<'a> OciConfig<'a> {
         Ok(self.with_seccomp(&json))
     }
 
-    /// The whole text with this annotation, and no other of its name.
+    /// The whole text with this annotation added or replaced.
     ///
     /// # Errors
     /// The annotations can't be written as JSON.
@@ -274,13 +274,13 @@ impl<'a> OciConfig<'a> {
     }
 }
 
-/// Whether a hook's file is this program, by its name: the node's owner writes hooks, not the pod's
-/// author.
+/// Whether a hook's file is this program. Its name is enough: the node's owner configures hooks,
+/// not the pod's author.
 pub fn is_our_hook(path: &Path) -> bool {
     path.file_name() == Some(OsStr::new("portcullis-hook"))
 }
 
-/// Reads a text whole, up to [`MAX_BYTES`].
+/// Reads a whole text of at most [`MAX_BYTES`].
 ///
 /// # Errors
 /// It can't be read, is not UTF-8 or is too large.
@@ -304,7 +304,7 @@ pub fn read_text(
     Ok(text)
 }
 
-/// Reads a bundle's `config.json`. It may be a link, since the runtime would follow it.
+/// Reads a bundle's `config.json`. A link is followed, as the runtime would do.
 ///
 /// # Errors
 /// As [`read_text`], or it is not a regular file.
@@ -397,7 +397,7 @@ mod tests {
             r#"{"x":1,"annotations":null}"#,
             r#"{"x":1,"annotations":{"m":"1"}}"#,
         );
-        // crun reads the first of two of one name, Go's parser the last.
+        // If a name comes twice, crun uses the first and Go's parser the last.
         becomes(
             r#"{"annotations": {"m":"forged","a":"\u00e9\n","m":"2"} , "x":1.50}"#,
             r#"{"annotations": {"a":"é\n","m":"1"} , "x":1.50}"#,
@@ -483,7 +483,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever surrounds it: the filter is what is read back, and nothing else changed.
+        /// Whatever surrounds it, the new filter is read back and nothing else has changed.
         #[test]
         fn any_configuration_changes_in_its_filter_alone(
             surroundings in some_json(),

@@ -1,5 +1,5 @@
-//! The members of an object in `config.json` that the gate goes by, read as every runtime reads
-//! them: under its own name, once.
+//! Reads the relevant members of an object in `config.json` and makes sure that every runtime would
+//! read the same: each name is given once and in the right case.
 
 use portcullis_profile::document::equal_folded;
 use serde::{
@@ -9,11 +9,11 @@ use serde::{
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt};
 
-/// The texts of an object's members of these names; `None` where one is absent, `null` as it is.
+/// The texts of the members with these names; `None` for absent ones, `null` as it is.
 ///
 /// # Errors
-/// It is no JSON object, or gives one of the names twice (crun reads the first, Go's parser the
-/// last) or in another case: runc reads that as the same member, crun does not.
+/// It is not a JSON object, or has one of the names twice (crun uses the first, Go's parser the
+/// last) or in another case (which only runc accepts as the same member).
 pub(super) fn members<'a, const N: usize>(
     text: &'a str,
     names: [&'static str; N],
@@ -55,7 +55,7 @@ impl<'de, const N: usize> Visitor<'de> for Names<N> {
     }
 }
 
-/// A key, which need not be copied unless it has escapes.
+/// A key, copied only if it contains escapes.
 #[derive(serde::Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -124,7 +124,7 @@ mod tests {
     }
 
     proptest! {
-        /// Beside the right key or alone, before it or after it.
+        /// Together with the right key, before or after it, or alone.
         #[test]
         fn a_name_in_another_case_is_refused(
             upper in prop::collection::vec(any::<bool>(), 7),

@@ -1,8 +1,8 @@
-//! The runtime that called the hook, by its command line.
+//! The runtime that called the hook, identified by its command line.
 //!
-//! crun and runc execute copies of themselves in memory, so `/proc/PID/exe` does not say which one
-//! it is. A command line counts only if it belongs to an ancestor of the same user and makes the
-//! very container that the hook was called for; pods' authors have no process among these.
+//! crun and runc execute copies of themselves in memory, so `/proc/PID/exe` does not identify them.
+//! A command line counts only if it belongs to an ancestor of the same user and creates exactly the
+//! container that the hook was called for. Authors of pods have no process among these.
 
 use super::command_line::{Command, CommandLine, Runtime};
 use portcullis_profile::gather::crun::CrunContainer;
@@ -17,27 +17,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How many ancestors are looked at: a hook may be called through a script or two.
+/// How many ancestors to look at: a hook may be called through a script or two.
 const GENERATIONS: usize = 4;
 /// The longest command line or environment that is read, in bytes; longer ones are cut.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// The runtime that is making a container.
+/// The runtime that is creating a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentRuntime {
     /// Its process.
     pub process: u32,
-    /// Which one, by the name that it was called by.
+    /// Which runtime it is, judging by the name that it was called under.
     pub kind: Runtime,
-    /// Where it keeps its containers' state; `None` where that can't be told.
+    /// Where it keeps its containers' state; `None` if that can't be determined.
     pub root: Option<PathBuf>,
-    /// The container's bundle, where its command line has an absolute one: the runtime changes its
-    /// working directory, so that a relative one can't be resolved any more.
+    /// The container's bundle, if the command line has an absolute path. A relative one can't be
+    /// resolved, because the runtime changes its working directory.
     pub bundle: Option<PathBuf>,
 }
 
 impl ParentRuntime {
-    /// The nearest ancestor that is making this container.
+    /// The nearest ancestor that is creating this container.
     pub fn of(id: &str) -> Option<ParentRuntime> {
         let parent = u32::try_from(nix::unistd::getppid().as_raw()).ok()?;
         find(
@@ -72,7 +72,7 @@ fn find(proc: &Path, first: u32, user: u32, id: &str) -> Option<ParentRuntime> {
     let mut process = first;
     for _ in 0..GENERATIONS {
         let folder = proc.join(process.to_string());
-        // Root's own where the process can't be dumped.
+        // Root owns it if the process can't be dumped.
         let owner = fs::metadata(&folder).ok()?.uid();
         if owner != user && owner != 0 {
             return None;
@@ -85,7 +85,7 @@ fn find(proc: &Path, first: u32, user: u32, id: &str) -> Option<ParentRuntime> {
     None
 }
 
-/// What a process is making, if it is this container.
+/// The runtime, if the process is creating this container.
 fn making(folder: &Path, process: u32, user: u32, id: &str) -> Option<ParentRuntime> {
     let mut words = strings(&folder.join("cmdline")).into_iter();
     let program = PathBuf::from(words.next()?);
@@ -103,7 +103,7 @@ fn making(folder: &Path, process: u32, user: u32, id: &str) -> Option<ParentRunt
     }
 }
 
-/// The parent of a process (`stat`, proc(5)): the second field behind its name.
+/// The parent of a process: the second field after its name in `stat` (proc(5)).
 fn parent(folder: &Path) -> Option<u32> {
     let text = String::from_utf8_lossy(&bytes(&folder.join("stat"))).into_owned();
     let (_, fields) = text.rsplit_once(')')?;
@@ -119,7 +119,7 @@ fn variable(folder: &Path, name: &str) -> Option<OsString> {
         })
 }
 
-/// The strings of a file that are separated by NUL.
+/// The NUL-separated strings of a file.
 fn strings(path: &Path) -> Vec<OsString> {
     let bytes = bytes(path);
     let whole = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
@@ -247,7 +247,7 @@ mod tests {
             found("crun run ID", "A=b XDG_RUNTIME_DIR=/run/user/3").1,
             users
         );
-        // crun before 1.21 takes the value of --rootless for its root.
+        // crun before 1.21 uses the value of --rootless as its root.
         assert_eq!(found("crun --rootless true run ID", "").1, None);
         assert_eq!(found("youki run ID", "").1, None);
         assert_eq!(found("crun --root r run ID", "").1, None);
@@ -258,7 +258,7 @@ mod tests {
         let proc = Proc::new(&[(8, 1, "crun run -b /b ID", "")]);
         let own = fs::metadata(proc.0.path()).unwrap().uid();
         let stranger = own + 1;
-        // Root's processes count for everybody, others for their user alone.
+        // Root's processes count for every user, others only for their own.
         let found = |user| find(proc.0.path(), 8, user, "ID").is_some();
         assert!(found(own));
         assert_eq!(found(stranger), own == 0);

@@ -1,17 +1,17 @@
-//! The state that a runtime writes to a hook's standard input.
+//! The container's state, which a runtime writes to a hook's standard input.
 
 use super::config::OciError;
 use oci_spec::runtime::State;
 use std::path::PathBuf;
 
-/// What a hook is told of its container (runtime-spec, `runtime.md#state`).
+/// What a hook is told about its container (runtime-spec, `runtime.md#state`).
 #[derive(Debug)]
 pub struct HookState {
     /// The container's ID.
     pub id: String,
     /// Its bundle.
     pub bundle: PathBuf,
-    /// The process id of its init, where it has one.
+    /// The process ID of its init, if it has one.
     pub pid: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! What is known of one recording while it runs, as its file in `.active` holds it.
+//! The state of a running recording, as stored in its file in `.active`.
 
 use super::place::Place;
 use portcullis_profile::{Engine, select::identity::Identity, settings::Argument};
@@ -12,17 +12,17 @@ pub struct Active {
     pub id: String,
     /// Its slot in the kernel.
     pub slot: u32,
-    /// The kernel's number of its cgroup.
+    /// The kernel's ID of its cgroup.
     pub cgroup: u64,
     /// That cgroup's folder.
     pub cgroup_folder: PathBuf,
     /// The boot in which it runs.
     pub boot: String,
-    /// The engine whose annotations were believed.
+    /// The engine whose annotations were trusted.
     pub engine: Engine,
-    /// Which container.
+    /// The container's identity.
     pub identity: Identity,
-    /// The image, where the engine names it.
+    /// The image, if the engine names it.
     pub image: Option<String>,
     /// The container's bundle, which the engine removes with the container.
     #[serde(default)]
@@ -32,15 +32,15 @@ pub struct Active {
     /// Whether that runtime is written in Go.
     #[serde(default)]
     pub go_runtime: bool,
-    /// The default action of the filter that `config.json` gives it; `None`: no filter.
+    /// The default action of its filter in `config.json`; `None` if it has no filter.
     pub filter: Option<String>,
     /// Why that filter could not be read in full.
     #[serde(default)]
     pub filter_error: Option<String>,
-    /// Whether what that filter denies is logged and executed.
+    /// Whether the calls that its filter denies are executed and logged instead.
     #[serde(default)]
     pub denials_logged: bool,
-    /// Whether its processes had the filters of their window before the recording started.
+    /// Whether its processes had loaded their filters before the recording started.
     pub loaded_before: bool,
     /// When it started, in seconds since 1970-01-01 UTC.
     pub started: u64,
@@ -48,17 +48,17 @@ pub struct Active {
     pub folder: PathBuf,
     /// Its profile, relative to the folder.
     pub file: PathBuf,
-    /// Arguments whose values are recorded, in the order of their watches.
+    /// The arguments whose values are recorded, in the order of their watches.
     pub arguments: Vec<Argument>,
-    /// The profile whose denials stay denials, as it was when the recording started.
+    /// The base profile, whose denials stay denials, as it was when the recording started.
     pub base: Option<String>,
-    /// What is remarkable in that profile.
+    /// Warnings about the base profile.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
 impl Active {
-    /// Where its profile goes.
+    /// Where its profile is written.
     pub fn output(&self) -> Place {
         Place {
             folder: self.folder.clone(),
@@ -67,7 +67,7 @@ impl Active {
     }
 }
 
-/// A recording for tests, in which nothing is special.
+/// An ordinary recording for tests.
 #[cfg(test)]
 pub(super) fn example() -> Active {
     Active {

@@ -1,4 +1,4 @@
-//! The base profile of a recording, `if:` of the trace annotation: what it denies stays denied.
+//! The base profile of a recording (`if:` in the trace annotation): what it denies stays denied.
 
 use super::{RecordError, output, place::Place, profile};
 use portcullis_profile::{Document, parse_filter};
@@ -8,14 +8,14 @@ use portcullis_profile::{Document, parse_filter};
 pub struct Base {
     /// Its filter, in the OCI form.
     pub text: String,
-    /// What is remarkable in it.
+    /// Warnings about it.
     pub warnings: Vec<String>,
 }
 
-/// Reads a base profile. Whatever can be resolved without a container is one: the OCI form.
+/// Reads a base profile. It has to be in the OCI form, which needs no container to be resolved.
 ///
 /// # Errors
-/// It is not there, can't be read, or is not valid.
+/// It does not exist, can't be read, or is not valid.
 pub fn read(place: &Place, max_bytes: u64) -> Result<Base, RecordError> {
     let text = output::read(place, max_bytes)?.ok_or_else(|| RecordError::NoBase(place.path()))?;
     let invalid = |source| RecordError::Document {

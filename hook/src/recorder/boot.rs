@@ -1,15 +1,15 @@
-//! Which boot of the node this is.
+//! The ID of the node's current boot.
 
 use super::RecordError;
 use std::fs;
 
-/// The kernel's name of this boot (random(4)).
+/// The kernel's ID for this boot (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// This boot's name.
+/// This boot's ID.
 ///
 /// # Errors
-/// The kernel does not tell it.
+/// The kernel does not provide it.
 pub fn boot_id() -> Result<String, RecordError> {
     fs::read_to_string(BOOT_ID)
         .map(|text| text.trim().to_owned())

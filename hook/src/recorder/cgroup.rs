@@ -1,4 +1,4 @@
-//! The cgroup by which a container is recognised: which hierarchy, which folder, which number.
+//! The cgroup that identifies a container: its hierarchy, its folder and its ID.
 
 use std::{
     fmt, fs, io,
@@ -8,8 +8,8 @@ use std::{
 
 /// A hierarchy of cgroups that identifies containers (`HIERARCHY_…` in `bpf/recorder.h`).
 ///
-/// Under version 1 a container's tasks are in the root of the unified hierarchy, if there is one;
-/// there one of the old controllers tells containers apart.
+/// Under version 1, if there is a unified hierarchy, a container's tasks are in its root. Then one
+/// of the version 1 controllers tells containers apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hierarchy {
     /// Version 2.
@@ -18,7 +18,7 @@ pub enum Hierarchy {
     Controller(Controller),
 }
 
-/// The controllers of version 1 that are looked for, the best first.
+/// The version 1 controllers to look for, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Controller {
@@ -50,7 +50,7 @@ impl Controller {
 }
 
 impl Hierarchy {
-    /// The number that the BPF program is told.
+    /// The number for the BPF program.
     pub const fn number(self) -> u32 {
         match self {
             Hierarchy::Unified => 0,
@@ -73,7 +73,7 @@ impl Hierarchy {
 
 #[cfg(test)]
 impl Hierarchy {
-    /// The one of a controller of version 1.
+    /// The hierarchy of a version 1 controller.
     pub(super) fn from_name(name: &str) -> Option<Hierarchy> {
         let mut all = Controller::ALL.into_iter();
         all.find(|controller| controller.name() == name)
@@ -99,11 +99,11 @@ pub struct Cgroup {
     pub hierarchy: Hierarchy,
     /// The folder, as this process sees it.
     pub folder: PathBuf,
-    /// The kernel's number of it, never used twice since boot.
+    /// The kernel's ID for it, which is never reused until the next boot.
     pub id: u64,
 }
 
-/// Why a container has no cgroup to be recognised by.
+/// Why a container can't be identified by a cgroup.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     /// A file can't be read.
@@ -117,7 +117,7 @@ pub enum CgroupError {
     /// The process is in no cgroup that is mounted here.
     #[error("process {0} is in no cgroup that is mounted here")]
     None(u32),
-    /// The cgroup is not the container's alone.
+    /// The cgroup holds more than the container.
     #[error(
         "the container has no cgroup of its own ({} is shared with the runtime), so it can't be \
          told from its neighbours", .0.display()
@@ -126,10 +126,10 @@ pub enum CgroupError {
 }
 
 impl Cgroup {
-    /// The cgroup of a container, found by its init.
+    /// Finds the cgroup of a container from its init process.
     ///
     /// # Errors
-    /// There is none, or it is not the container's alone: the calling hook is in it too.
+    /// There is none, or it holds more than the container: the calling hook is in it too.
     pub fn of(init: u32) -> Result<Cgroup, CgroupError> {
         let theirs = read(Path::new(&format!("/proc/{init}/cgroup")))?;
         let own = read(Path::new("/proc/self/cgroup"))?;
@@ -154,18 +154,18 @@ impl Cgroup {
     }
 }
 
-/// What is left of a cgroup, itself and all below it.
+/// What is left of a cgroup and everything below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Population {
     /// It holds a process.
     Populated,
-    /// It is there and holds none.
+    /// It exists and holds none.
     Empty,
-    /// It is gone; a cgroup of the same name is another one.
+    /// It is gone. A cgroup of the same name would be another one.
     Gone,
 }
 
-/// What is left of a cgroup. One that cannot be read is an error, never an empty one.
+/// What is left of a cgroup. One that can't be read is an error, and never counts as empty.
 ///
 /// # Errors
 /// Its files can't be read.
@@ -174,7 +174,7 @@ pub fn population(folder: &Path, id: u64) -> Result<Population, CgroupError> {
         Some(data) if data.ino() == id => {}
         _ => return Ok(Population::Gone),
     }
-    // Version 2 says it of the whole tree, also where threads are spread over it (cgroups(7)).
+    // Version 2 says it for the whole tree, even if threads are spread over it (cgroups(7)).
     let events = folder.join("cgroup.events");
     let populated = match or_gone(&events, fs::read_to_string(&events))? {
         Some(text) => text.lines().any(|line| line == "populated 1"),
@@ -182,13 +182,13 @@ pub fn population(folder: &Path, id: u64) -> Result<Population, CgroupError> {
     };
     Ok(match populated {
         true => Population::Populated,
-        // Read again, since what went away in between looks empty too.
+        // Read again, because a cgroup that was removed in between looks empty too.
         false if or_gone(folder, fs::metadata(folder))?.is_none() => Population::Gone,
         false => Population::Empty,
     })
 }
 
-/// Whether a cgroup of version 1 or one below it holds a process.
+/// Whether a version 1 cgroup, or one below it, holds a process.
 fn holds_process(folder: &Path) -> Result<bool, CgroupError> {
     let list = folder.join("cgroup.procs");
     let processes = or_gone(&list, fs::read_to_string(&list))?.unwrap_or_default();
@@ -210,7 +210,7 @@ fn holds_process(folder: &Path) -> Result<bool, CgroupError> {
     Ok(false)
 }
 
-/// `None` where a cgroup, or a file of it, is not there or was removed while it was read.
+/// `None` if the cgroup or its file does not exist, or was removed while it was read.
 fn or_gone<T>(path: &Path, result: io::Result<T>) -> Result<Option<T>, CgroupError> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -227,7 +227,7 @@ fn or_gone<T>(path: &Path, result: io::Result<T>) -> Result<Option<T>, CgroupErr
     }
 }
 
-/// A line of `/proc/PID/mountinfo` (proc(5)), as far as it matters.
+/// The relevant parts of a line of `/proc/PID/mountinfo` (proc(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mount<'a> {
     root: &'a str,
@@ -262,7 +262,7 @@ impl<'a> Mount<'a> {
         }
     }
 
-    /// Where a cgroup is below this mount, which may show a part of the hierarchy only.
+    /// Where a cgroup is below this mount, which may show only a part of the hierarchy.
     fn folder(&self, path: &str) -> Option<PathBuf> {
         let below = Path::new(path).strip_prefix(self.root).ok()?;
         Some(Path::new(self.target).join(below))
@@ -284,8 +284,8 @@ fn path_in(cgroups: &str, hierarchy: Hierarchy) -> Option<&str> {
     })
 }
 
-/// The hierarchy that tells this process's container apart: a mounted controller of version 1 if
-/// there is one, since engines then use that version, else version 2.
+/// The hierarchy that tells containers apart: that of a mounted version 1 controller if there is
+/// one, because engines then use version 1; otherwise version 2.
 fn find<'a>(cgroups: &'a str, mounts: &'a str) -> Option<(Hierarchy, &'a str, Mount<'a>)> {
     Controller::ALL
         .map(Hierarchy::Controller)
@@ -390,7 +390,8 @@ mod tests {
         assert_eq!(missing.unwrap(), Population::Gone);
     }
 
-    /// What is said of a folder with these files, as it is or as another one of its name.
+    /// What is found for a folder with these files: for that folder, and for another one of its
+    /// name.
     fn left(files: &[(&str, &str)], same: bool) -> Result<Population, CgroupError> {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -419,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_cgroup_that_cannot_be_read_is_not_called_empty() {
-        // A folder in the place of the list: reading it is an error.
+        // A folder instead of the list can't be read.
         assert!(left(&[("cgroup.procs/x", "")], true).is_err());
         assert!(left(&[("cgroup.events/x", "")], true).is_err());
     }

@@ -1,4 +1,4 @@
-//! Why a container can't be recorded, or its profile not written.
+//! Why a container can't be recorded, or its profile can't be written.
 
 use super::{cgroup::CgroupError, kernel::KernelError};
 use portcullis_profile::{DocumentError, root::ReadError};
@@ -15,11 +15,11 @@ pub enum RecordError {
         /// What is wrong with its value.
         reason: String,
     },
-    /// hook.toml is broken.
+    /// hook.toml is invalid.
     #[error("the settings can't be used: {0}")]
     Settings(String),
     /// hook.toml names no folder.
-    #[error("[record] folders in hook.toml is empty: nowhere to write")]
+    #[error("[record] folders in hook.toml is empty, so there is nowhere to write recordings")]
     NoFolder,
     /// The container's cgroup can't be used.
     #[error(transparent)]
@@ -35,7 +35,7 @@ pub enum RecordError {
         /// What the system said.
         source: io::Error,
     },
-    /// A file that is to be read for a recording can't be.
+    /// A file that a recording needs can't be read.
     #[error("{}: {source}", path.display())]
     Read {
         /// The file.
@@ -52,24 +52,26 @@ pub enum RecordError {
         source: DocumentError,
     },
     /// The base profile is not there.
-    #[error("{}: no such file; it is the base that the annotation names", .0.display())]
+    #[error("{}: no such file; the annotation names it as the base profile", .0.display())]
     NoBase(PathBuf),
     /// The state on standard input lacks the process.
-    #[error("the state on stdin has no process id")]
+    #[error("the state on stdin has no process ID")]
     NoProcess,
-    /// No file can be named after it.
+    /// The container's ID is too long for a file name.
     #[error("the container's ID is too long to name a file after")]
     LongId,
-    /// What the kernel says of a process lacks the number of its filters.
-    #[error("/proc/{0}/status does not say which seccomp filters the process has")]
+    /// The kernel does not say how many filters a process has.
+    #[error("/proc/{0}/status does not say whether the process has seccomp filters")]
     NoFilterCount(String),
-    /// It would start unrecorded, and its filter was relaxed for the recording.
+    /// The container would start unrecorded although its denials are only logged.
     #[error("{0}; the denials of its filter are only logged, so it can't start unrecorded")]
     Relaxed(String),
-    /// Starting failed, and what was done until then could not be undone.
-    #[error("{error}; what was started stays until the next collect --stale: {left}")]
+    /// Starting failed, and could not be undone completely.
+    #[error(
+        "{error}; it could not be undone completely, and the next collect --stale will do so: {left}"
+    )]
     NotUndone {
-        /// Why it could not be started.
+        /// Why starting failed.
         error: Box<RecordError>,
         /// What could not be undone.
         left: String,
@@ -77,10 +79,10 @@ pub enum RecordError {
     /// There is no such recording.
     #[error("no recording of a container {0:?}")]
     Unknown(String),
-    /// More than one ID starts so.
+    /// Several IDs start like this.
     #[error("more than one recorded container has an ID that starts with {0:?}")]
     Ambiguous(String),
-    /// What is known of a recording can't be read.
+    /// The state of a recording can't be read.
     #[error("{}: {reason}", path.display())]
     Broken {
         /// The file.
@@ -89,13 +91,13 @@ pub enum RecordError {
         reason: String,
     },
     /// Nothing was observed.
-    #[error("container {id}: {reason}, so there is no profile; {} says what is known", metadata.display())]
+    #[error("container {id}: {reason}, so there is no profile; see {}", metadata.display())]
     Nothing {
         /// The container.
         id: String,
         /// Why.
         reason: &'static str,
-        /// The metadata that was written instead.
+        /// The metadata file that was written instead.
         metadata: PathBuf,
     },
 }

@@ -1,8 +1,7 @@
 //! Ends a recording and writes its profile.
 //!
-//! The kernel is told to stop, the slot read, metadata and profile written, and the recording
-//! forgotten last: a process that is killed anywhere between leaves something that
-//! `collect --stale` finishes.
+//! It stops the recording in the kernel, reads the slot, writes metadata and profile, and forgets
+//! the recording last. If the process is killed in between, `collect --stale` finishes the job.
 
 use super::{
     RecordError,
@@ -21,11 +20,11 @@ use super::{
 use portcullis_profile::{Filter, parse_filter, settings::Record};
 use std::path::{Path, PathBuf};
 
-/// The largest profile that a recording is added to, in bytes.
+/// The largest profile that a recording can be merged into, in bytes.
 const MAX_MERGED_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Ends the recording of a container that the runtime says has stopped, and writes its profile;
-/// `None` where it was not recorded.
+/// Ends the recording of a container that has stopped, according to the runtime, and writes its
+/// profile. `None` if it was not recorded.
 ///
 /// # Errors
 /// The profile can't be written, or nothing was observed. What was observed stays in the kernel and
@@ -42,7 +41,7 @@ pub fn collect(id: &str, record: &Record) -> Result<Option<PathBuf>, RecordError
     }
 }
 
-/// How a recording ended whose container runs no more and for which no poststop hook ran.
+/// How a recording ended if its container no longer runs and no poststop hook ran.
 pub(super) fn ending(active: &Active) -> Result<End, RecordError> {
     if active.boot != boot_id()? {
         return Ok(End::Rebooted);
@@ -50,7 +49,7 @@ pub(super) fn ending(active: &Active) -> Result<End, RecordError> {
     if cgroup::population(&active.cgroup_folder, active.cgroup)? == Population::Empty {
         return Ok(End::Exited);
     }
-    // systemd removes an empty cgroup, engines remove the bundle only with the container.
+    // systemd removes an empty cgroup, but engines remove the bundle only with the container.
     let Some(bundle) = &active.bundle else {
         return Ok(End::Vanished);
     };
@@ -76,7 +75,8 @@ pub(super) fn finish(
     let observed = match loaded {
         Some(loaded) => {
             loaded.end(active.cgroup)?;
-            // Tasks that are gone note nothing any more; those of a recording that is cut short do.
+            // Tasks that are gone no longer write to the slot; those of a recording that is cut
+            // short may.
             if end == End::MaxSeconds {
                 Loaded::settle();
             }
@@ -107,13 +107,13 @@ pub(super) fn finish(
         }
         (Some(_), _) => Err(nothing("its entry point was never executed")),
         (None, _) if end == End::Rebooted => Err(nothing("the node was restarted while it ran")),
-        (None, _) => Err(nothing("the recorder is no longer in the kernel")),
+        (None, _) => Err(nothing("the recorder is no longer loaded")),
     };
     recordings.forget(&active.id)?;
     written
 }
 
-/// Writes a profile, added to what is there where `merge` says so.
+/// Writes a profile, merged with the existing one if `merge` is set.
 fn write(place: &Place, recorded: Filter, merge: bool) -> Result<(), RecordError> {
     let mut filter = recorded;
     if merge && let Some(text) = output::read(place, MAX_MERGED_BYTES)? {
@@ -123,7 +123,7 @@ fn write(place: &Place, recorded: Filter, merge: bool) -> Result<(), RecordError
         })?;
         filter = profile::merged(&there, &filter).map_err(|error| RecordError::Broken {
             path: place.path(),
-            reason: format!("what was recorded can't be added to it: {error}"),
+            reason: format!("the recording can't be merged into it: {error}"),
         })?;
     }
     output::write(place, &profile::text(&filter, &place.path())?)

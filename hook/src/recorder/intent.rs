@@ -1,7 +1,8 @@
-//! Whether a container will be recorded, told before it is: an input of the gate, which relaxes a
+//! Predicts whether a container will be recorded. This is an input of the gate, which relaxes a
 //! filter only for a recording that is about to start.
 //!
-//! A look that changes nothing and takes no lock; starting the recording decides.
+//! The prediction changes nothing and takes no lock; whether the recording really starts is decided
+//! later.
 
 use super::{
     RecordError, base,
@@ -23,17 +24,16 @@ use std::path::{Path, PathBuf};
 pub enum RecordingIntent {
     /// It does not ask for one.
     NotRequested,
-    /// As things are now, it will be recorded.
+    /// It will be recorded, as things stand.
     WillRecord,
-    /// It asks for one and would start without it: it may not be recorded, or a limit is reached.
+    /// It asks for one but would start unrecorded: it may not be recorded, or a limit is reached.
     Unrecorded(String),
-    /// It asks for one that cannot start; `[record] on_failure` says what follows.
+    /// It asks for one that can't start; `[record] on_failure` says what happens then.
     Impossible(String),
 }
 
 impl RecordingIntent {
-    /// Looks at what the annotations ask for, at settings, at the recordings of this node and at
-    /// what the kernel needs.
+    /// Checks the annotations, the settings, this node's recordings, and what the kernel provides.
     pub fn of(
         engine: Engine,
         identity: &Identity,
@@ -53,7 +53,7 @@ impl RecordingIntent {
     }
 }
 
-/// Why a container that asks for it would start unrecorded; `None` where it would be recorded.
+/// Why a container that asks to be recorded would start unrecorded; `None` if it would be recorded.
 fn obstacle(
     request: &Request,
     identity: &Identity,
@@ -145,7 +145,7 @@ mod tests {
     fn looking_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let found = intent(folder.path(), &[ASKS], |_| {});
-        // Where the kernel can't record here, that is what is told.
+        // If the kernel here can't record, that is the reason given.
         assert!(matches!(found, WillRecord | Impossible(_)), "{found:?}");
         let limited = intent(folder.path(), &[ASKS], |record| record.max_active = 0);
         assert!(

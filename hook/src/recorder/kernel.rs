@@ -1,8 +1,8 @@
 //! The recorder's objects in the kernel: loaded on first use and pinned, attached only while
-//! something is recorded.
+//! something is being recorded.
 //!
-//! Whatever changes them happens under the recorder's lock ([`super::recordings`]); nothing here
-//! takes it. Looking at them needs none.
+//! Changing them requires the recorder's lock ([`super::recordings`]), which callers hold. Reading
+//! them does not.
 
 mod error;
 mod raw;
@@ -26,7 +26,7 @@ use std::{
 
 /// Where the BPF file system is mounted.
 pub const BPFFS: &str = "/sys/fs/bpf";
-/// Where the kernel's types are.
+/// The kernel's type information.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// The compiled program.
@@ -38,21 +38,21 @@ const CACHE: &str = "cache";
 const CONTROL: &str = "control";
 const HIERARCHY: &str = "hierarchy";
 const LINK: &str = "link";
-/// The program is pinned last: where it is, everything is.
+/// The program is pinned last: if it is there, so is everything else.
 const PINS: [&str; 6] = [CGROUPS, SLOTS, CACHE, CONTROL, HIERARCHY, "program"];
 const PROGRAM_PIN: &str = PINS[5];
 
 /// `BPF_FS_MAGIC`, `include/uapi/linux/magic.h`.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
-/// The recorder before it is loaded: where it is, or would be.
+/// The recorder, loaded or not: where it is pinned or would be.
 #[derive(Clone, Debug)]
 pub struct Unloaded {
     pins: PathBuf,
     bpffs: PathBuf,
 }
 
-/// The recorder in the kernel.
+/// The loaded recorder.
 #[derive(Debug)]
 pub struct Loaded {
     pins: PathBuf,
@@ -70,10 +70,10 @@ impl Unloaded {
         }
     }
 
-    /// What is pinned already; `None` where nothing is.
+    /// The pinned recorder; `None` if there is none.
     ///
     /// # Errors
-    /// A pin can't be opened or is something else.
+    /// A pin can't be opened, or is something else.
     pub fn pinned(&self) -> Result<Option<Loaded>, KernelError> {
         if !exists(&self.pins.join(PROGRAM_PIN))? {
             return Ok(None);
@@ -90,10 +90,10 @@ impl Unloaded {
         Ok(Some(loaded))
     }
 
-    /// What is pinned, or loads and pins it.
+    /// Opens the pinned recorder, or loads and pins it.
     ///
     /// # Errors
-    /// The kernel can't, may not, or looks at another hierarchy.
+    /// It can't be loaded, that is not permitted, or the pinned one uses another cgroup hierarchy.
     pub fn load(&self, hierarchy: Hierarchy) -> Result<Loaded, KernelError> {
         if let Some(loaded) = self.pinned()? {
             let map = self.map(HIERARCHY)?;
@@ -117,10 +117,10 @@ impl Unloaded {
             .ok_or_else(|| KernelError::Foreign(self.pins.clone()))
     }
 
-    /// Whether what loading needs is there; cheap, and no promise.
+    /// Checks cheaply whether the prerequisites for loading are there. Loading may still fail.
     ///
     /// # Errors
-    /// Something is missing.
+    /// A prerequisite is missing.
     pub fn check(&self) -> Result<(), KernelError> {
         if !is_bpffs(&self.bpffs) {
             return Err(KernelError::NoBpffs(self.bpffs.clone()));
@@ -137,7 +137,7 @@ impl Unloaded {
             .mode(0o700)
             .create(&self.pins)
             .map_err(|source| self.io("creating", "", source))?;
-        // What a loader left that was killed halfway.
+        // A loader that was killed halfway may have left these.
         for name in PINS {
             remove(&self.pins.join(name))?;
         }
@@ -181,7 +181,7 @@ impl Loaded {
                 .try_into()
                 .map(u64::from_ne_bytes)
                 .map_err(|_| KernelError::Foreign(self.pins.join(CGROUPS)))?;
-            // One that was deleted since its key was read is not recorded.
+            // If it was deleted after its key was read, it is no longer recorded.
             if let Some(slot) = self.slot_of(cgroup)? {
                 all.push((cgroup, slot));
             }
@@ -189,7 +189,7 @@ impl Loaded {
         Ok(all)
     }
 
-    /// The slot that a cgroup is recorded into; `None` where it is not recorded.
+    /// The slot of a recorded cgroup; `None` if it is not recorded.
     ///
     /// # Errors
     /// The map can't be read.
@@ -207,7 +207,7 @@ impl Loaded {
         }
     }
 
-    /// Empties a slot for a new recording. Nobody may be recording into it.
+    /// Prepares a slot for a new recording. It must not be in use.
     ///
     /// # Errors
     /// The map can't be written.
@@ -217,10 +217,10 @@ impl Loaded {
             .map_err(|error| failed("writing", &self.pins.join(SLOTS), &error))
     }
 
-    /// Records a cgroup, and all below it, into a prepared slot.
+    /// Records a cgroup, and everything below it, into a prepared slot.
     ///
     /// # Errors
-    /// A map can't be written, or the program not attached.
+    /// A map can't be written, or the program can't be attached.
     pub fn start(&self, cgroup: u64, slot: u32) -> Result<(), KernelError> {
         self.cgroups
             .update(
@@ -233,11 +233,11 @@ impl Loaded {
         self.attach()
     }
 
-    /// Stops recording a cgroup; its slot keeps what was observed. After the last one the program is
-    /// detached. Calls that are just being noted may still arrive: [`Loaded::settle`].
+    /// Stops recording a cgroup; its slot keeps the observations. After the last one, the program
+    /// is detached. Calls in progress may still be written: see [`Loaded::settle`].
     ///
     /// # Errors
-    /// A map can't be written, or the program not detached.
+    /// A map can't be written, or the program can't be detached.
     pub fn end(&self, cgroup: u64) -> Result<(), KernelError> {
         match self.cgroups.delete(&cgroup.to_ne_bytes()) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -252,12 +252,12 @@ impl Loaded {
         Ok(())
     }
 
-    /// Waits until every call that is being noted is noted.
+    /// Waits until calls in progress have been written.
     pub fn settle() {
         raw::wait_for_all_cpus();
     }
 
-    /// What was observed so far.
+    /// The observations so far.
     ///
     /// # Errors
     /// The map can't be read.
@@ -270,12 +270,12 @@ impl Loaded {
     /// Whether the program is attached.
     ///
     /// # Errors
-    /// Its pin can't be looked at.
+    /// Its pin can't be examined.
     pub fn is_attached(&self) -> Result<bool, KernelError> {
         exists(&self.pins.join(LINK))
     }
 
-    /// Attaches the program and pins the link; nothing where it is attached already.
+    /// Attaches the program and pins the link, unless it is attached already.
     fn attach(&self) -> Result<(), KernelError> {
         let path = self.pins.join(LINK);
         if self.is_attached()? {
@@ -288,12 +288,12 @@ impl Loaded {
         raw::pin(link.as_fd(), &path).map_err(|source| self.io("pinning", LINK, source))
     }
 
-    /// Makes every CPU forget which cgroups are recorded.
+    /// Clears every CPU's cache of recorded cgroups.
     fn raise_generation(&self) -> Result<(), KernelError> {
         let path = self.pins.join(CONTROL);
         let now = first_number(look_up(&self.control, &path, 0)?)
             .ok_or_else(|| KernelError::Foreign(path.clone()))?;
-        // 0 is what an entry that was never filled says.
+        // 0 marks an entry that was never filled.
         let next = now.checked_add(1).unwrap_or(1);
         self.control
             .update(&0_u32.to_ne_bytes(), &next.to_ne_bytes(), MapFlags::ANY)
@@ -309,9 +309,9 @@ impl Loaded {
     }
 }
 
-/// Opens the embedded object and sets what depends on the node.
+/// Opens the embedded object and sets the node-specific values.
 fn open(hierarchy: Hierarchy) -> Result<OpenObject, KernelError> {
-    // libbpf would write to stderr, where a hook says one line of its own.
+    // libbpf would write to stderr, where a hook prints exactly one line.
     libbpf_rs::set_print(None);
     let refused = |error: &libbpf_rs::Error| load_error(error, "the embedded object");
     let mut object = ObjectBuilder::default()
@@ -330,7 +330,7 @@ fn open(hierarchy: Hierarchy) -> Result<OpenObject, KernelError> {
     Ok(object)
 }
 
-/// What a map of the object is pinned as; libbpf names those of variables after their sections.
+/// The name under which a map is pinned. libbpf names maps for variables after their sections.
 fn pin_name(map: &std::ffi::OsStr) -> Option<&'static str> {
     let name = map.to_str()?;
     [CGROUPS, SLOTS, CACHE]
@@ -348,12 +348,12 @@ fn look_up(map: &MapHandle, path: &Path, key: u32) -> Result<Option<Vec<u8>>, Ke
         .map_err(|error| failed("reading", path, &error))
 }
 
-/// The number that a value starts with.
+/// The number at the start of a value.
 fn first_number(value: Option<Vec<u8>>) -> Option<u32> {
     value?.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
-/// Whether a path is there; what cannot be looked at is an error, not absent.
+/// Whether a path exists. One that can't be examined is an error, and does not count as absent.
 fn exists(path: &Path) -> Result<bool, KernelError> {
     path.try_exists().map_err(|source| KernelError::Io {
         what: "looking at",

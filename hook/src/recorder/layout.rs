@@ -1,26 +1,26 @@
-//! The bytes in the maps of the BPF program (`bpf/recorder.h`), written and read.
+//! Writes and reads the bytes in the maps of the BPF program (`bpf/recorder.h`).
 //!
-//! The structures are declared here as in C, and every offset is asserted on both sides; the
-//! tests below compare the two with each other, so that neither changes alone.
+//! The structures are declared here as in C, and every offset is asserted on both sides. The tests
+//! compare the two, so that neither can change alone.
 
 use std::{collections::BTreeSet, mem::offset_of};
 
-/// The version of the layout, part of the path where it is pinned. A change of a size or an
-/// offset raises it, so that no binary reads the maps of another layout.
+/// The version of the layout, which is part of the path of the pins. Increase it whenever a size or
+/// an offset changes, so that no binary reads maps with another layout.
 pub const LAYOUT: u32 = 1;
 
 /// How many recordings can run at once.
 pub const SLOTS: u32 = 1024;
-/// System call numbers of one ABI.
+/// How many system call numbers one ABI has room for.
 pub const CALLS: usize = 512;
 /// How many arguments of calls can be watched in one recording.
 pub const WATCHES: usize = 8;
-/// How many distinct values are kept of each.
+/// How many distinct values of each are kept.
 pub const VALUES: usize = 16;
 /// Cache entries of each CPU.
 pub const CACHE_WAYS: u32 = 16;
 
-/// Where ARM's private calls begin (`__ARM_NR_BASE`), and where they lie in the compat table.
+/// Where ARM's private calls begin (`__ARM_NR_BASE`), and where they are in the compat table.
 const ARM_PRIVATE: u32 = 0x0f_0000;
 const ARM_PRIVATE_AT: u32 = 504;
 
@@ -33,7 +33,7 @@ const OPENED_NOT: u32 = 0;
 const OPENED_BY_FILTER: u32 = 1;
 const OPENED_BY_EXEC: u32 = 2;
 
-/// `struct watch`. Like the others it is never made: it says where its members lie.
+/// `struct watch`. Like the others it is never instantiated: it defines the offsets of its members.
 #[repr(C)]
 struct RawWatch {
     argument: u32,
@@ -57,7 +57,7 @@ struct RawSlot {
     watches: [RawWatch; WATCHES],
 }
 
-/// Bytes of a slot.
+/// The size of a slot, in bytes.
 pub const SLOT_SIZE: usize = size_of::<RawSlot>();
 
 const _: () = {
@@ -85,30 +85,30 @@ const COMPAT: usize = offset_of!(RawSlot, compat);
 const BEFORE: usize = offset_of!(RawSlot, before);
 const WATCHED: usize = offset_of!(RawSlot, watches);
 
-/// One argument of one call whose values are kept.
+/// An argument of a call whose values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watch {
     /// The call's number in the native ABI.
     pub call: u32,
-    /// Which argument, counted from 0.
+    /// The position of the argument, from 0.
     pub argument: u8,
 }
 
-/// What a slot holds when its recording starts.
+/// The initial contents of a slot.
 #[derive(Clone, Debug, Default)]
 pub struct SlotSetup {
-    /// A task with at least so many filters is in its window.
+    /// A task with at least this many filters is inside the recording window.
     pub filters: u32,
-    /// The process id of the container's init among all of the node; 0 where it is not known.
+    /// The process ID of the container's init in the node's PID namespace; 0 if unknown.
     pub init: u32,
-    /// Calls that make processes, to be counted (native numbers).
+    /// Calls that create processes, which are counted (native numbers).
     pub counted: Vec<u32>,
     /// Arguments whose values are kept, at most [`WATCHES`].
     pub watches: Vec<Watch>,
 }
 
 impl SlotSetup {
-    /// The bytes of a slot in which nothing was observed yet.
+    /// The bytes of a slot without observations.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; SLOT_SIZE];
         put(&mut bytes, offset_of!(RawSlot, filters), self.filters);
@@ -130,10 +130,10 @@ impl SlotSetup {
     }
 }
 
-/// Whether and how the window opened: from then on calls count.
+/// Whether and how the recording window opened. From then on, calls are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
-    /// It did not open: no call counted.
+    /// It did not open, and no call was recorded.
     NotOpened,
     /// A task had loaded the container's filter.
     OpenedByFilter,
@@ -144,33 +144,33 @@ pub enum Window {
 /// The values of a watched argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Values {
-    /// Those that were kept.
+    /// The values that were kept.
     pub values: BTreeSet<u64>,
     /// Whether there may have been more.
     pub overflowed: bool,
 }
 
-/// What a recording observed, as numbers.
+/// What was observed, as numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// Whether and how the window opened.
     pub window: Window,
-    /// Calls that made, or tried to make, a process.
+    /// How many calls created, or tried to create, a process.
     pub forks: u32,
-    /// A call of an ABI or number that no table has, if there was one.
+    /// A call with an ABI or number that no table has, if there was one.
     pub unknown_abi: Option<u32>,
     /// Calls of the native ABI.
     pub native: BTreeSet<u32>,
     /// Calls of the 32-bit ABI.
     pub compat: BTreeSet<u32>,
-    /// Native calls of the container's init before its window.
+    /// Native calls of the container's init before the window opened.
     pub before: BTreeSet<u32>,
-    /// The watched arguments' values, in the order of [`SlotSetup::watches`].
+    /// The values of the watched arguments, in the order of [`SlotSetup::watches`].
     pub watches: Vec<Values>,
 }
 
 impl Observed {
-    /// Reads a slot; `None` where the bytes are none.
+    /// Parses a slot; `None` if the bytes are not a slot.
     pub fn from_bytes(bytes: &[u8]) -> Option<Observed> {
         if bytes.len() < SLOT_SIZE {
             return None;

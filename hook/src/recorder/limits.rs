@@ -1,20 +1,20 @@
-//! Who may be recorded, and how much: the node owner's choice in hook.toml. A container beyond a
-//! limit starts unrecorded.
+//! Who may be recorded, and how much, according to hook.toml. A container beyond a limit starts
+//! unrecorded.
 
 use super::{RecordError, layout::SLOTS, recordings::Recordings};
 use portcullis_profile::{Engine, select::identity::Identity, settings::Record};
 
-/// Why a container may not be recorded; `None` where it may.
+/// Why a container may not be recorded; `None` if it may be.
 pub fn forbidden(identity: &Identity, engine: Engine, record: &Record) -> Option<String> {
     let namespace = identity.namespace.clone().unwrap_or_default();
     let may = !engine.has_namespaces() || record.namespaces.contains(&namespace);
     (!may).then(|| format!("namespace {namespace:?} is not in [record] namespaces of hook.toml"))
 }
 
-/// The limit that leaves no room for one more recording; `None` where there is room.
+/// Which limit prevents another recording; `None` if none does.
 ///
 /// # Errors
-/// It can't be told how much the folder holds.
+/// The size of the folder's contents can't be determined.
 pub fn reached(
     recordings: &Recordings,
     running: usize,
@@ -22,11 +22,11 @@ pub fn reached(
 ) -> Result<Option<String>, RecordError> {
     if running >= record.max_active as usize {
         return Ok(Some(format!(
-            "{running} recordings are running already (max_active)"
+            "{running} recordings are already running (max_active)"
         )));
     }
     if running >= SLOTS as usize {
-        return Ok(Some(format!("all {SLOTS} slots are taken")));
+        return Ok(Some(format!("all {SLOTS} slots are in use")));
     }
     let bytes = recordings.bytes()?;
     Ok((bytes >= record.max_bytes).then(|| {

@@ -1,5 +1,5 @@
-//! Looking at running recordings, without the lock: whether a container is being recorded, which
-//! there are, and what one has observed so far.
+//! Inspects running recordings without the lock: whether a container is being recorded, which
+//! recordings there are, and what one has observed so far.
 
 use super::{
     RecordError,
@@ -13,10 +13,10 @@ use super::{
 use portcullis_profile::settings::Record;
 use std::path::Path;
 
-/// Whether a container is being recorded: it, and not one of its ID that ran before.
+/// Succeeds if a container is being recorded, and not just an earlier one with the same ID.
 ///
 /// # Errors
-/// It is not, or that can't be told: why.
+/// Why it is not, or why that can't be determined.
 pub fn is_recorded(id: &str, init: u32, record: &Record) -> Result<(), String> {
     match look(id, init, record) {
         Ok(None) => Ok(()),
@@ -25,15 +25,15 @@ pub fn is_recorded(id: &str, init: u32, record: &Record) -> Result<(), String> {
     }
 }
 
-/// Why a container is not being recorded; `None` where it is.
+/// Why a container is not being recorded; `None` if it is being recorded.
 fn look(id: &str, init: u32, record: &Record) -> Result<Option<&'static str>, RecordError> {
     let Some(active) = Recordings::new(record)?.get(id)? else {
         return Ok(Some(
-            "no recording of it was started; is the record hook there?",
+            "its recording was not started; is the record hook installed?",
         ));
     };
     if !is_of(&active, &Cgroup::of(init)?)? {
-        return Ok(Some("only an earlier container of its ID was recorded"));
+        return Ok(Some("only an earlier container with its ID was recorded"));
     }
     let Some(loaded) = Unloaded::new(Path::new(BPFFS)).pinned()? else {
         return Ok(Some("the recorder is not loaded"));
@@ -44,12 +44,12 @@ fn look(id: &str, init: u32, record: &Record) -> Result<Option<&'static str>, Re
     Ok((!loaded.is_attached()?).then_some("the recorder is not attached"))
 }
 
-/// Whether a recording is of the container that has this cgroup.
+/// Whether a recording belongs to the container with this cgroup.
 pub(super) fn is_of(active: &Active, cgroup: &Cgroup) -> Result<bool, RecordError> {
     Ok(active.boot == boot_id()? && active.cgroup == cgroup.id)
 }
 
-/// The running recordings, and what is wrong with those that can't be read.
+/// The running recordings, and the errors of those that can't be read.
 ///
 /// # Errors
 /// They can't be listed.
@@ -57,11 +57,11 @@ pub fn list(record: &Record) -> Result<(Vec<Active>, Vec<RecordError>), RecordEr
     Recordings::new(record)?.all()
 }
 
-/// A running recording, found by the beginning of its container's ID, and what it has observed so
-/// far.
+/// Finds a running recording by the first characters of its container's ID, and returns it with
+/// what it has observed so far.
 ///
 /// # Errors
-/// There is none, or more than one, or the kernel can't be read.
+/// There is none or more than one, or the kernel's maps can't be read.
 pub fn snapshot(id: &str, record: &Record) -> Result<(Active, Observed), RecordError> {
     let unknown = || RecordError::Unknown(id.to_owned());
     let recordings = Recordings::new(record)?;
@@ -71,14 +71,14 @@ pub fn snapshot(id: &str, record: &Record) -> Result<(Active, Observed), RecordE
         .pinned()?
         .ok_or_else(unknown)?;
     let observed = loaded.observed(active.slot)?;
-    // Its slot was not another recording's by then.
+    // The slot has not been reused meanwhile.
     if recordings.get(&active.id)?.as_ref() != Some(&active) {
         return Err(unknown());
     }
     Ok((active, observed))
 }
 
-/// The one whose ID is this or starts with it.
+/// The recording whose ID is this or starts with it.
 fn find(running: Vec<Active>, id: &str) -> Result<Active, RecordError> {
     let mut matching: Vec<Active> = running
         .into_iter()
@@ -124,7 +124,7 @@ mod tests {
             ..Record::default()
         };
         let why = is_recorded("x", 1, &record).unwrap_err();
-        assert!(why.contains("no recording of it was started"), "{why}");
+        assert!(why.contains("its recording was not started"), "{why}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 

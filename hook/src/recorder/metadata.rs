@@ -1,5 +1,5 @@
-//! The metadata of a recording: who was recorded under what, how it ended, and what the profile
-//! can't say itself.
+//! The metadata of a recording: which container was recorded under what, how the recording ended,
+//! and other facts that a profile can't express.
 
 use super::{
     active::Active,
@@ -11,7 +11,7 @@ use crate::clock::{now, stamp};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// The metadata of a recording, beside its profile.
+/// The metadata of a recording, stored next to its profile.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
@@ -38,18 +38,18 @@ pub struct Metadata {
     end: &'static str,
     /// What opened the window: "filter", "execve" or "nothing".
     window: &'static str,
-    /// Whether the calls of the runtime itself were added, since they could not be observed.
+    /// Whether the runtime's own calls were added because they could not be observed.
     runtime_base_added: bool,
     /// Whether the calls of Go's scheduler were added.
     go_scheduler_added: bool,
     filter_while_recording: String,
-    /// Calls that made, or tried to make, a process, and the first one.
+    /// How many calls created, or tried to create, a process, including the first one.
     processes: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     numbers_without_a_name: Vec<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     foreign_call: Option<u32>,
-    /// What is remarkable in the base profile.
+    /// Warnings about the base profile.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -59,19 +59,19 @@ pub struct Metadata {
 pub enum End {
     /// The runtime ran the poststop hook.
     Stopped,
-    /// Its processes exited, and the container is still there; the runtime has not run the poststop
-    /// hook (CRI-O does when the container is removed).
+    /// Its processes exited, but the container still exists and the runtime has not run the
+    /// poststop hook (CRI-O runs it when the container is removed).
     Exited,
-    /// It is gone, and no poststop hook ran.
+    /// The container is gone, and no poststop hook ran.
     Vanished,
-    /// It ran for as long as hook.toml allows.
+    /// The recording ran for as long as hook.toml allows.
     MaxSeconds,
-    /// The node was restarted, which loses what the kernel held.
+    /// The node was restarted, so what the kernel held is lost.
     Rebooted,
 }
 
 impl End {
-    /// In the metadata.
+    /// The word in the metadata.
     pub const fn as_str(self) -> &'static str {
         match self {
             End::Stopped => "stopped",
@@ -82,13 +82,13 @@ impl End {
         }
     }
 
-    /// As a sentence about the container.
+    /// A sentence about the container.
     pub const fn sentence(self) -> &'static str {
         match self {
             End::Stopped => "the container stopped",
-            End::Exited => "the container's processes exited; the container is not removed yet",
+            End::Exited => "the container's processes exited, but it has not been removed yet",
             End::Vanished => "the container vanished without a poststop hook",
-            End::MaxSeconds => "the recording ran for max_seconds; the container goes on",
+            End::MaxSeconds => "the recording ran for max_seconds; the container keeps running",
             End::Rebooted => "the node was restarted while the container ran",
         }
     }
@@ -135,15 +135,15 @@ pub fn metadata(
     }
 }
 
-/// The filter that was there, and what of its denials was observed.
+/// The filter that the container had, and whether the calls that it denies were captured.
 fn filter(active: &Active) -> String {
     let Some(action) = &active.filter else {
         return "none".to_owned();
     };
     let denials = if active.denials_logged {
-        ", whose denials were logged and so seen"
+        ", whose denials were logged and thus captured"
     } else {
-        "; what it denied was not seen"
+        "; calls that it denied were not captured"
     };
     let unreadable = match &active.filter_error {
         Some(error) => format!("; it could not be read in full: {error}"),
@@ -178,9 +178,9 @@ mod tests {
             let value = said(active, End::Stopped);
             value["filterWhileRecording"].as_str().unwrap().to_owned()
         };
-        assert!(filter(&active).ends_with("what it denied was not seen"));
+        assert!(filter(&active).ends_with("calls that it denied were not captured"));
         active.denials_logged = true;
-        assert!(filter(&active).ends_with("whose denials were logged and so seen"));
+        assert!(filter(&active).ends_with("whose denials were logged and thus captured"));
         active.filter_error = Some("seven conditions".into());
         assert!(filter(&active).ends_with("could not be read in full: seven conditions"));
         active.filter = None;

@@ -1,5 +1,5 @@
-//! Between the numbers of system calls and their names: what the program is told to watch, and
-//! the names of what it observed.
+//! Translates between names and numbers of system calls: which calls the BPF program watches, and
+//! which ones it observed.
 
 use super::{
     active::Active,
@@ -20,21 +20,22 @@ pub const COMPAT: Arch = if cfg!(target_arch = "aarch64") {
     Arch::X86
 };
 
-/// The names of what was observed.
+/// The observed calls by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// By their sorted names.
+    /// The sorted names.
     pub names: BTreeSet<&'static str>,
-    /// Of those, the calls that came with few values of one argument: which one, and the values.
+    /// The calls among them that had only few values of an argument: which argument, and the
+    /// values.
     pub values: BTreeMap<&'static str, (u8, BTreeSet<u64>)>,
     /// Whether 32-bit calls were among them.
     pub compat: bool,
-    /// Numbers that no table has.
+    /// Numbers that are in no table.
     pub unnamed: Vec<u32>,
 }
 
-/// Names what was observed. A recording that could not see what the runtime itself calls in its
-/// window gets those calls, and under a runtime in Go it gets what Go's scheduler may call.
+/// Translates the observations to names. If the runtime's own calls could not be observed they are
+/// added, and under a runtime written in Go, those that Go's scheduler may make.
 pub fn names(active: &Active, observed: &Observed) -> Names {
     let mut all = Names {
         compat: !observed.compat.is_empty(),
@@ -56,17 +57,17 @@ pub fn names(active: &Active, observed: &Observed) -> Names {
     if needs_base(active, observed) {
         all.names.extend(base::NAMES);
     } else if !all.compat {
-        // A condition counts for 32-bit calls too, whose arguments are not looked at.
+        // A condition would also apply to 32-bit calls, whose arguments are not recorded.
         all.values = values(active, observed, &all.names);
         if active.go_runtime {
-            // With whichever arguments.
+            // With any arguments.
             all.values.retain(|name, _| !base::GO_NAMES.contains(name));
         }
     }
     all
 }
 
-/// The values of the watched arguments of calls that were observed, where the bound held.
+/// The values of watched arguments in observed calls, if there were not too many.
 fn values(
     active: &Active,
     observed: &Observed,
@@ -82,8 +83,8 @@ fn values(
         .collect()
 }
 
-/// What the BPF program is told to keep the values of; a call that this architecture lacks keeps
-/// its place with a number that no call has.
+/// The arguments whose values the BPF program keeps. A call that this architecture lacks keeps its
+/// place with a number that no call has.
 pub fn watches(arguments: &[Argument]) -> Vec<Watch> {
     arguments
         .iter()
@@ -94,12 +95,12 @@ pub fn watches(arguments: &[Argument]) -> Vec<Watch> {
         .collect()
 }
 
-/// Whether the runtime's own calls could not be told from the container's, or not be observed.
+/// Whether the runtime's own calls could not be observed, or not told from the container's.
 pub fn needs_base(active: &Active, observed: &Observed) -> bool {
     active.loaded_before || observed.window == Window::OpenedByExec
 }
 
-/// The native numbers of the calls that make processes.
+/// The native numbers of the calls that create processes.
 pub fn process_calls() -> Vec<u32> {
     ["clone", "clone3", "fork", "vfork"]
         .iter()

@@ -1,5 +1,5 @@
-//! The recorder's files: inside a folder that hook.toml names, no link followed, written whole or
-//! not at all.
+//! The recorder's files. They are inside a folder that hook.toml names, links are not followed, and
+//! they are written completely or not at all.
 
 use super::{RecordError, place::Place};
 use nix::{
@@ -14,10 +14,10 @@ use portcullis_profile::{
 };
 use std::{fs::File, io::Write, os::fd::OwnedFd, path::Path};
 
-/// Who may read a recording: root, and its group.
+/// A recording can be read by root and its group.
 const MODE: Mode = Mode::from_bits_truncate(0o640);
 
-/// The opened folder of a file, which must be there.
+/// Opens the folder of a file, which must exist.
 fn folder(place: &Place) -> Result<OwnedFd, RecordError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = open(&place.folder, flags, Mode::empty())
@@ -37,20 +37,20 @@ fn folder(place: &Place) -> Result<OwnedFd, RecordError> {
 /// Checks that a file could be written there, without writing it.
 ///
 /// # Errors
-/// Its folder is not there, or leads through a link.
+/// Its folder does not exist, or its path contains a link.
 pub fn check(place: &Place) -> Result<(), RecordError> {
     folder(place).map(drop)
 }
 
-/// Writes a file by way of a temporary one beside it; what is there is replaced, a link too.
+/// Writes a file through a temporary one next to it. An existing file or link is replaced.
 ///
 /// # Errors
-/// The folder or the file can't be written; nothing is left then, and what was there stays.
+/// The folder or the file can't be written. Then nothing has changed.
 pub fn write(place: &Place, text: &str) -> Result<(), RecordError> {
     replace(place, text, true)
 }
 
-/// The same without waiting for the disk: for what a crash of the node makes worthless.
+/// The same without syncing to disk, for data that is worthless after a crash of the node.
 ///
 /// # Errors
 /// As [`write()`].
@@ -69,7 +69,7 @@ fn replace(place: &Place, text: &str, durable: bool) -> Result<(), RecordError> 
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let remove = || unlinkat(&folder, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
-    // What a killed process of the same number left; if it stays, opening says so.
+    // A killed process with the same ID may have left it. If it can't be removed, opening fails.
     let _ = remove();
     let file = openat(&folder, temporary.as_str(), flags, MODE).map_err(failed)?;
     let done = (|| {
@@ -86,16 +86,16 @@ fn replace(place: &Place, text: &str, durable: bool) -> Result<(), RecordError> 
         Ok(())
     })();
     done.map_err(|source: std::io::Error| {
-        // The write's error is the one to tell; a file that stays is hidden and replaced next time.
+        // Report the first error. A file that stays is hidden, and will be replaced next time.
         let _ = remove();
         RecordError::io(place.path(), source)
     })
 }
 
-/// Reads a file; `None` where it is not there.
+/// Reads a file; `None` if it is not there.
 ///
 /// # Errors
-/// It is not a regular file, too large, or behind a link.
+/// It is not a regular file, is too large, or its path contains a link.
 pub fn read(place: &Place, limit: u64) -> Result<Option<Vec<u8>>, RecordError> {
     let file: ProfilePath =
         place
@@ -137,7 +137,7 @@ mod tests {
         let data = fs::metadata(root.path().join("a.json")).unwrap();
         assert_eq!(data.permissions().mode() & 0o777, 0o640);
         assert_eq!(read(&place("a.json"), 9).unwrap().unwrap(), b"two");
-        // A link is replaced, not written through.
+        // A link is replaced, not followed.
         let target = outside.path().join("target");
         fs::write(&target, "kept").unwrap();
         symlink(&target, root.path().join("link.json")).unwrap();

@@ -1,16 +1,16 @@
-//! Where recordings are written: a file below one of the folders of hook.toml, its name where the
-//! annotations give none, and its metadata's.
+//! Where recordings are written: the file below one of the folders in hook.toml, a generated name
+//! if the annotations give none, and the metadata file.
 
 use portcullis_profile::select::identity::Identity;
 use std::path::{Path, PathBuf};
 
-/// How the names of metadata files end.
+/// The suffix of metadata files.
 pub const METADATA_SUFFIX: &str = ".metadata.json";
 
-/// A file below one of the folders of hook.toml.
+/// A file below one of the folders in hook.toml.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The folder, as hook.toml writes it.
+    /// The folder, as written in hook.toml.
     pub folder: PathBuf,
     /// The file, relative to it.
     pub file: PathBuf,
@@ -22,8 +22,8 @@ impl Place {
         self.folder.join(&self.file)
     }
 
-    /// Where the metadata of this profile goes: the suffix is appended to the whole name, so that
-    /// no two profiles share one.
+    /// The metadata file of this profile. The suffix is appended to the whole name, so that no two
+    /// profiles share one.
     #[must_use]
     pub fn metadata(&self) -> Place {
         let mut file = self.file.clone().into_os_string();
@@ -35,15 +35,16 @@ impl Place {
     }
 }
 
-/// Whether a file would be the metadata of a profile.
+/// Whether this is the name of a metadata file.
 pub fn is_metadata(file: &Path) -> bool {
     file.as_os_str()
         .as_encoded_bytes()
         .ends_with(METADATA_SUFFIX.as_bytes())
 }
 
-/// A file name of pod, container, time and the container's ID: it can't leave its folder. The ID
-/// tells containers apart, the time, to the millisecond, the runs of one container.
+/// A file name made from the pod, the container, the time and the container's ID. It can't leave
+/// its folder. The ID distinguishes containers, and the time, to the millisecond, the runs of one
+/// container.
 pub fn generated_name(identity: &Identity, id: &str, time: &str) -> PathBuf {
     let parts = [
         identity.namespace.as_deref(),
@@ -56,13 +57,13 @@ pub fn generated_name(identity: &Identity, id: &str, time: &str) -> PathBuf {
         .flatten()
         .map(|part| sanitized(part, 48) + "_")
         .collect();
-    // Without dots, so that none ends like metadata.
+    // Without dots, so that none ends like a metadata file.
     name += &sanitized(id, 64).replace('.', "-");
     name.push_str(".json");
     PathBuf::from(name.trim_start_matches('.'))
 }
 
-/// At most so many characters, each of which a file name may have.
+/// The first characters of a text that are allowed in file names, at most this many.
 fn sanitized(part: &str, most: usize) -> String {
     part.chars()
         .take(most)

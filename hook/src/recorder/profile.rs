@@ -1,4 +1,4 @@
-//! The profile of what was observed: one filter, on top of a base or merged with what is there.
+//! The profile of a recording, stacked on its base or merged with an existing profile.
 
 use super::{
     RecordError,
@@ -13,10 +13,10 @@ use portcullis_profile::{
 };
 use std::{collections::BTreeSet, path::Path};
 
-/// The profile: the names are allowed, on top of the base whose denials stay denials.
+/// The profile that allows the names. Denials of the base profile stay denials.
 ///
 /// # Errors
-/// The base is not a filter any more.
+/// The stored base profile is not valid.
 pub fn profile(active: &Active, names: &Names, default: Action) -> Result<Filter, RecordError> {
     let mut architectures = vec![Arch::HOST];
     if names.compat {
@@ -39,7 +39,7 @@ pub fn profile(active: &Active, names: &Names, default: Action) -> Result<Filter
     }
 }
 
-/// One rule for the calls that are simply allowed, then one for each value of the others.
+/// One rule for the calls that are allowed unconditionally, then one for each value of the others.
 fn rules(names: &Names) -> Vec<Rule> {
     let plain = names.names.iter().copied();
     let plain = plain
@@ -60,7 +60,7 @@ fn rules(names: &Names) -> Vec<Rule> {
     rules
 }
 
-/// What is allowed by a profile or was recorded: both have to have the same default action.
+/// Allows what a profile allows and what was recorded. Both must have the same default action.
 ///
 /// # Errors
 /// The headers differ, or a call's rules can't be joined.
@@ -75,7 +75,7 @@ pub fn merged(there: &Filter, recorded: &Filter) -> Result<Filter, AlgebraError>
     Ok(gathered(union(&there, &recorded)?))
 }
 
-/// A profile with what was recorded added to it; its own rules win.
+/// Adds a recording to a profile, whose own rules take precedence.
 pub fn extended(base: &Filter, recorded: &Filter) -> Filter {
     let mut filter = stack(base, &[recorded]);
     for arch in &recorded.architectures {
@@ -86,7 +86,8 @@ pub fn extended(base: &Filter, recorded: &Filter) -> Filter {
     gathered(filter)
 }
 
-/// One sorted rule for all names that are simply allowed, so that a second recording adds none.
+/// Merges all unconditionally allowed names into one sorted rule, so that another recording adds no
+/// rule.
 fn gathered(mut filter: Filter) -> Filter {
     let allowed: BTreeSet<String> = filter
         .syscalls
@@ -112,7 +113,7 @@ fn allowing<S: AsRef<str>>(names: &BTreeSet<S>) -> Rule {
     }
 }
 
-/// A profile as text: one member a line, so that two can be compared. The path is for the error.
+/// A profile as text with one member per line, so that two can be compared. The path is for errors.
 ///
 /// # Errors
 /// It can't be written as JSON.

@@ -1,8 +1,8 @@
-//! The running recordings of this node: one file each in a hidden folder of the first folder of
-//! hook.toml, on disk, so that a restart of the node loses none without a word.
+//! The running recordings of this node. Each has a file in a hidden folder of the first folder in
+//! hook.toml. They are on disk, so that a restart of the node loses none silently.
 //!
-//! [`Recordings`] reads without a lock and without making anything: files are replaced whole.
-//! Recordings start and end under the lock of [`LockedRecordings`].
+//! [`Recordings`] reads them without a lock and without creating anything, because files are
+//! replaced as a whole. Recordings start and end under the lock of [`LockedRecordings`].
 
 use super::{RecordError, active::Active, output, place::Place};
 use nix::fcntl::{Flock, FlockArg};
@@ -18,18 +18,18 @@ use std::{
 
 /// The hidden folder.
 const FOLDER: &str = ".active";
-/// The longest file that is read, in bytes; a base profile is part of it.
+/// The maximum size of a file, in bytes; it includes the base profile.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
-/// The longest name of a recording's file, without what is appended to it.
+/// The longest name of a recording's file, without suffixes.
 const MAX_NAME: usize = 200;
 
-/// The recordings of this node, to be looked at.
+/// The recordings of this node, for reading.
 #[derive(Debug)]
 pub struct Recordings {
     root: PathBuf,
 }
 
-/// The recordings of this node, locked: nobody else starts or ends one.
+/// The recordings of this node, locked so that nobody else starts or ends one.
 #[derive(Debug)]
 pub struct LockedRecordings {
     recordings: Recordings,
@@ -37,20 +37,21 @@ pub struct LockedRecordings {
 }
 
 impl Recordings {
-    /// Those that settings name.
+    /// The recordings in the folder that the settings name.
     ///
     /// # Errors
-    /// Settings name no folder.
+    /// The settings name no folder.
     pub fn new(record: &Record) -> Result<Recordings, RecordError> {
         Ok(Recordings {
             root: record.folders.first().ok_or(RecordError::NoFolder)?.clone(),
         })
     }
 
-    /// Whether anything was ever recorded here: else a container that ends is no matter of ours.
+    /// Whether anything was ever recorded here. If not, there is nothing to do when a container
+    /// ends.
     ///
     /// # Errors
-    /// That can't be told.
+    /// That can't be determined.
     pub fn exist(&self) -> Result<bool, RecordError> {
         let folder = self.root.join(FOLDER);
         match fs::symlink_metadata(&folder) {
@@ -64,10 +65,10 @@ impl Recordings {
         }
     }
 
-    /// Waits for the lock, and makes the hidden folder where it is not there yet.
+    /// Waits for the lock, creating the hidden folder if necessary.
     ///
     /// # Errors
-    /// The folder is not there or can't be written.
+    /// The folder does not exist or can't be written.
     pub fn lock(self) -> Result<LockedRecordings, RecordError> {
         if !self.exist()? {
             let folder = self.root.join(FOLDER);
@@ -104,7 +105,7 @@ impl Recordings {
         })
     }
 
-    /// Every running recording, the oldest first, and what is wrong with files that can't be read.
+    /// All running recordings, oldest first, and the errors of those that can't be read.
     ///
     /// # Errors
     /// The folder can't be read.
@@ -123,7 +124,7 @@ impl Recordings {
             {
                 match self.read(&path) {
                     Ok(Some(active)) => good.push(active),
-                    // It has just ended.
+                    // The recording has just ended.
                     Ok(None) => {}
                     Err(error) => broken.push(error),
                 }
@@ -164,7 +165,7 @@ impl Recordings {
         &self.root
     }
 
-    /// How much the first folder holds, in bytes, without what lies in folders below it.
+    /// The total size of the files in the first folder, in bytes, without subfolders.
     ///
     /// # Errors
     /// It can't be read.
@@ -182,8 +183,8 @@ impl Recordings {
         Ok(sum)
     }
 
-    /// The file of a container's recording; an ID is a name of letters, digits, `-`, `_` and `.`
-    /// in every runtime, and anything else is written so that it is one too.
+    /// The file of a container's recording. In every runtime, IDs consist of letters, digits, `-`,
+    /// `_` and `.`; all other characters are escaped.
     fn place(&self, id: &str) -> Result<Place, RecordError> {
         let mut name = String::new();
         for byte in id.bytes() {
@@ -222,7 +223,7 @@ impl LockedRecordings {
             path: place.path(),
             reason: error.to_string(),
         })?;
-        // What the kernel records is lost with the node too, so the disk is not waited for.
+        // What the kernel has recorded is lost in a crash too, so there is no need to sync.
         output::write_fleeting(&place, &text)
     }
 
@@ -262,7 +263,7 @@ mod tests {
         assert_eq!(look().all().unwrap().0, []);
         assert_eq!(look().get("x").unwrap(), None);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        // And while somebody else holds the lock.
+        // Even while somebody else holds the lock.
         let locked = look().lock().unwrap();
         locked.put(&example()).unwrap();
         assert_eq!(look().all().unwrap().0, [example()]);

@@ -1,4 +1,5 @@
-//! What a container's annotations ask to be recorded. Pure: who may is decided by settings.
+//! What a container's annotations ask to be recorded. Pure; whether it may be recorded is decided
+//! elsewhere.
 
 use super::{
     RecordError,
@@ -15,7 +16,7 @@ use portcullis_profile::{
 };
 use std::path::{Component, Path, PathBuf};
 
-/// Whether a configuration is marked.
+/// Whether a container is marked as one whose denials are logged.
 pub fn is_marked(annotations: &Annotations) -> bool {
     annotations.contains_key(DENIALS_LOGGED_ANNOTATION)
 }
@@ -23,19 +24,19 @@ pub fn is_marked(annotations: &Annotations) -> bool {
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// A profile whose denials stay denials.
+    /// The base profile, whose denials stay denials.
     pub base: Option<Place>,
-    /// Where to write; `None`: a file with a generated name in the first folder.
+    /// Where to write the profile; `None` for a file with a generated name in the first folder.
     pub output: Option<Place>,
 }
 
-/// What the annotations ask for; `None` where they ask for nothing.
+/// What the annotations ask for; `None` if they don't ask for a recording.
 ///
-/// A path that a pod's author wrote is honoured only where [`Engine::honours_author_paths`];
-/// elsewhere such a recording gets a generated name.
+/// Paths in annotations are honoured only if [`Engine::honours_author_paths`] says so; otherwise
+/// such a recording gets a generated name.
 ///
 /// # Errors
-/// A value is malformed, or names a path outside of the folders.
+/// A value is malformed, or names a path outside the folders.
 pub fn request(
     engine: Engine,
     identity: &Identity,
@@ -78,14 +79,15 @@ fn malformed(annotation: &str, reason: impl Into<String>) -> RecordError {
     }
 }
 
-/// The paths of a trace annotation, as they are written.
+/// The paths in a trace annotation, as written.
 struct TracePaths<'a> {
     input: Option<&'a str>,
     output: &'a str,
 }
 
-/// Reads the grammar as the older hook does (`parseAnnotation`): at most two parts, space around a
-/// path ignored, the later of two parts of one kind wins, an empty value is malformed.
+/// Parses the annotation as the older hook does (`parseAnnotation`): at most two parts; spaces
+/// around a path are ignored; the later of two parts of the same kind wins; an empty value is
+/// malformed.
 fn trace_paths(value: &str) -> Result<TracePaths<'_>, RecordError> {
     let malformed = |reason| malformed(TRACE_ANNOTATION, reason);
     if value.is_empty() {
@@ -111,13 +113,15 @@ fn trace_paths(value: &str) -> Result<TracePaths<'_>, RecordError> {
     Ok(TracePaths { input, output })
 }
 
-/// The path of a profile that is to be written.
+/// The path of a profile to be written.
 fn output_place(path: &str, folders: &[PathBuf]) -> Result<Place, RecordError> {
     let place = place(path, folders)?;
     if is_metadata(&place.file) {
         return Err(malformed(
             TRACE_ANNOTATION,
-            format!("names that end in {METADATA_SUFFIX} are for the metadata of recordings"),
+            format!(
+                "names that end in {METADATA_SUFFIX} are reserved for the metadata of recordings"
+            ),
         ));
     }
     Ok(place)
@@ -157,7 +161,7 @@ fn place(path: &str, folders: &[PathBuf]) -> Result<Place, RecordError> {
         })
 }
 
-/// Names that begin with a dot are the recorder's own.
+/// Names that begin with a dot are reserved for the recorder.
 fn hidden(file: &Path) -> bool {
     file.iter()
         .any(|part| part.as_encoded_bytes().starts_with(b"."))
@@ -272,7 +276,7 @@ mod tests {
                 asked(Engine::Podman, &[(TRACE_ANNOTATION, value)]).is_err(),
                 "{value}"
             );
-            // Where nobody's path is honoured, none is looked at.
+            // Paths that are not honoured are not checked either.
             for engine in [Engine::CriO, Engine::Containerd] {
                 let request = asked(engine, &[(TRACE_ANNOTATION, value)]);
                 assert_eq!(request.unwrap(), Some(Request::default()), "{value}");

@@ -1,5 +1,5 @@
-//! The OCI runtime that started a recorded container: its path, its language, its version, and
-//! the filters that it and its processes have.
+//! The OCI runtime that started a recorded container: its path, language and version; and the
+//! number of filters that processes have.
 
 use super::RecordError;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,15 +16,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a runtime may take to say its version.
+/// How long a runtime may take to print its version.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(1);
-/// How much of it is read, in bytes.
+/// How much of its output is read, in bytes.
 const VERSION_BYTES: usize = 4096;
 
-/// The runtime that started this hook, by the path under which the engine called it: the file that
-/// it runs from is a copy, since runtimes guard against containers that overwrite them. Only a
-/// file of root's counts, since it is asked for its version later; `None` where it is not known,
-/// which only the metadata lack then.
+/// The runtime that started this hook, by the path under which the engine called it. (It runs from
+/// a copy of that file, because runtimes guard against being overwritten by containers.) Only a
+/// file that belongs to root is accepted, because it is later executed to get its version. `None`
+/// if it is not known; then only the metadata lack it.
 pub fn parent_runtime() -> Option<PathBuf> {
     let line = fs::read(format!("/proc/{}/cmdline", nix::unistd::getppid())).ok()?;
     let first = line.split(|byte| *byte == 0).next()?;
@@ -34,17 +34,18 @@ pub fn parent_runtime() -> Option<PathBuf> {
     (path.is_absolute() && roots).then_some(path)
 }
 
-/// Whether a container's init is still runc's, the runtime in Go: it names itself so until it executes
-/// the entry point. A kernel that can't tell gives a profile that holds a few calls more.
+/// Whether a container's init is still that of runc, which is written in Go: it has runc's name
+/// until it executes the entry point. If the kernel can't tell, the profile has a few more calls
+/// than necessary.
 pub fn is_go_runtime(init: u32) -> bool {
     fs::read(format!("/proc/{init}/comm")).map_or(true, |name| name.starts_with(b"runc:"))
 }
 
-/// How many filters a process has (`Seccomp_filters`, proc(5)); kernels before 5.9 say only
-/// whether there is one.
+/// How many filters a process has (`Seccomp_filters`, proc(5)). Kernels before 5.9 only say whether
+/// there is one.
 ///
 /// # Errors
-/// The kernel does not say it.
+/// The kernel does not say.
 pub fn filter_count(process: &str) -> Result<u32, RecordError> {
     let path = format!("/proc/{process}/status");
     let status = fs::read_to_string(&path).map_err(|error| RecordError::io(&path, error))?;
@@ -61,7 +62,7 @@ fn count_in(status: &str) -> Option<u32> {
     value("Seccomp_filters:").or_else(|| value("Seccomp:").map(|mode| u32::from(mode == 2)))
 }
 
-/// The first line of what a runtime says of its version; `None` where it says nothing in time.
+/// The first line of a runtime's version output; `None` if it prints nothing in time.
 pub fn version(runtime: &Path) -> Option<String> {
     version_within(runtime, VERSION_TIMEOUT)
 }
@@ -91,7 +92,7 @@ fn version_within(runtime: &Path, timeout: Duration) -> Option<String> {
             }
         }
     }
-    // It has said what is wanted, or has had its time; an error means that it is gone already.
+    // It has printed enough or has had its time. An error means that it has already exited.
     let _ = child.kill();
     let _ = child.wait();
     let text = String::from_utf8_lossy(&text);
@@ -113,8 +114,8 @@ mod tests {
         assert!(filter_count("0").is_err());
     }
 
-    /// A program, written by another process: one that this process had open for writing could not
-    /// be executed while another test's child still holds it.
+    /// A program, written by another process: if this process had it open for writing, it could not
+    /// be executed while another test's child still has it open.
     fn runtime(script: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runtime");

@@ -1,5 +1,5 @@
-//! Writes out the recordings that no poststop hook ended: of containers that exited or vanished,
-//! from before a restart of the node, or beyond `max_seconds`.
+//! Writes the profiles of recordings that no poststop hook ended: of containers that exited or
+//! vanished, from before a restart of the node, or longer than `max_seconds`.
 
 use super::{
     RecordError,
@@ -15,7 +15,7 @@ use crate::clock::now;
 use portcullis_profile::settings::Record;
 use std::path::{Path, PathBuf};
 
-/// A recording that was written out.
+/// A recording whose profile was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The container's ID.
@@ -26,10 +26,11 @@ pub struct Written {
     pub end: End,
 }
 
-/// Writes out every recording whose container runs no more or that ran for too long. All are tried.
+/// Ends every recording whose container no longer runs or that ran for too long. An error with one
+/// does not stop the others.
 ///
 /// # Errors
-/// The recordings can't be listed, or the kernel not be tidied.
+/// The recordings can't be listed, or the kernel's maps can't be cleaned up.
 pub fn collect_stale(record: &Record) -> Result<Vec<Result<Written, RecordError>>, RecordError> {
     let recordings = Recordings::new(record)?;
     if !recordings.exist()? {
@@ -37,7 +38,8 @@ pub fn collect_stale(record: &Record) -> Result<Vec<Result<Written, RecordError>
     }
     let recordings = recordings.lock()?;
     let (running, broken) = recordings.all()?;
-    // A recording whose file can't be read still runs: its cgroup can't be told from a stray one.
+    // If a recording's file can't be read, its cgroup can't be told from a stray one, so keep them
+    // all.
     let unknown = !broken.is_empty();
     let mut results: Vec<_> = broken.into_iter().map(Err).collect();
     for active in running {
@@ -58,7 +60,7 @@ pub fn collect_stale(record: &Record) -> Result<Vec<Result<Written, RecordError>
     Ok(results)
 }
 
-/// How a recording ended, if it did.
+/// How a recording ended, if it has.
 fn due(active: &Active, record: &Record) -> Result<Option<End>, RecordError> {
     if active.boot != boot_id()? {
         return Ok(Some(End::Rebooted));
@@ -71,7 +73,8 @@ fn due(active: &Active, record: &Record) -> Result<Option<End>, RecordError> {
     Ok(long.then_some(End::MaxSeconds))
 }
 
-/// Ends in the kernel what a hook started that was killed before it could remember its recording.
+/// Ends what is being recorded in the kernel without a file: its hook was killed before writing
+/// one.
 fn tidy(recordings: &LockedRecordings) -> Result<Vec<RecordError>, RecordError> {
     let Some(loaded) = Unloaded::new(Path::new(BPFFS)).pinned()? else {
         return Ok(Vec::new());

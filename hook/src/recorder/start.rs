@@ -1,7 +1,7 @@
 //! Starts the recording of a container.
 //!
-//! A slot is emptied, the recording remembered on disk, then the kernel told to record: a process
-//! that is killed anywhere between leaves something that `collect --stale` finishes.
+//! It empties a slot, stores the recording on disk, then starts recording in the kernel. If the
+//! process is killed in between, `collect --stale` cleans up.
 
 use super::{
     RecordError,
@@ -34,17 +34,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What became of a request to record.
+/// The outcome of a request to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartOutcome {
     /// The container is being recorded.
     Recording {
-        /// Where the profile will be.
+        /// Where the profile will be written.
         profile: PathBuf,
-        /// What is remarkable in the base profile.
+        /// Warnings about the base profile.
         warnings: Vec<String>,
     },
-    /// It starts unrecorded, and why.
+    /// It starts unrecorded, for this reason.
     Unrecorded(String),
 }
 
@@ -53,22 +53,22 @@ pub enum StartOutcome {
 pub struct Container<'a> {
     /// Its ID.
     pub id: &'a str,
-    /// The process id of its init.
+    /// The process ID of its init.
     pub init: u32,
     /// Its bundle.
     pub bundle: &'a Path,
     /// Its `config.json`.
     pub config: &'a OciConfig<'a>,
-    /// Which one it is.
+    /// Its identity.
     pub identity: Identity,
-    /// The engine whose annotations were believed.
+    /// The engine whose annotations were trusted.
     pub engine: Engine,
 }
 
-/// Starts to record a container.
+/// Starts recording a container.
 ///
 /// # Errors
-/// It can't be recorded, or its profile could not be written.
+/// It can't be recorded, or its profile could not be written later.
 pub fn start(
     request: Request,
     container: Container<'_>,
@@ -98,7 +98,7 @@ pub fn start(
                 warnings: active.warnings,
             });
         }
-        // The container ran before, and no poststop hook ran.
+        // The container was restarted without its poststop hook.
         match finish(&recordings, &active, record, ending(&active)?) {
             Ok(_) | Err(RecordError::Nothing { .. }) => {}
             Err(error) => return Err(error),
@@ -111,10 +111,10 @@ pub fn start(
     let loaded = Unloaded::new(Path::new(BPFFS)).load(cgroup.hierarchy)?;
     let Some(slot) = free_slot(&loaded, &running)? else {
         return Ok(StartOutcome::Unrecorded(format!(
-            "all {SLOTS} slots are taken"
+            "all {SLOTS} slots are in use"
         )));
     };
-    // This hook was started by the runtime, so it has the filters that the runtime has; the
+    // The runtime started this hook, so it has the same filters as the runtime; the
     // container's own comes on top of these.
     let filters = runtime::filter_count("self")? + 1;
     let setup = SlotSetup {
@@ -140,7 +140,7 @@ pub fn start(
     })
 }
 
-/// A slot that neither the kernel nor a recording on disk uses.
+/// Finds a slot that neither the kernel nor a recording on disk uses.
 fn free_slot(loaded: &Loaded, running: &[Active]) -> Result<Option<u32>, RecordError> {
     let recorded = loaded.recorded_cgroups()?;
     let taken: BTreeSet<u32> = running
@@ -151,7 +151,7 @@ fn free_slot(loaded: &Loaded, running: &[Active]) -> Result<Option<u32>, RecordE
     Ok((0..SLOTS).find(|slot| !taken.contains(slot)))
 }
 
-/// Remembers the recording, then tells the kernel; undoes both where that fails.
+/// Stores the recording and starts it in the kernel. If that fails, undoes both.
 fn launch(
     recordings: &LockedRecordings,
     loaded: &Loaded,
@@ -163,7 +163,7 @@ fn launch(
     };
     let undone = [
         loaded.end(active.cgroup).map_err(RecordError::from),
-        // What stays remembered would be called vanished later.
+        // Otherwise the container would later be reported as vanished.
         recordings.forget(&active.id),
     ];
     let left: Vec<String> = undone
@@ -179,19 +179,19 @@ fn launch(
     })
 }
 
-/// What is settled of a recording before it starts.
+/// What is determined before a recording starts.
 struct Plan {
     output: Place,
     base: Option<Base>,
     cgroup: Cgroup,
     slot: u32,
     started: u64,
-    /// A task with at least so many filters is in the window.
+    /// A task with at least this many filters is inside the recording window.
     filters: u32,
 }
 
 impl Plan {
-    /// All that is remembered of the recording while it runs.
+    /// Everything that is stored about the recording while it runs.
     fn active(self, container: Container<'_>, settings: &Settings) -> Result<Active, RecordError> {
         let record = &settings.record;
         let filter = Present::of(container.config);
@@ -211,7 +211,7 @@ impl Plan {
             engine: container.engine,
             image: image.and_then(|key| annotations.get(key).cloned()),
             identity: container.identity,
-            // crun says "/" where there is a user namespace and a device; that is never removed.
+            // crun gives "/" if there is a user namespace and a device, and that is never removed.
             bundle: Some(container.bundle.to_owned()).filter(|path| path != Path::new("/")),
             runtime: runtime::parent_runtime(),
             go_runtime: runtime::is_go_runtime(container.init),
@@ -229,14 +229,14 @@ impl Plan {
     }
 }
 
-/// What the metadata say of the filter in `config.json`.
+/// What the metadata say about the filter in `config.json`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Present {
-    /// Its default action; `None`: no filter, which an empty one is too.
+    /// Its default action; `None` if there is no filter, or an empty one.
     default_action: Option<String>,
     /// Why it could not be read in full.
     error: Option<String>,
-    /// Whether it denies nothing, only logs.
+    /// Whether it only logs instead of denying.
     denies_nothing: bool,
 }
 
@@ -255,7 +255,7 @@ impl Present {
             }
             Err(error) => error.to_string(),
         };
-        // What the error is about may be any other part of it.
+        // The error may be about any other part.
         let object: Option<Map<String, Value>> = serde_json::from_str(text).ok();
         let default_action = match object.as_ref().map(|object| object.get("defaultAction")) {
             Some(None | Some(Value::Null)) => return Present::default(),

@@ -1,20 +1,20 @@
-//! The wrapper's own options, which come first and go no further.
+//! The wrapper's own options, which come first and are not passed on.
 
 use portcullis_profile::{Engine, settings};
 use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf};
 
-/// What the wrapper was called with.
+/// The wrapper's command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
-    /// The name it was called by.
+    /// The name that it was called under.
     pub name: String,
-    /// `--portcullis-config`.
-    pub config: PathBuf,
+    /// `--portcullis-settings`, or its old name `--portcullis-config`.
+    pub settings: PathBuf,
     /// `--portcullis-engine`.
     pub engine: Option<Engine>,
     /// `--portcullis-runtime`.
     pub runtime: Option<PathBuf>,
-    /// What goes to the real runtime, untouched.
+    /// The arguments for the real runtime, unchanged.
     pub passed: Vec<OsString>,
 }
 
@@ -25,21 +25,21 @@ pub enum ArgumentError {
     #[error("{0} needs a value")]
     NoValue(&'static str),
     /// No such engine.
-    #[error("--portcullis-engine: {0:?} is none of cri-o, containerd, podman")]
+    #[error("--portcullis-engine must be cri-o, containerd or podman, not {0:?}")]
     Engine(String),
     /// No such option.
     #[error(
-        "{0}: no such option of portcullis-runtime; it has --portcullis-config, \
+        "{0}: portcullis-runtime has no such option; it has --portcullis-settings, \
          --portcullis-engine and --portcullis-runtime"
     )]
     Unknown(String),
 }
 
 impl Arguments {
-    /// Reads a command line, the program's name first.
+    /// Parses a command line that starts with the program's name.
     ///
     /// # Errors
-    /// Only for the wrapper's own options; the runtime's are read later.
+    /// One of the wrapper's own options is wrong; those of the runtime are parsed later.
     pub fn parse(argv: Vec<OsString>) -> Result<Arguments, ArgumentError> {
         let mut argv = argv.into_iter();
         let program = PathBuf::from(argv.next().unwrap_or_default());
@@ -49,7 +49,7 @@ impl Arguments {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned(),
-            config: PathBuf::from(settings::DEFAULT_PATH),
+            settings: PathBuf::from(settings::DEFAULT_PATH),
             engine: None,
             runtime: None,
             passed: Vec::new(),
@@ -68,16 +68,16 @@ impl Arguments {
                     .ok_or(ArgumentError::NoValue(name))
             };
             match option {
-                "--portcullis-config" => arguments.config = value("--portcullis-config")?.into(),
+                "--portcullis-settings" | "--portcullis-config" => {
+                    arguments.settings = value("--portcullis-settings")?.into();
+                }
                 "--portcullis-runtime" => {
                     arguments.runtime = Some(value("--portcullis-runtime")?.into());
                 }
                 "--portcullis-engine" => {
                     let name = value("--portcullis-engine")?.to_string_lossy().into_owned();
-                    let engine = Engine::ALL
-                        .into_iter()
-                        .find(|engine| engine.as_str() == name);
-                    arguments.engine = Some(engine.ok_or(ArgumentError::Engine(name))?);
+                    let engine = Engine::by_name(&name).ok_or(ArgumentError::Engine(name))?;
+                    arguments.engine = Some(engine);
                 }
                 other => return Err(ArgumentError::Unknown(other.to_owned())),
             }
@@ -99,13 +99,13 @@ mod tests {
     fn own_options_go_no_further_and_the_rest_is_untouched() {
         let arguments = parse(
             "x/portcullis-crun --portcullis-engine=podman --portcullis-runtime /r \
-             --portcullis-config /c --log /l --portcullis-engine state ID",
+             --portcullis-settings /c --log /l --portcullis-engine state ID",
         )
         .unwrap();
         assert_eq!(arguments.name, "portcullis-crun");
         assert_eq!(arguments.engine, Some(Engine::Podman));
         assert_eq!(arguments.runtime, Some(PathBuf::from("/r")));
-        assert_eq!(arguments.config, PathBuf::from("/c"));
+        assert_eq!(arguments.settings, PathBuf::from("/c"));
         let passed = ["--log", "/l", "--portcullis-engine", "state", "ID"];
         assert_eq!(arguments.passed, passed.map(OsString::from));
     }

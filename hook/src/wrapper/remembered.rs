@@ -1,9 +1,9 @@
-//! Which runtime made a container, so that its later commands go to the same one, whatever becomes
-//! of hook.toml meanwhile.
+//! Remembers which runtime created a container, so that later commands for it go to the same one
+//! even if hook.toml changes meanwhile.
 //!
-//! One file a container in a folder of root's own, named by the hash of root and ID as the command
-//! line has them. The node agent has that folder's parent mounted and runs as root, so what a file
-//! says is executed only from where the agent can't write.
+//! Each container has a file in a folder that only root can access, named by the hash of root and
+//! ID as given on the command line. The node agent runs as root and has the parent folder mounted,
+//! so a runtime named in a file is executed only if it is in a place that the agent can't write to.
 
 use crate::oci::command_line::{CommandLine, Runtime};
 use nix::{
@@ -29,19 +29,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Where it is remembered; gone with the next boot, as containers are.
+/// The folder of these files. Like containers, they don't survive a reboot.
 pub const FOLDER: &str = "/run/portcullis/runtimes";
 
 /// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 16 * 1024;
-/// How many words of a command line may be a container's ID.
+/// How many arguments of a command line may be the container's ID.
 const MAX_WORDS: usize = 16;
-/// Each time that so many more files are there, those of containers that are gone are removed.
+/// After this many new files, those of containers that are gone are removed.
 const SWEEP: usize = 64;
-/// A younger file may be of a container that is just being made.
+/// A younger file may belong to a container that is just being created.
 const YOUNG: Duration = Duration::from_secs(10 * 60);
 
-/// Folders that the agent or anybody may write, or that are not the host's own.
+/// Folders that the agent or anybody can write to, or that do not belong to the host.
 const UNTRUSTED: [&str; 7] = [
     "/dev",
     "/proc",
@@ -55,7 +55,7 @@ const UNTRUSTED: [&str; 7] = [
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     runtime: PathBuf,
-    /// The folder of the container's state, where that is known; it is gone with the container.
+    /// The folder of the container's state, if known. It disappears with the container.
     state: Option<PathBuf>,
 }
 
@@ -65,7 +65,7 @@ impl Entry {
     }
 }
 
-/// The folder, opened.
+/// The open folder.
 #[derive(Debug)]
 pub struct Remembered {
     path: PathBuf,
@@ -74,10 +74,10 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Opens the folder, and makes it where it is missing.
+    /// Opens the folder, creating it if it is missing.
     ///
     /// # Errors
-    /// It can't be made, or somebody else may write there.
+    /// It can't be created, or others can write to it.
     pub fn open(path: &Path) -> io::Result<Remembered> {
         if let Some(parent) = path.parent() {
             make(parent, 0o755)?;
@@ -91,8 +91,8 @@ impl Remembered {
         })
     }
 
-    /// The runtime that made the container that a command line is about: the first of its words
-    /// that is one's ID.
+    /// The runtime that created the container of a command line. The first argument that is the ID
+    /// of a remembered container counts.
     pub fn find(&self, root: Option<&Path>, words: &[String]) -> Option<PathBuf> {
         words
             .iter()
@@ -103,8 +103,8 @@ impl Remembered {
             .map(|entry| entry.runtime)
     }
 
-    /// Remembers who makes a container. One that is there already was made by whoever is
-    /// remembered: this one will be told so by the runtime.
+    /// Remembers the runtime of a container that is about to be created. If the container already
+    /// exists, its file is kept: the runtime will refuse to create it again.
     ///
     /// # Errors
     /// It can't be written.
@@ -122,7 +122,7 @@ impl Remembered {
             nix::unistd::geteuid().as_raw(),
             || std::env::var_os("XDG_RUNTIME_DIR"),
         );
-        // runsc and others name the state as they like.
+        // runsc and others have names of their own for the state.
         let is_known = Runtime::named(runtime) != Runtime::Other;
         let entry = Entry {
             runtime: runtime.to_owned(),
@@ -153,7 +153,7 @@ impl Remembered {
     fn write(&self, name: &str, text: &[u8]) -> io::Result<()> {
         let temporary = format!(".{}", std::process::id());
         let remove = || unlinkat(&self.folder, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
-        // What a process of the same number left that was killed.
+        // A killed process with the same ID may have left it.
         let _ = remove();
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -168,13 +168,13 @@ impl Remembered {
             )?)
         });
         if written.is_err() {
-            // The first error is the one that counts.
+            // The first error is the one to report.
             let _ = remove();
         }
         written
     }
 
-    /// Now and then removes what is left of containers that are gone.
+    /// Occasionally removes the files of containers that are gone.
     fn sweep(&self) -> io::Result<()> {
         let files: Vec<_> = fs::read_dir(&self.path)?.filter_map(Result::ok).collect();
         if !files.len().is_multiple_of(SWEEP) {
@@ -201,7 +201,7 @@ impl Remembered {
     }
 }
 
-/// The file of a container: lengths keep root and ID apart.
+/// The file of a container. Lengths keep root and ID apart.
 fn name(root: Option<&Path>, id: &str) -> String {
     let root = root.map_or(&[][..], |root| root.as_os_str().as_bytes());
     let mut hash = Sha256::new();
@@ -233,12 +233,12 @@ fn opened(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// Whether it is ours, and nobody else may write there.
+/// Whether it is ours and nobody else can write to it.
 fn is_own(data: &FileStat) -> bool {
     data.st_uid == nix::unistd::geteuid().as_raw() && data.st_mode & 0o022 == 0
 }
 
-/// Whether only root may write the file or put another in its place, and no agent can.
+/// Whether only root, but not the agent, can write the file or replace it.
 fn is_trusted(path: &Path) -> bool {
     let Ok(real) = path.canonicalize() else {
         return false;
@@ -379,7 +379,7 @@ mod tests {
             }
         }
         case.remember("/usr/bin/crun");
-        // The young one, and the one just written.
+        // The young file and the one just written.
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
         case.make_state();
         assert!(case.finds(&["ID"]).is_some());

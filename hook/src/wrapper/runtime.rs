@@ -1,4 +1,4 @@
-//! Finding the real runtime behind the wrapper: never another than the one that is meant.
+//! Finding the real runtime behind the wrapper, and never running a different one.
 
 use super::arguments::Arguments;
 use portcullis_profile::settings::SettingsError;
@@ -9,7 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where runtimes are looked for when hook.toml names none; never `PATH`, which the caller sets.
+/// Where to look for runtimes that hook.toml does not name. `PATH` is not used, because the caller
+/// controls it.
 pub const FOLDERS: [&str; 5] = [
     "/usr/libexec/crio",
     "/usr/bin",
@@ -18,13 +19,13 @@ pub const FOLDERS: [&str; 5] = [
     "/usr/local/sbin",
 ];
 
-/// The name of the program itself, which stands for no runtime in particular.
+/// The program's own name, which stands for no particular runtime.
 const OWN_NAME: &str = "portcullis-runtime";
 
 /// Why there is no real runtime.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// The one that is named can't be executed.
+    /// The named runtime can't be executed.
     #[error("runtime {}: {reason}", path.display())]
     Unusable {
         /// Its path.
@@ -32,7 +33,7 @@ pub enum RuntimeError {
         /// Why.
         reason: String,
     },
-    /// None of these names was found.
+    /// No program with one of these names was found.
     #[error(
         "no {names} in {}; name the runtime under [runtimes] in hook.toml",
         FOLDERS.join(", ")
@@ -41,17 +42,18 @@ pub enum RuntimeError {
         /// The names.
         names: String,
     },
-    /// What the node's owner wrote can't be read.
-    #[error("the real runtime is not known, since [runtimes] can't be read: {0}")]
+    /// The table of runtimes can't be read.
+    #[error("the real runtime is unknown, because [runtimes] can't be read: {0}")]
     Unreadable(SettingsError),
 }
 
-/// By flag, else by the wrapper's own name in `[runtimes]`, else `default` there, else by the name
-/// without `portcullis-`; called by its own name, crun or runc, whichever is there.
+/// Finds the real runtime: by flag; by the name that the wrapper was called under, in `[runtimes]`;
+/// by `default` in `[runtimes]`; or by that name without `portcullis-`. If called by its own name,
+/// the wrapper uses crun, or runc if there is no crun.
 ///
 /// # Errors
-/// The named one can't be executed or is the wrapper itself, none is found, or it can't be told
-/// which one is meant.
+/// The named one can't be executed or is the wrapper itself, none is found, or it can't be
+/// determined which one is meant.
 pub fn find(
     arguments: &Arguments,
     runtimes: Result<BTreeMap<String, PathBuf>, SettingsError>,
@@ -69,7 +71,7 @@ pub fn find(
     }
 }
 
-/// In these folders, by the name that the wrapper was called by.
+/// Looks in these folders, by the name that the wrapper was called under.
 fn by_name(name: &str, folders: &[&Path]) -> Result<PathBuf, RuntimeError> {
     let names = match name {
         OWN_NAME => &["crun", "runc"][..],
@@ -95,7 +97,7 @@ pub fn usable(path: PathBuf) -> Result<PathBuf, RuntimeError> {
     }
 }
 
-/// Why a file can't be executed, if it can't.
+/// Why a file can't be executed; `None` if it can.
 pub fn not_executable(path: &Path) -> Option<String> {
     match fs::metadata(path) {
         Err(error) => Some(error.to_string()),
@@ -105,7 +107,7 @@ pub fn not_executable(path: &Path) -> Option<String> {
     }
 }
 
-/// A wrapper that executes itself would never end.
+/// A wrapper that executes itself would never finish.
 fn is_ourselves(path: &Path) -> Option<String> {
     let ours = fs::metadata("/proc/self/exe").ok()?;
     let theirs = fs::metadata(path).ok()?;

@@ -1,5 +1,5 @@
-//! The gate's decisions on this node: read from the hook's socket and counted. Where a container was
-//! refused, or started with a warning, a log line and an event on its pod say so.
+//! The gate's decisions on this node: received from the hook's socket and counted. If a container
+//! was refused, or started with a warning, there is a log line and an event on its pod.
 
 mod events;
 mod socket;
@@ -18,13 +18,13 @@ use socket::{Received, Socket};
 use std::{io, path::Path, time::Duration};
 use tokio::{sync::mpsc, time::sleep};
 
-/// How many decisions may wait for their event; further ones are only counted.
+/// How many decisions may wait for their event. More are only counted.
 const QUEUE: usize = 64;
-/// How long until the socket is bound again after it failed, and how often it is looked at.
+/// How long to wait before binding the socket again after a failure, and how often to check it.
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// Listens at a socket for as long as it is polled. A socket that fails is logged and bound again
-/// later; the files on the node don't depend on it.
+/// Listens on a socket until the future is dropped. If the socket fails, that is logged and the
+/// socket is bound again later; the files on the node don't depend on it.
 pub(super) async fn listen(path: &Path, publisher: Option<Publisher>, metrics: &AgentMetrics) {
     let (queue, decisions) = mpsc::channel(QUEUE);
     let events = DecisionEvents::new(publisher, metrics);
@@ -39,7 +39,7 @@ pub(super) async fn listen(path: &Path, publisher: Option<Publisher>, metrics: &
     });
 }
 
-/// Receives until the socket is gone, or another one is in its place.
+/// Receives until the socket is removed or replaced.
 async fn receive(
     path: &Path,
     queue: &mpsc::Sender<Decision>,
@@ -100,7 +100,7 @@ fn count(decision: &Decision, metrics: &AgentMetrics) {
     metrics.decisions.get_or_create(&labels).inc();
 }
 
-/// Counts what became of an event.
+/// Counts the result of publishing an event.
 fn count_event(result: EventResult, metrics: &AgentMetrics) {
     let labels = EventLabels { result };
     metrics.decision_events.get_or_create(&labels).inc();

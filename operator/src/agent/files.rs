@@ -1,5 +1,5 @@
-//! Keeps the profiles as files on the node: takes in what changes in the cluster and on the node,
-//! and makes the files right.
+//! Keeps the profiles as files on the node: collects changes in the cluster and on the node, and
+//! writes the files accordingly.
 
 mod file_backup;
 pub mod file_watcher;
@@ -33,9 +33,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-/// How often every file is looked at, in case the kernel did not tell of a change.
+/// How often every file is checked, in case the kernel did not report a change.
 const CHECK: Duration = Duration::from_secs(60);
-/// How many changes that have arrived already are taken in at once.
+/// How many pending changes are collected at once.
 const BATCH: usize = 64;
 
 /// Keeps the files.
@@ -43,7 +43,7 @@ pub(super) struct Keeper<'a> {
     root: PathBuf,
     installer: Installer,
     watcher: FileWatcher,
-    /// The names that a list has named so far.
+    /// The names in the current list so far.
     listed: BTreeSet<String>,
     report: watch::Sender<Option<SeccompNodeSpec>>,
     debounce: Debounce,
@@ -51,7 +51,7 @@ pub(super) struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    /// Opens the ledger and the folder, and begins to watch the files.
+    /// Opens the ledger and the folder, and starts watching the files.
     ///
     /// # Errors
     /// If the ledger can't be read or written, or the folder can't be watched.
@@ -76,11 +76,10 @@ impl Keeper<'_> {
         })
     }
 
-    /// Takes in changes and makes the files right, until there are no more changes.
+    /// Collects changes and updates the files, until there are no more changes.
     ///
     /// # Errors
-    /// If the kernel does not tell of changes of files any more, or the folder was replaced behind
-    /// a mount.
+    /// If the kernel no longer reports changes of files, or the folder was replaced behind a mount.
     pub(super) async fn run(
         &mut self,
         mut changes: Changes,
@@ -133,7 +132,7 @@ impl Keeper<'_> {
         }
     }
 
-    /// Takes in a change of what is wanted.
+    /// Collects a change of the wanted profiles.
     fn take(&mut self, change: Change) {
         match change {
             Change::Begin => self.listed.clear(),
@@ -156,8 +155,8 @@ impl Keeper<'_> {
         self.installer.set(&profile.name, profile.spec);
     }
 
-    /// Marks these files to be looked at, or all of them. If another folder is in the place of the
-    /// one that was open, that is opened and watched instead.
+    /// Marks these files, or all of them, to be checked. If the open folder was replaced by another
+    /// one, that is opened and watched instead.
     fn look_at(&mut self, names: Option<Vec<String>>) -> Result<(), AgentError> {
         match names {
             Some(names) => names.iter().for_each(|name| self.installer.touched(name)),
@@ -169,7 +168,7 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    /// Makes the files right. Returns whether there was anything to look at.
+    /// Updates the marked files. Returns whether there were any.
     fn settle(&mut self) -> bool {
         let written = |duration| self.metrics.file_write.observe(duration);
         let Some(done) = self.installer.settle(&written) else {
@@ -195,7 +194,7 @@ impl Keeper<'_> {
 }
 
 fn watch_files(root: &Path) -> Result<FileWatcher, AgentError> {
-    // The root itself may be a link; then what it leads to is watched.
+    // The root itself may be a link; then its target is watched.
     FileWatcher::watch(&[&root.join("."), &root.join(folder::NAME)])
         .map_err(AgentError::about(root.display().to_string()))
 }

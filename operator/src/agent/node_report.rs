@@ -1,4 +1,4 @@
-//! The report of the node, its `SeccompNode`: what is in it, when it is due, and how it is written.
+//! The node's report, its `SeccompNode`: its content, when it is due, and how it is written.
 
 mod content;
 mod debounce;

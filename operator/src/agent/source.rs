@@ -1,4 +1,5 @@
-//! Where profiles come from: the API server, or a folder of manifests. Both tell the same changes.
+//! Where profiles come from: the API server or a folder of manifests. Both produce the same
+//! changes.
 
 pub mod manifests;
 
@@ -25,15 +26,15 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// How many objects a page of a list has.
+/// How many objects are listed at a time.
 const PAGE: u32 = 20;
-/// How often the folder is read, in case the kernel did not tell of a change.
+/// How often the folder is read, in case the kernel did not report a change.
 const CHECK: Duration = Duration::from_secs(60);
 
-/// How long nothing has to happen in the folder before it is read.
-const QUIET: Duration = Duration::from_millis(100);
-/// How long that is waited for, if it is busy all the time.
-const QUIET_LIMIT: Duration = Duration::from_secs(2);
+/// How long the folder must be quiet before it is read.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How long to wait for that if changes keep coming.
+const DEBOUNCE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A profile that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,15 +148,15 @@ impl Folder {
 }
 
 impl Folder {
-    /// Waits until something has happened in the folder, and then nothing for a moment: a manifest
-    /// that is being written is not half-read. Time may pass without anything, too.
+    /// Waits until something has changed in the folder and it is quiet again, so that a
+    /// half-written manifest is not read. Also returns after a while without any change.
     async fn touched(&self) -> io::Result<()> {
         let Ok(touched) = timeout(CHECK, self.watcher.touched()).await else {
             return Ok(());
         };
         touched?;
-        let _ = timeout(QUIET_LIMIT, async {
-            while let Ok(Ok(_)) = timeout(QUIET, self.watcher.touched()).await {}
+        let _ = timeout(DEBOUNCE_LIMIT, async {
+            while let Ok(Ok(_)) = timeout(DEBOUNCE, self.watcher.touched()).await {}
         })
         .await;
         Ok(())
@@ -171,7 +172,7 @@ mod tests {
         let manifest = format!(
             "apiVersion: portcullis.dev/v1alpha1\nkind: SeccompProfile\nmetadata:\n  name: {name}\nspec:\n  allow: [{allow}]\n"
         );
-        // As an editor does it: the file is never seen half-written.
+        // Like an editor: the file is never seen half-written.
         fs::write(folder.join(".new"), manifest).unwrap();
         fs::rename(folder.join(".new"), folder.join(format!("{name}.yaml"))).unwrap();
     }

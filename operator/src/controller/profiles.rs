@@ -1,5 +1,5 @@
-//! The controller of `SeccompProfile` objects: their status, and the finalizer that keeps those in
-//! use.
+//! The controller of `SeccompProfile` objects: their status, and the finalizer that protects those
+//! in use.
 
 mod deferral;
 mod events;
@@ -21,11 +21,11 @@ use reconciler::Reconciler;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, interval, sleep_until};
 
-/// How long changes are collected before a pass: a node reports many profiles at once, which should
-/// become one write of each status.
+/// How long changes are collected before a pass. A node reports many profiles at once, and each
+/// status should be written only once.
 const DEBOUNCE: Duration = Duration::from_millis(700);
 
-/// Brings profiles up to date for as long as it is polled.
+/// Keeps profiles up to date until the future is dropped.
 pub(super) async fn run(
     stores: Arc<Stores>,
     client: Client,
@@ -73,13 +73,13 @@ async fn follow(stores: &Stores, mut reconciler: Reconciler, health: &Health) {
                 continue;
             }
         }
-        // A pass that was put off comes earlier if there is something new.
+        // A deferred pass happens earlier if there is a change.
         let soon = Instant::now() + DEBOUNCE;
         due = Some(due.map_or(soon, |due| due.min(soon)));
     }
 }
 
-/// Whether everything that a status is made of is known.
+/// Whether everything that a status depends on is known.
 fn is_complete(stores: &Stores) -> bool {
     stores.profiles.is_complete()
         && stores.node_reports.is_complete()

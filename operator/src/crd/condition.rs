@@ -1,4 +1,4 @@
-//! Conditions whose type, status and reason are words of an enum, never free strings.
+//! Conditions whose type, status and reason come from enums, never from free strings.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -12,13 +12,13 @@ crate::words::words! {
         True = "True",
         /// The condition does not hold.
         False = "False",
-        /// Whether it holds can't be told.
+        /// Whether it holds can't be determined.
         Unknown = "Unknown",
     }
 }
 
-/// The reasons of one type of condition. Each reason implies the condition's type and status, so
-/// that the three can't contradict one another.
+/// The reasons of one type of condition. A reason determines the condition's type and status, so
+/// the three can't contradict each other.
 pub trait Reason: Copy + Sized {
     /// The condition's type, for example `Ready`.
     const TYPE: &'static str;
@@ -46,8 +46,8 @@ pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition
     conditions.iter().find(|condition| condition.type_ == kind)
 }
 
-/// A condition of an object of this generation. The time of its last transition is kept from the
-/// conditions `before` if its status is still the same.
+/// A condition for an object of this generation. If the status is the same as in the conditions
+/// `before`, the time of its last transition is kept.
 pub fn condition<R: Reason>(
     reason: R,
     message: String,

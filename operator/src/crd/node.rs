@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What the node has installed, as its agent reports it.
+/// What the node has installed, as reported by its agent.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "portcullis.dev",
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
     shortname = "scn",
     category = "portcullis",
     derive = "PartialEq",
-    doc = "What one node has installed. The agent of that node writes it, and no other agent may; it is deleted with its Node.",
+    doc = "What one node has installed. Only that node's agent may write it. It is deleted together with its Node.",
     printcolumn(name = "Profiles", type_ = "integer", json_path = ".spec.count"),
     printcolumn(name = "Problem", type_ = "string", json_path = ".spec.problem"),
     printcolumn(
@@ -27,8 +27,7 @@ use std::collections::BTreeMap;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SeccompNodeSpec {
-    /// How many profiles have their file on this node, with the text that it should have. The
-    /// default is 0.
+    /// How many profiles have an up-to-date file on this node. The default is 0.
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub count: u64,
@@ -37,12 +36,12 @@ pub struct SeccompNodeSpec {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub profiles: BTreeMap<String, String>,
-    /// The profiles that have no file on this node, by name, each with the reason, for example a
-    /// file of that name that is not the operator's.
+    /// The profiles that have no up-to-date file on this node, by name, each with the reason: for
+    /// example, that the profile is not valid, or that a foreign file has its name.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub failures: BTreeMap<String, String>,
-    /// What keeps the node as a whole from taking profiles, and how to mend it. It is absent if
+    /// What prevents the node from installing any profile, and how to fix it. It is absent if
     /// nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

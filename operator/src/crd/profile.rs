@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
     category = "portcullis",
     status = "SeccompProfileStatus",
     derive = "PartialEq",
-    doc = "A seccomp profile, which every node keeps as the file `operator/<name>.json` in its seccomp root; a name that ends in `.json` is the name of the file. A pod selects it with `localhostProfile: operator/<name>.json`, or with the annotation `seccomp.security.alpha.kubernetes.io/pod: localhost/operator/<name>.json` where the gate is on the nodes.",
+    doc = "A seccomp profile, which every node has as the file `operator/<name>.json` in its seccomp root. If the name ends in `.json`, it is the name of the file. A pod selects the profile with `localhostProfile: operator/<name>.json` or, if the gate is installed on the nodes, with the annotation `seccomp.security.alpha.kubernetes.io/pod: localhost/operator/<name>.json`.",
     validation = Rule::new("size(self.metadata.name) <= 250").message("a name has at most 250 characters: the file is <name>.json, and a file name holds 255 bytes"),
     printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
     printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes"),
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub struct SeccompProfileSpec {
     /// The name of another `SeccompProfile` to build on. Its rules are added for the system calls
     /// that this profile does not mention; where both mention a call, this profile's rules apply.
-    /// By default there is none.
+    /// By default, there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("!self.startsWith('oci://')").message("bases from an image registry (oci://) are not supported yet: name a SeccompProfile"))]
@@ -48,24 +48,24 @@ pub struct SeccompProfileSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::errno")]
     pub default_errno_ret: Option<IntOrString>,
-    /// The architectures whose calls the rules are about, beside the node's own; for example
-    /// `[SCMP_ARCH_X86]` for 32-bit programs on x86-64. Calls of an architecture that is not listed
-    /// are denied. By default none are listed.
+    /// The architectures that the rules apply to, in addition to the node's own; for example
+    /// `[SCMP_ARCH_X86]` for 32-bit programs on x86-64. Calls of architectures that are not listed
+    /// are denied. By default, none are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::architectures")]
     pub architectures: Vec<String>,
-    /// The names of system calls to allow, for example `[read, write]`. It is short for an entry of
-    /// `syscalls` with these names and the action `SCMP_ACT_ALLOW`.
+    /// The names of system calls to allow, for example `[read, write]`. This is short for an entry
+    /// in `syscalls` with these names and the action `SCMP_ACT_ALLOW`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::names")]
     pub allow: Vec<String>,
-    /// The rules of the profile that `allow` can't express: other actions, and conditions on
-    /// arguments. For example `[{names: [mkdir], action: SCMP_ACT_ERRNO, errnoRet: ENODATA}]`.
+    /// Rules that `allow` can't express: other actions, and conditions on arguments. For example
+    /// `[{names: [mkdir], action: SCMP_ACT_ERRNO, errnoRet: ENODATA}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024))]
     pub syscalls: Vec<Syscall>,
     /// The path of the Unix socket at which a supervisor decides on calls with the action
-    /// `SCMP_ACT_NOTIFY`, for example `/run/notify.sock`. By default there is none.
+    /// `SCMP_ACT_NOTIFY`, for example `/run/notify.sock`. By default, there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub listener_path: Option<String>,
@@ -78,13 +78,12 @@ pub struct SeccompProfileSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::flags")]
     pub flags: Option<Vec<String>>,
-    /// Whether the nodes have the profile's file: `Enabled`, the default, or `Disabled`, which
-    /// removes the file from every node but keeps the object.
+    /// Whether the nodes have the profile's file. The default is `Enabled`; `Disabled` removes the
+    /// file from every node but keeps the object.
     #[serde(default)]
     pub state: State,
-    /// Whether the system calls that container runtimes themselves make under the filter are
-    /// allowed in addition: `Include`, the default, or `Omit`. It has an effect only where
-    /// `defaultAction` denies.
+    /// Whether to also allow the system calls that container runtimes themselves make under the
+    /// filter: `Include`, the default, or `Omit`. This matters only if `defaultAction` denies.
     #[serde(default)]
     pub runtime_base: RuntimeBase,
 }
@@ -93,7 +92,7 @@ pub struct SeccompProfileSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Syscall {
-    /// The names of the system calls that the rule is about, for example `[mkdir, mkdirat]`.
+    /// The names of the system calls that the rule applies to, for example `[mkdir, mkdirat]`.
     #[schemars(schema_with = "schema::names")]
     pub names: Vec<String>,
     /// What happens to these calls, for example `SCMP_ACT_ALLOW` or `SCMP_ACT_ERRNO`.
@@ -143,13 +142,13 @@ pub enum State {
     Disabled,
 }
 
-/// Whether the calls that runtimes make are allowed in addition.
+/// Whether the calls that runtimes make are also allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RuntimeBase {
-    /// They are, where `defaultAction` denies.
+    /// They are, if `defaultAction` denies.
     #[default]
     Include,
-    /// The profile names them itself.
+    /// They are not; the profile has to name them itself.
     Omit,
 }
 
@@ -157,12 +156,13 @@ pub enum RuntimeBase {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SeccompProfileStatus {
-    /// The conditions `Valid` (a file can be made of the specification), `Ready` (every node has
-    /// that file) and `InUse` (an unfinished pod selects the profile).
+    /// The conditions `Valid` (the specification gives a valid file), `Ready` (every node has that
+    /// file) and `InUse` (an unfinished pod selects the profile).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// How many nodes have the profile's file, of how many nodes there are, for example `2/3`.
+    /// How many nodes have the profile's current file, and how many nodes there are, for example
+    /// `2/3`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub nodes: String,
     /// How many unfinished pods select the profile, by field or by annotation.
@@ -177,7 +177,7 @@ pub struct SeccompProfileStatus {
 words! {
     /// The types of a profile's conditions.
     pub enum ProfileCondition {
-        /// Whether a file can be made of the specification.
+        /// Whether the specification gives a valid file.
         Valid = "Valid",
         /// Whether every node has the file.
         Ready = "Ready",
@@ -193,7 +193,7 @@ words! {
         Valid = "Valid",
         /// The message says which field is wrong.
         Invalid = "Invalid",
-        /// An older profile has the file that this one would have; the message names it.
+        /// An older profile has this one's file; the message names it.
         FileNameTaken = "FileNameTaken",
     }
 }

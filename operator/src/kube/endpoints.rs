@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 use prometheus_client::registry::Registry;
 use std::{sync::Arc, time::Instant};
 
-/// The routes to them.
+/// The routes of these endpoints.
 pub fn routes(health: Health, registry: Arc<Registry>) -> Routes {
     let ready = health.clone();
     Routes::default()

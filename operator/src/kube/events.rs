@@ -1,4 +1,4 @@
-//! Kubernetes events: a new one is created, the same one again is counted up.
+//! Kubernetes events: a new one is created; a repeated one is counted up.
 
 use super::request::{RequestError, request};
 use crate::words::words;
@@ -17,16 +17,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long after an event the same one again still counts it up.
+/// For how long repetitions of an event count it up.
 const SERIES: Duration = Duration::from_secs(360);
-/// The longest note that the API server takes, in bytes.
+/// The longest note that the API server accepts, in bytes.
 const MAX_NOTE: usize = 1024;
-/// The longest part of an event's name that comes from its object's, in bytes. A name has 253, of
+/// How many bytes of an object's name go into its event's name. A name has at most 253 bytes, of
 /// which a dot and 16 digits are needed.
 const MAX_NAME: usize = 230;
 
 words! {
-    /// Why there is an event, as `kubectl describe` shows it.
+    /// The reason of an event, as shown by `kubectl describe`.
     pub enum EventReason {
         /// On a pod: the gate refused one of its containers.
         SeccompRefused = "SeccompRefused",
@@ -52,7 +52,7 @@ impl EventReason {
         }
     }
 
-    /// What was being done.
+    /// The action that led to it.
     const fn action(self) -> &'static str {
         match self {
             EventReason::SeccompRefused | EventReason::SeccompWarning => "StartContainer",
@@ -67,7 +67,7 @@ impl EventReason {
 /// What an event says.
 #[derive(Clone, Debug)]
 pub struct Notice {
-    /// The object that it is about. Events about objects without a namespace are in `default`.
+    /// The object. Events about objects without a namespace are in the namespace `default`.
     pub about: ObjectReference,
     /// The reason.
     pub reason: EventReason,
@@ -95,7 +95,7 @@ struct Published {
     last: Instant,
 }
 
-/// Publishes events in the name of one component.
+/// Publishes events for one component.
 #[derive(Clone)]
 pub struct Publisher {
     client: Client,
@@ -103,8 +103,8 @@ pub struct Publisher {
     instance: String,
 }
 
-/// What was published, so that the same can be counted up. Whoever publishes events limits their
-/// rate, which bounds the history's memory too.
+/// The published events, so that repetitions can be counted up. Callers limit the rate of events,
+/// which also bounds the size of this history.
 #[derive(Debug, Default)]
 pub struct History(HashMap<Key, Published>);
 
@@ -122,7 +122,7 @@ impl History {
         )
     }
 
-    /// Counts a notice that is not published, so that it is in the count of the next one that is.
+    /// Counts an event without publishing it. The next published one includes it in its count.
     pub fn count_only(&mut self, notice: &Notice) {
         if let Some(published) = self.0.get_mut(&History::key(notice)) {
             published.count = published.count.saturating_add(1);
@@ -131,8 +131,8 @@ impl History {
 }
 
 impl Publisher {
-    /// A publisher for a component, for example `portcullis.dev/agent`; the instance is the node or
-    /// the pod that it runs on.
+    /// A publisher for a component, for example `portcullis.dev/agent`. The instance is the node or
+    /// pod that it runs on.
     pub fn new(client: Client, component: &'static str, instance: &str) -> Publisher {
         Publisher {
             client,
@@ -141,10 +141,10 @@ impl Publisher {
         }
     }
 
-    /// Creates an event, or counts up the one that says the same.
+    /// Creates an event, or counts up an identical one.
     ///
     /// # Errors
-    /// [`EventError`], if the API server does not take it.
+    /// [`EventError`], if the API server does not accept it.
     pub async fn publish(&self, notice: &Notice, history: &mut History) -> Result<(), EventError> {
         self.create_or_count(notice, history)
             .await
@@ -174,7 +174,7 @@ impl Publisher {
             let parameters = PatchParams::default();
             let patch = Patch::Merge(&series);
             match request(api.patch(&published.event, &parameters, &patch)).await {
-                // Events expire; then this is a new one.
+                // Events expire; then a new one is created.
                 Err(error) if error.code() == Some(404) => {}
                 other => return other.map(|_| ()),
             }
@@ -213,7 +213,7 @@ impl Publisher {
     }
 }
 
-/// The beginning of a text: at most so many bytes, and whole characters.
+/// The beginning of a text: whole characters, at most this many bytes.
 fn cut(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());
     while !text.is_char_boundary(end) {

@@ -1,7 +1,7 @@
 //! Whether the program is alive and ready.
 //!
-//! Each long-running task has a heartbeat of its own, so that one that hangs shows although the
-//! others go on.
+//! Each long-running task has a heartbeat of its own, so that a hanging task is noticed even if the
+//! others continue.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a task that has nothing to do beats.
+/// How often an idle task beats.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long a task may go without a beat before the program counts as dead.
 const MAX_SILENCE: Duration = Duration::from_secs(90);
@@ -40,7 +40,7 @@ impl Health {
         use_state(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The program is ready from now on.
+    /// Marks the program as ready.
     pub fn set_ready(&self) {
         self.with(|state| state.ready = true);
     }
@@ -50,7 +50,7 @@ impl Health {
         self.with(|state| state.ready)
     }
 
-    /// Begins to expect beats of a task, until the heartbeat is dropped.
+    /// Expects beats from a task until the returned heartbeat is dropped.
     pub fn heartbeat(&self, task: &'static str) -> Heartbeat {
         let heartbeat = Heartbeat {
             health: self.clone(),
@@ -60,7 +60,7 @@ impl Health {
         heartbeat
     }
 
-    /// The task that has been silent for longest, if that is too long.
+    /// The task that has been silent the longest, if it has been too long.
     pub fn silent(&self, now: Instant) -> Option<Silent> {
         let beats = self.with(|state| state.beats.clone());
         let (task, beat) = beats.into_iter().min_by_key(|(_, beat)| *beat)?;
@@ -69,7 +69,7 @@ impl Health {
     }
 }
 
-/// The signs of life of one task.
+/// The heartbeat of one task.
 #[derive(Debug)]
 pub struct Heartbeat {
     health: Health,
@@ -77,7 +77,7 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// A sign of life.
+    /// Shows that the task is alive.
     pub fn beat(&self) {
         let now = Instant::now();
         self.health.with(|state| state.beats.insert(self.task, now));

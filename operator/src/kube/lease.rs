@@ -1,7 +1,7 @@
-//! Leader election: the controller that holds the lease works, the others wait.
+//! Leader election: the controller that holds the lease works, and the others wait.
 //!
-//! Clocks of different machines are never compared. A lease is free once it has been seen unchanged
-//! for as long as it lasts; its holder stops well before that, whatever the API server says.
+//! Clocks of different machines are never compared. A lease is free once it has not changed for its
+//! whole duration. Its holder stops well before that if it can't renew it.
 
 use super::{
     health::Health,
@@ -19,22 +19,22 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// The lease's name. The manifests create it, so that nobody needs the right to create leases.
 const NAME: &str = "portcullis-controller";
-/// How long the API server may take to release the lease when the program ends.
+/// How long releasing the lease may take when the program ends.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Which lease it is, and how long it lasts.
+/// The lease's namespace and duration.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Its namespace.
     pub namespace: String,
-    /// How long it lasts after it was renewed.
+    /// How long it is valid after being renewed.
     pub duration: Duration,
 }
 
-/// Why a controller does not lead any more.
+/// Why a controller no longer leads.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
-    /// Somebody else does.
+    /// Another controller holds the lease.
     #[error("{0} holds it")]
     Taken(String),
     /// It was not renewed in time.
@@ -42,7 +42,7 @@ pub enum Lost {
     Late(Duration, String),
 }
 
-/// A lease of somebody else, as it was last seen.
+/// Another controller's lease, as last seen.
 #[derive(Debug)]
 struct Observed {
     holder: String,
@@ -61,7 +61,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease that is not held yet, for a controller of this [`identity`].
+    /// The lease, not held yet, for a controller with this [`identity`].
     pub fn new(client: Client, settings: &Settings, identity: &str) -> Lease {
         Lease {
             api: Api::namespaced(client, &settings.namespace),
@@ -73,7 +73,7 @@ impl Lease {
         }
     }
 
-    /// Waits until it is held.
+    /// Waits until this controller holds it.
     pub async fn acquire(&mut self, health: &Health) {
         let heartbeat = health.heartbeat("lease");
         let mut logged = String::new();
@@ -96,7 +96,7 @@ impl Lease {
         }
     }
 
-    /// Takes it if it is free. Returns who holds it otherwise.
+    /// Takes it if it is free; otherwise returns who holds it.
     async fn try_acquire(&mut self) -> Result<Option<String>, RequestError> {
         let object = request(self.api.get(NAME)).await?;
         let spec = object.spec.clone().unwrap_or_default();
@@ -146,7 +146,7 @@ impl Lease {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "no answer".to_owned(),
             };
-            // If it was changed meanwhile, the next attempt reads it anew.
+            // If it has changed meanwhile, the next attempt reads it again.
             self.held = None;
             tracing::warn!("the lease {}: {why}", self.name);
             if renewed.elapsed() >= patience {
@@ -155,7 +155,7 @@ impl Lease {
         }
     }
 
-    /// Renews it. Returns who else holds it now.
+    /// Renews it. Returns the other holder, if there is one now.
     async fn renew(&mut self) -> Result<Option<String>, RequestError> {
         let object = match self.held.clone() {
             Some(object) => object,
@@ -169,7 +169,7 @@ impl Lease {
         self.write(object, false).await.map(|()| None)
     }
 
-    /// Gives it up, so that nobody has to wait until it expires.
+    /// Releases it, so that nobody has to wait until it expires.
     pub async fn release(mut self) {
         let Some(mut object) = self.held.take() else {
             return;
@@ -180,7 +180,7 @@ impl Lease {
         let parameters = PostParams::default();
         let request = self.api.replace(NAME, &parameters, &object);
         if let Ok(Err(error)) = timeout(RELEASE_TIMEOUT, request).await {
-            tracing::info!("the lease is not released and has to expire: {error}");
+            tracing::info!("the lease could not be released and has to expire: {error}");
         }
     }
 }
@@ -213,7 +213,7 @@ fn holder(
     }
 }
 
-/// The name of the host (of the pod, in one) and something that no other process has.
+/// The name of the host (in a pod, the pod's name) plus something unique to this process.
 pub fn identity() -> String {
     let line = |path| fs::read_to_string(path).map(|text: String| text.trim().to_owned());
     let host = line("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".to_owned());

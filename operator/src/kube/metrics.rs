@@ -24,7 +24,7 @@ use std::{
 /// The `Content-Type` of [`exposition`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A number of things that are there now.
+/// A current number of things.
 pub type Gauge = SignedGauge<u64, AtomicU64>;
 
 /// The registered metrics as `OpenMetrics` text.
@@ -53,12 +53,12 @@ fn duration(registry: &mut Registry, name: &str, help: &str) -> Seconds {
 pub struct Seconds(Histogram);
 
 impl Seconds {
-    /// Counts one that took this long.
+    /// Records a duration.
     pub fn observe(&self, duration: Duration) {
         self.0.observe(duration.as_secs_f64());
     }
 
-    /// Counts one that began then and ends now.
+    /// Records the time since `start`.
     pub fn observe_since(&self, begin: Instant) {
         self.observe(begin.elapsed());
     }
@@ -67,17 +67,17 @@ impl Seconds {
 words! {
     /// Whether a profile's file is on the node.
     pub enum FileState {
-        /// The file is there, with the right text.
+        /// The file is there and has the right text.
         Installed = "installed",
-        /// There is a reason why it is not.
+        /// It is not, for a known reason.
         Failed = "failed",
     }
 }
 
 words! {
-    /// What became of a node's report.
+    /// What happened to a node's report.
     pub enum ReportResult {
-        /// The API server took it.
+        /// The API server accepted it.
         Written = "written",
         /// The API server refused it or did not answer.
         Failed = "failed",
@@ -85,13 +85,13 @@ words! {
 }
 
 words! {
-    /// What became of an event.
+    /// What happened to an event.
     pub enum EventResult {
-        /// The API server took it.
+        /// The API server accepted it.
         Published = "published",
         /// The API server refused it or did not answer.
         Failed = "failed",
-        /// There were too many; it is counted in the next one.
+        /// There were too many events. The next one includes it in its count.
         RateLimited = "rate-limited",
         /// Too many were waiting to be published.
         Dropped = "dropped",
@@ -99,7 +99,7 @@ words! {
 }
 
 words! {
-    /// Why a datagram at the gate's socket is not believed.
+    /// Why a datagram at the gate's socket was rejected.
     pub enum Distrust {
         /// Its sender is not root.
         Sender = "sender",
@@ -127,7 +127,7 @@ words! {
 }
 
 words! {
-    /// What the controller writes of a profile.
+    /// What the controller writes to a profile.
     pub enum ProfileWrite {
         /// Its status.
         Status = "status",
@@ -168,7 +168,7 @@ labels! {
     ReportLabels { result: ReportResult }
     /// Labels of events.
     EventLabels { result: EventResult }
-    /// Labels of datagrams that are not believed.
+    /// Labels of rejected datagrams.
     DistrustLabels { reason: Distrust }
     /// Labels of the gate's decisions.
     DecisionLabels { outcome: OutcomeWord, reason: DecisionReason }
@@ -203,7 +203,7 @@ impl EncodeLabelValue for OutcomeWord {
 pub struct DecisionReason(&'static str);
 
 impl DecisionReason {
-    /// The label value of a reason that a record gives.
+    /// The label value for a reason in a record.
     pub fn new(reason: &str) -> DecisionReason {
         let known = reasons().find(|word| *word == reason);
         DecisionReason(known.unwrap_or("other"))
@@ -225,7 +225,7 @@ pub struct AgentMetrics {
     pub files_repaired: Counter,
     /// Files that were removed.
     pub files_removed: Counter,
-    /// From the news of a change to the file.
+    /// The time from learning about a change to writing the file.
     pub file_write: Seconds,
     /// The profiles of the node.
     pub profiles: Family<FileLabels, Gauge>,
@@ -237,7 +237,7 @@ pub struct AgentMetrics {
     pub report_write: Seconds,
     /// The gate's decisions.
     pub decisions: Family<DecisionLabels, Counter>,
-    /// Datagrams that were not believed.
+    /// Rejected datagrams.
     pub datagrams_dropped: Family<DistrustLabels, Counter>,
     /// Events about the gate's decisions.
     pub decision_events: Family<EventLabels, Counter>,
@@ -252,13 +252,13 @@ impl AgentMetrics {
             files_written: register(
                 to,
                 "portcullis_agent_files_written",
-                "Files written, for the first time or anew",
+                "Files written, new or changed",
                 Counter::default(),
             ),
             files_repaired: register(
                 to,
                 "portcullis_agent_files_repaired",
-                "Files written anew because someone else had changed or removed them",
+                "Files rewritten because someone else had changed or removed them",
                 Counter::default(),
             ),
             files_removed: register(
@@ -270,7 +270,7 @@ impl AgentMetrics {
             file_write: duration(
                 to,
                 "portcullis_agent_file_write",
-                "Time from the news of a change, in the cluster or of the file, to the written file",
+                "Time from learning about a change, in the cluster or of the file, to writing the file",
             ),
             profiles: register(
                 to,
@@ -293,7 +293,7 @@ impl AgentMetrics {
             report_write: duration(
                 to,
                 "portcullis_agent_report_write",
-                "Time that a write of this node's SeccompNode took",
+                "Time taken to write this node's SeccompNode",
             ),
             decisions: register(
                 to,
@@ -304,13 +304,13 @@ impl AgentMetrics {
             datagrams_dropped: register(
                 to,
                 "portcullis_gate_datagrams_dropped",
-                "Datagrams at the gate's socket that were not believed",
+                "Datagrams at the gate's socket that were rejected",
                 Family::default(),
             ),
             decision_events: register(
                 to,
                 "portcullis_gate_events",
-                "Events about the gate's decisions, by what became of them",
+                "Events about the gate's decisions, by result",
                 Family::default(),
             ),
             socket_errors: register(
@@ -357,7 +357,7 @@ impl ControllerMetrics {
         let write = Family::new_with_constructor(histogram);
         to.register_with_unit(
             "portcullis_controller_write",
-            "Time that a write of a profile's status or finalizer took",
+            "Time taken to write a profile's status or finalizer",
             Unit::Seconds,
             write.clone(),
         );
@@ -372,12 +372,12 @@ impl ControllerMetrics {
             lease_renewal: duration(
                 to,
                 "portcullis_controller_lease_renewal",
-                "Time that a successful renewal of the lease took",
+                "Time taken by successful renewals of the lease",
             ),
             watch_errors: register(
                 to,
                 "portcullis_controller_watch_errors",
-                "Watches and lists that failed and were begun again, by kind",
+                "Watches and lists that failed and were restarted, by kind",
                 Family::default(),
             ),
             writes: register(
@@ -395,12 +395,12 @@ impl ControllerMetrics {
             reconcile: duration(
                 to,
                 "portcullis_controller_reconcile",
-                "Time that a pass over all profiles took, with its writes",
+                "Time taken by a pass over all profiles, including its writes",
             ),
             profiles: register(
                 to,
                 "portcullis_controller_profiles",
-                "Profiles, by the reason of their condition Ready",
+                "Profiles, by the reason of their Ready condition",
                 Family::default(),
             ),
             nodes: register(
@@ -418,7 +418,7 @@ impl ControllerMetrics {
             profile_events: register(
                 to,
                 "portcullis_controller_events",
-                "Events about profiles, by what became of them",
+                "Events about profiles, by result",
                 Family::default(),
             ),
         }
@@ -454,8 +454,8 @@ mod tests {
     /// The type of each family, and the value of each sample.
     type Parsed = (BTreeMap<String, String>, BTreeMap<String, f64>);
 
-    /// Reads `OpenMetrics` text as the specification has it: each family begins with its HELP and
-    /// TYPE, its samples follow with the suffixes that its type allows, and EOF is last.
+    /// Parses `OpenMetrics` text according to the specification: each family begins with its HELP
+    /// and TYPE, its samples follow with the suffixes that its type allows, and EOF is last.
     fn parse(text: &str) -> Result<Parsed, String> {
         let mut families = BTreeMap::new();
         let mut samples = BTreeMap::new();

@@ -2,13 +2,13 @@
 
 use std::{fs, path::Path};
 
-/// Where the kubelet tells a pod its namespace.
+/// The file in which the kubelet provides a pod's namespace.
 const FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-/// The namespace of the manifests, for a process outside of any pod.
+/// The namespace in the manifests, for a process outside any pod.
 const OUTSIDE: &str = "portcullis";
 
-/// The namespace that was given (by flag or by `POD_NAMESPACE`), else that of the pod's service
-/// account, else, outside of a pod, `portcullis`.
+/// The given namespace (from the flag or `POD_NAMESPACE`); otherwise that of the pod's service
+/// account; otherwise, outside a pod, `portcullis`.
 pub fn own(given: Option<String>) -> String {
     given
         .filter(|namespace| !namespace.is_empty())

@@ -1,4 +1,4 @@
-//! Rate limits: a token bucket for all objects together, and one for each object.
+//! Rate limits: one token bucket for all objects together, and one for each object.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
 pub struct Rate {
     /// How many tokens a full bucket has.
     pub burst: u32,
-    /// How long it takes until there is one more.
+    /// How long it takes to gain a token.
     pub every: Duration,
 }
 
@@ -36,8 +36,8 @@ impl Bucket {
     }
 }
 
-/// A limit on all objects together and on each of them. Its memory is bounded: an object is
-/// remembered only while its bucket is not full, and only if there was a token in the common bucket.
+/// A limit for all objects together and for each of them. Its memory is bounded: an object is
+/// stored only while its bucket is not full, and only if the common bucket had a token.
 #[derive(Debug)]
 pub struct Limiter {
     all: Rate,
@@ -57,7 +57,7 @@ impl Limiter {
         }
     }
 
-    /// Whether the limits allow something about this object now. If so, its tokens are taken.
+    /// Takes tokens for this object. Returns whether the limits allow it.
     pub fn allows(&mut self, object: &str, now: Instant) -> bool {
         self.bucket.refill(self.all, now);
         let each = self.each;

@@ -1,4 +1,4 @@
-//! Requests to the API server that end: with an answer, a refusal, or after a deadline.
+//! Requests to the API server, limited by a deadline.
 
 use std::time::Duration;
 use tokio::time::timeout;
@@ -6,7 +6,7 @@ use tokio::time::timeout;
 /// How long the API server may take to answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why a request had no success.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// The API server refused it, or can't be reached.
@@ -18,13 +18,13 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// Whether the error is about the object of the request, and not about the way to the API
-    /// server: then requests about other objects are still worth making.
+    /// Whether the error is about the requested object rather than the connection to the API
+    /// server. If so, requests for other objects may still succeed.
     pub fn is_about_the_object(&self) -> bool {
         matches!(self, RequestError::Refused(kube::Error::Api(_)))
     }
 
-    /// Whether the object is gone or has changed meanwhile; the watch will tell.
+    /// Whether the object is gone or has changed meanwhile. The watch will report it.
     pub fn is_outdated(&self) -> bool {
         matches!(self.code(), Some(404 | 409))
     }
@@ -38,7 +38,7 @@ impl RequestError {
     }
 }
 
-/// Waits for the answer to a request, at most for [`REQUEST_TIMEOUT`].
+/// Waits for the answer to a request, but at most for [`REQUEST_TIMEOUT`].
 ///
 /// # Errors
 /// [`RequestError`].
@@ -51,7 +51,7 @@ pub async fn request<T>(
     }
 }
 
-/// The delay before what failed is tried again: it doubles with each failure, up to a limit.
+/// The delay before a retry. It doubles with each failure, up to a limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -60,7 +60,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Begins with a delay of `first`.
+    /// A delay that starts at `first`.
     pub const fn new(first: Duration, limit: Duration) -> Backoff {
         Backoff {
             first,
@@ -69,14 +69,14 @@ impl Backoff {
         }
     }
 
-    /// The delay after one more failure.
+    /// The delay after another failure.
     pub fn fail(&mut self) -> Duration {
         let delay = self.next;
         self.next = (delay * 2).min(self.limit);
         delay
     }
 
-    /// After a success: the next failure begins with the first delay again.
+    /// Resets the delay after a success.
     pub fn reset(&mut self) {
         self.next = self.first;
     }

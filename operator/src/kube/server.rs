@@ -1,9 +1,9 @@
 //! The HTTP server of the operator's endpoints.
 //!
-//! It is made so that strangers can't keep a probe from its answer: a request has to arrive within
-//! [`Limits::header_timeout`], a connection ends after [`Limits::connection_timeout`] whatever
-//! happens on it, and once there are [`Limits::connections`] of them a new one takes the place of
-//! the oldest that has not sent a request.
+//! No number of other connections can make a probe fail: a request has to arrive within
+//! [`Limits::header_timeout`], every connection is closed after [`Limits::connection_timeout`], and
+//! once there are [`Limits::connections`] of them, a new one replaces the oldest that has not sent
+//! a request.
 
 mod connections;
 mod routes;
@@ -24,23 +24,23 @@ use tokio::{
     time::sleep,
 };
 
-/// How long a request's line and headers may take, the TLS handshake too.
+/// How long a TLS handshake, a request's line and its headers may take.
 const HEADER_TIMEOUT: Duration = Duration::from_millis(800);
-/// How long a connection may last in all.
+/// How long a connection may last altogether.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many connections there are at most, however many descriptors the process may have.
+/// The highest limit on connections, however many descriptors the process may have.
 const MAX_CONNECTIONS: usize = 256;
-/// How many there may be at least, however few.
+/// The lowest limit on connections, however few descriptors it may have.
 const MIN_CONNECTIONS: usize = 16;
 /// How long to wait after no connection could be accepted.
 const RETRY_DELAY: Duration = Duration::from_millis(20);
-/// How long requests that are being answered may take when the server ends.
+/// How long requests in progress may take when the server shuts down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An answer, with its whole body.
+/// A response with its whole body.
 pub type Response = http::Response<Full<Bytes>>;
 
-/// An answer in plain text.
+/// A plain text response.
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
@@ -49,13 +49,13 @@ pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response {
     response
 }
 
-/// What becomes of an accepted TCP connection before HTTP is spoken on it: nothing ([`Plain`]), or a
-/// TLS handshake. It counts into [`Limits::header_timeout`].
+/// What happens on an accepted TCP connection before HTTP: nothing ([`Plain`]) or a TLS handshake.
+/// It counts towards [`Limits::header_timeout`].
 pub trait Acceptor: Send + Sync + 'static {
-    /// The stream on which HTTP is spoken.
+    /// The stream for HTTP.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Makes a stream of a connection.
+    /// Turns a connection into that stream.
     fn accept(
         &self,
         connection: TcpStream,
@@ -74,19 +74,19 @@ impl Acceptor for Plain {
     }
 }
 
-/// What a server grants its callers.
+/// The limits on connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// How many connections may be open at once.
     pub connections: usize,
     /// How long the handshake, and then the request's line and headers, may take.
     pub header_timeout: Duration,
-    /// How long a connection may last in all.
+    /// How long a connection may last altogether.
     pub connection_timeout: Duration,
 }
 
 impl Default for Limits {
-    /// Limits that leave three quarters of the process's descriptors to its other work.
+    /// Limits that leave three quarters of the process's descriptors for its other work.
     fn default() -> Limits {
         let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
         let connections = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
@@ -107,7 +107,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on an address and answers in the background, until [`Server::shutdown`].
+    /// Listens on an address and serves requests in the background, until [`Server::shutdown`].
     ///
     /// # Errors
     /// If the address can't be listened on.
@@ -135,7 +135,7 @@ impl Server {
         self.address
     }
 
-    /// Stops listening, and waits until the requests that have arrived are answered, but not long.
+    /// Stops listening, and waits briefly until the requests that have arrived are answered.
     pub async fn shutdown(self) {
         let _ = self.stop.send(());
         let _ = self.task.await;
@@ -155,7 +155,7 @@ async fn serve<A: Acceptor>(
             accepted = listener.accept() => match accepted {
                 Ok((connection, _)) => connections.begin(connection).await,
                 Err(error) => {
-                    // Most likely no descriptor is left; closing a connection gives one back.
+                    // Probably no descriptor is left; closing a connection frees one.
                     tracing::debug!("no connection could be accepted: {error}");
                     connections.displace().await;
                     sleep(RETRY_DELAY).await;

@@ -1,7 +1,7 @@
-//! The objects of one kind, watched once and shared by all who need them.
+//! The objects of one kind, watched once and shared by everything that needs them.
 //!
-//! Unlike the reflector of kube's runtime, a store keeps only what is needed of each object, leaves
-//! out objects that nobody needs, and forgets metadata: a cluster has many pods, and they are large.
+//! Unlike the reflector of kube's runtime, a store keeps only the needed parts of each object and
+//! drops objects that nobody needs, because a cluster has many pods, and they are large.
 
 use super::metrics::{ControllerMetrics, WatchLabels, Watched};
 use futures::{Stream, StreamExt};
@@ -25,7 +25,7 @@ struct State<T> {
     complete: bool,
 }
 
-/// A store. Readers take snapshots, so that none of them ever blocks the watch.
+/// A store. Readers take snapshots, so they never block the watch.
 #[derive(Debug)]
 pub struct Store<T> {
     state: watch::Sender<State<T>>,
@@ -44,22 +44,22 @@ impl<T> Default for Store<T> {
 }
 
 impl<T: Clone> Store<T> {
-    /// Everything in the store at this moment.
+    /// A snapshot of the store.
     pub fn snapshot(&self) -> Arc<Items<T>> {
         Arc::clone(&self.state.borrow().items)
     }
 
-    /// Whether the store has been filled: every object that there was has been listed.
+    /// Whether the store is complete: all existing objects have been listed.
     pub fn is_complete(&self) -> bool {
         self.state.borrow().complete
     }
 
-    /// Tells about changes from now on.
+    /// Subscribes to changes from now on.
     pub fn changes(&self) -> Changes<T> {
         Changes(self.state.subscribe())
     }
 
-    /// Applies one event of a watch; `keep` says under which key, and what of the object, is kept.
+    /// Applies an event of a watch. `keep` returns the key for an object, and what to keep of it.
     fn apply<K: ResourceExt>(
         &self,
         event: Event<K>,
@@ -94,14 +94,14 @@ impl<T: Clone> Store<T> {
         }
     }
 
-    /// Changes the items, which are copied only while somebody holds a snapshot of them.
+    /// Changes the items. They are copied only while somebody holds a snapshot.
     fn change(&self, change: impl FnOnce(&mut Items<T>) -> bool) {
         self.state
             .send_if_modified(|state| change(Arc::make_mut(&mut state.items)));
     }
 
-    /// Watches the objects of a kind for as long as it is polled, with lists of `page` objects. A
-    /// failure is logged and counted, and the watch begins again after a while.
+    /// Watches the objects of a kind until the future is dropped, listing `page` objects at a time.
+    /// A failure is logged and counted, and the watch restarts after a delay.
     pub async fn watch<K>(
         &self,
         api: Api<K>,
@@ -140,7 +140,7 @@ impl<T: Clone> Store<T> {
     }
 }
 
-/// Changes of a store. However many there were, the next call tells of them once.
+/// A subscription to changes of a store. Any number of changes is reported once.
 #[derive(Debug)]
 pub struct Changes<T>(watch::Receiver<State<T>>);
 
@@ -193,7 +193,7 @@ mod tests {
         object
     }
 
-    /// Keeps the value, and nothing of an object without one.
+    /// Keeps the value, and drops objects without one.
     fn keep(object: ConfigMap) -> Option<(String, String)> {
         let key = key(&object);
         let value = object.data?.remove("value")?;

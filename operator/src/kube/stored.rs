@@ -1,8 +1,8 @@
-//! Objects as they are stored: the metadata that is used, and the rest as the JSON that it is.
+//! Objects as stored: the metadata that we need, and everything else as raw JSON.
 //!
 //! An object may have been stored under an older, laxer schema, or while its definition was being
-//! changed. Each one is decoded on its own, so that an object that can't be understood breaks no
-//! list and no watch. It also takes little memory.
+//! changed. Each one is decoded on its own, so that an object that can't be parsed does not break a
+//! list or a watch. This also saves memory.
 
 use crate::crd::{SeccompNode, SeccompNodeSpec, SeccompProfile};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -27,7 +27,7 @@ pub type StoredProfile = Stored<SeccompProfile>;
 /// A stored report of a node.
 pub type StoredNode = Stored<SeccompNode>;
 
-/// The metadata that is used. Managed fields, which are not, take more memory than all the rest.
+/// The metadata that we need. Managed fields are left out: they take more memory than all the rest.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
@@ -42,7 +42,7 @@ struct Metadata {
     annotations: Option<BTreeMap<String, String>>,
 }
 
-/// Reads the metadata that is used, and skips the rest.
+/// Deserializes the needed metadata, and skips the rest.
 ///
 /// # Errors
 /// Those of the deserializer.
@@ -113,9 +113,9 @@ impl<K: Resource> Resource for Stored<K> {
     }
 }
 
-/// A part of a stored object that can't be understood.
+/// A part of a stored object that can't be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{part}, as it is stored, can't be read: {error}")]
+#[error("the stored {part} can't be parsed: {error}")]
 pub struct Unreadable {
     part: &'static str,
     error: String,
@@ -179,7 +179,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("spec, as it is stored, can't be read: "),
+                .starts_with("the stored spec can't be parsed: "),
             "{error}"
         );
     }

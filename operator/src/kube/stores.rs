@@ -1,6 +1,5 @@
-//! The stores that the controllers share, one for each kind of object that is watched.
-//!
-//! What is kept of an object, and how it is read, has a file of its own.
+//! The stores that the controllers share, one for each watched kind. What is kept of an object, and
+//! how it is parsed, has a file for each kind.
 
 pub mod node_report;
 pub mod pod_usage;
@@ -20,9 +19,9 @@ use profile::Profile;
 use std::sync::Arc;
 use texts::Texts;
 
-/// How many objects a page of a list has.
+/// How many objects are listed at a time.
 const PAGE: u32 = 50;
-/// How many reports: each may have a megabyte.
+/// How many reports are listed at a time: each may be as large as a megabyte.
 const REPORTS_PAGE: u32 = 5;
 
 /// The names of the files that a pod uses.
@@ -42,8 +41,8 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Watches every kind for as long as it is polled. The watches are independent: one that fails
-    /// delays no other.
+    /// Watches every kind until the future is dropped. The watches are independent: one that fails
+    /// does not delay the others.
     pub async fn watch(&self, client: &Client, metrics: &ControllerMetrics) {
         let mut report_texts = Texts::default();
         let mut file_names = Texts::default();

@@ -9,20 +9,20 @@ use std::fmt;
 /// How many names a message gives before it counts the rest.
 const NAMES: usize = 8;
 
-/// How a filter that is there differs from the one that should be.
+/// How a container's filter ("here") differs from the expected one ("there").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Calls that are let through here (always or under conditions) and not there.
+    /// Calls that pass here (always or under conditions) but not there.
     pub allowed_here_only: Vec<String>,
-    /// Calls that are let through there and not here.
+    /// Calls that pass there but not here.
     pub allowed_there_only: Vec<String>,
     /// Calls with another errno, action or condition.
     pub treated_otherwise: Vec<String>,
-    /// Header fields that differ, each as `field: here instead of there`.
+    /// Header fields that differ, each written as `field: here instead of there`.
     pub header: Vec<String>,
 }
 
-/// Whether a call may pass under its branches, or under the default without any.
+/// Whether a call may pass under its branches, or under the default if it has none.
 fn passes(branches: Option<&Vec<Branch>>, normal: &Normal<'_>) -> bool {
     match branches {
         None => normal.default.action.lets_through(),
@@ -33,7 +33,7 @@ fn passes(branches: Option<&Vec<Branch>>, normal: &Normal<'_>) -> bool {
 }
 
 impl Difference {
-    /// Compares the filter that is here with the one that should be there.
+    /// Compares the container's filter with the expected one.
     pub fn between(here: &Filter, there: &Filter) -> Difference {
         let (a, b) = (Normal::of(here), Normal::of(there));
         let mut difference = Difference::default();
@@ -75,7 +75,7 @@ impl Difference {
         difference
     }
 
-    /// Whether nothing differs that can be put into words.
+    /// Whether there is no difference that can be put into words.
     pub fn is_empty(&self) -> bool {
         *self == Difference::default()
     }
@@ -90,7 +90,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// The first names, then how many more: a list of bounded length for a message.
+/// The first names and how many more there are: a list of bounded length for messages.
 pub fn first_names(names: &[String]) -> String {
     let shown = names
         .iter()
@@ -112,8 +112,8 @@ impl fmt::Display for Difference {
                 parts.push(format!("{what} {}", first_names(names)));
             }
         };
-        part("allows in excess", &self.allowed_here_only);
-        part("denies in excess", &self.allowed_there_only);
+        part("additionally allows", &self.allowed_here_only);
+        part("additionally denies", &self.allowed_there_only);
         part("treats otherwise", &self.treated_otherwise);
         if !self.header.is_empty() {
             parts.push(format!("has {}", self.header.join(", ")));

@@ -1,7 +1,7 @@
 //! Whether the kernel would treat every call alike under two filters.
 //!
-//! The promise is soundness: what can't be shown equal is unequal. Identical normal forms decide;
-//! where they differ, the whole programs are walked side by side.
+//! The comparison is sound: filters that can't be shown equal are unequal. Identical normal forms
+//! are equal; if they differ, the whole programs are walked side by side.
 
 use crate::{
     Filter,
@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// Whether two filters are the same to the kernel, under crun and under runc.
 ///
 /// # Errors
-/// A name is no C string; or the normal forms differ and libseccomp can't build one of the filters.
+/// A name is not a C string; or the normal forms differ and libseccomp can't compile a filter.
 pub fn equal(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
     let mut compile = |filter: &Filter| compiled_for(filter, Runtime::Either).map(Arc::new);
     let long = |filter: &Filter| filter.rules_beyond_crun().next().is_some();
@@ -35,7 +35,7 @@ pub fn equal(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
     equal_by(a, b, &mut compile)
 }
 
-/// The same of two filters as their runtime reads them, with programs from `compile`.
+/// The same for two filters as their runtime reads them, with programs from `compile`.
 pub(crate) fn equal_by(
     a: &Filter,
     b: &Filter,
@@ -44,7 +44,7 @@ pub(crate) fn equal_by(
     if let Some(name) = a.names().chain(b.names()).find(|name| name.contains('\0')) {
         return Err(CompileError::Name(format!("{name:?}")));
     }
-    // Mostly the one was made from the other.
+    // Usually one was made from the other.
     if a == b {
         return Ok(true);
     }
@@ -58,7 +58,7 @@ pub(crate) fn equal_by(
     if left.names != right.names && enosys_limits(a)? != enosys_limits(b)? {
         return Ok(false);
     }
-    // A runtime's own libseccomp may know a name that this one does not.
+    // The runtime's libseccomp may know a name that this one does not.
     let mut names = left.names.union(&right.names);
     if names.any(|name| !library_knows(name) && left.rules.get(name) != right.rules.get(name)) {
         return Ok(false);
@@ -73,7 +73,7 @@ fn same_effect(a: &Programs, b: &Programs) -> bool {
         .all(|(a, b)| a == b || side_by_side(a, b, compare).is_ok())
 }
 
-/// A call is treated otherwise, or it can't be told.
+/// A call is treated differently, or that can't be determined.
 struct Unequal;
 
 impl From<WalkError> for Unequal {
@@ -139,7 +139,7 @@ mod tests {
         };
         accepts(&killing(Action::Kill), &killing(Action::KillThread));
         rejects(&killing(Action::Kill), &killing(Action::KillProcess));
-        // An argument with two conditions is "or" in both runtimes.
+        // Both runtimes combine two conditions on one argument with "or".
         accepts(
             &denying(&[rule(&["mkdir"], ALLOW, &[is(0, 1), is(0, 2)])]),
             &denying(&[
@@ -147,7 +147,7 @@ mod tests {
                 rule(&["mkdir"], ALLOW, &[is(0, 1)]),
             ]),
         );
-        // A rule that treats calls as the default does makes no difference, whatever its names.
+        // A rule with the default's treatment makes no difference, whatever its names are.
         accepts(
             &a,
             &denying(&[
@@ -175,7 +175,7 @@ mod tests {
         for changed in &changes {
             rejects(&a, changed);
         }
-        // runc answers ENOSYS above the highest name, also above one that changes nothing.
+        // runc answers ENOSYS above the highest name, even if that name changes nothing.
         rejects(
             &a,
             &denying(

@@ -1,10 +1,11 @@
-//! The normal form of a filter: what the runtimes would load, with everything folded that
-//! provably makes no difference to the kernel.
+//! The normal form of a filter: what the runtimes would load, without anything that provably makes
+//! no difference to the kernel.
 
 use crate::{Arch, ArgCondition, Filter, Flag, Operator, Rule, filter::Treatment};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One rule of libseccomp for one name: all conditions must hold; none: always.
+/// One of libseccomp's rules for one name: all conditions must hold. Without any, it always
+/// matches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Branch {
     pub(crate) treatment: Treatment,
@@ -15,7 +16,7 @@ pub(crate) struct Branch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Normal<'a> {
     pub(crate) default: Treatment,
-    /// As listed: runc makes an ENOSYS stub for these only.
+    /// As listed: runc adds its ENOSYS stub only for these.
     pub(crate) architectures: BTreeSet<Arch>,
     /// Those beside the host's, which always comes first, in the order in which libseccomp is told
     /// them: its program depends on it.
@@ -23,16 +24,16 @@ pub(crate) struct Normal<'a> {
     /// `None` differs from any list: the runtimes then choose.
     pub(crate) flags: Option<BTreeSet<Flag>>,
     pub(crate) listener: (Option<&'a str>, Option<&'a str>),
-    /// Every name that a rule mentions, also one that changes nothing: runc's stub counts them.
+    /// Every name that a rule mentions, even if it changes nothing: runc's stub counts them all.
     pub(crate) names: BTreeSet<&'a str>,
     /// The rules that change something, by name.
     pub(crate) rules: BTreeMap<&'a str, Vec<Branch>>,
-    /// Rules of calls that meet under one number, in their order, where that may matter.
+    /// Rules for calls that share a number, in their order, if that may matter.
     family: Vec<(&'a str, Branch)>,
 }
 
 /// Calls that 32-bit and older architectures reach through `socketcall` and `ipc`, so that
-/// libseccomp's rules for them meet there.
+/// libseccomp merges the rules for them.
 pub(crate) fn is_multiplexed(name: &str) -> bool {
     matches!(
         name,
@@ -75,14 +76,14 @@ pub(crate) fn is_multiplexed(name: &str) -> bool {
     )
 }
 
-/// Names of which libseccomp makes one call: it numbers calls that the host lacks by themselves, and
-/// 2.5.4 gave these two the same number (-10191), so that on PowerPC both mean `switch_endian`. A
-/// test looks for others in the linked library.
+/// Names of which libseccomp makes one call: it numbers calls that the host lacks by themselves,
+/// and 2.5.4 gave these two the same number (-10191), so that on PowerPC both mean `switch_endian`.
+/// A test looks for others in the linked library.
 fn shares_its_number(name: &str) -> bool {
     matches!(name, "switch_endian" | "sys_debug_setcontext")
 }
 
-/// Architectures that surely have no multiplexer.
+/// Architectures that certainly have no multiplexer.
 fn has_no_multiplexer(arch: Arch) -> bool {
     matches!(
         arch.concrete(),
@@ -120,14 +121,14 @@ fn branches(treatment: Treatment, rule: &Rule) -> Vec<Branch> {
     rule.branches().into_iter().map(branch).collect()
 }
 
-/// Rules of calls that meet in a multiplexer or share a number, in their order; empty where that
-/// can't matter: there are none, or all of them are treated alike.
+/// Rules for calls that share a multiplexer or a number, in their order; empty if that can't
+/// matter, because there are none or all of them are treated alike.
 fn family<'a>(
     architectures: &BTreeSet<Arch>,
     mentions: &[(&'a str, usize)],
     sets: &[Vec<Branch>],
 ) -> Vec<(&'a str, Branch)> {
-    // Mostly so, and then no name needs to be looked at.
+    // Usually so, and then no name has to be looked up.
     if are_alike(sets.iter().flatten()) {
         return Vec::new();
     }
@@ -221,7 +222,7 @@ impl<'a> Normal<'a> {
         multiplexes(&self.architectures)
     }
 
-    /// The first part outside of the rules that differs, in words.
+    /// The first differing part other than the rules, in words.
     pub(crate) fn header_difference(&self, other: &Normal<'_>) -> Option<&'static str> {
         [
             (self.default != other.default, "default actions"),
@@ -234,8 +235,9 @@ impl<'a> Normal<'a> {
     }
 }
 
-/// Rules of one treatment without conditions are one rule. The order of all others is kept: what
-/// libseccomp builds of conditional rules depends on it, also where they have one treatment.
+/// Unconditional rules with the same treatment become one rule. The order of all others is kept,
+/// because libseccomp's program for conditional rules depends on it even if their treatment is the
+/// same.
 fn fold(branches: &mut Vec<Branch>) {
     if are_alike(branches.iter()) {
         branches.truncate(1);

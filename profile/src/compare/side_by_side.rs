@@ -8,7 +8,7 @@ use crate::{
     },
 };
 
-/// Calls `visit` for each set of calls that both programs treat in one way each, with these ways.
+/// Calls `visit` for each set of calls that each program treats uniformly, with both treatments.
 pub(crate) fn side_by_side<E: From<WalkError>>(
     a: &Program,
     b: &Program,

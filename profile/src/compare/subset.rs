@@ -1,8 +1,8 @@
 //! Whether one filter allows no more than another.
 //!
-//! The promise is soundness: what can't be shown is an excess. Identical normal forms decide; where
-//! they differ, the whole programs are walked side by side, so that also the calls behind
-//! multiplexers count, and what libseccomp makes of the rules.
+//! The comparison is sound: what can't be shown counts as an excess. If the normal forms differ,
+//! the whole programs are walked side by side, which also covers the calls behind multiplexers, and
+//! what libseccomp makes of the rules.
 
 use crate::{
     Action, Arch, Filter, Flag,
@@ -26,17 +26,17 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 /// Where programs come from.
 pub(crate) type Compile<'a> = &'a mut dyn FnMut(&Filter) -> Result<Arc<Programs>, CompileError>;
 
-/// What a filter allows in excess of another.
+/// What a filter allows that another one does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Excess {
-    /// Calls that may pass here and not there, or with arguments that may not there; with their
-    /// architecture where they don't on the host's own.
+    /// Calls that may pass here but not there, at least with some arguments. Each includes its
+    /// architecture, unless that is the host's own.
     pub calls: Vec<String>,
-    /// Whether calls that no rule names pass here and not there.
+    /// Whether calls that no rule names pass here but not there.
     pub default: bool,
-    /// Architectures that are only here.
+    /// Architectures that are listed only here.
     pub architectures: Vec<String>,
-    /// Whether the speculative store bypass mitigation is switched off here only.
+    /// Whether the speculative store bypass mitigation is switched off only here.
     pub speculation: bool,
     /// Why they could not be compared.
     pub unchecked: Option<String>,
@@ -71,7 +71,7 @@ impl fmt::Display for Excess {
 /// them ([`Filter::as_read_by`]).
 ///
 /// # Errors
-/// What passes under `a` alone, or could not be shown not to.
+/// What passes only under `a`, or may do so.
 pub fn allows_no_more_than(a: &Filter, b: &Filter) -> Result<(), Excess> {
     excess_by(a, b, &mut |filter| {
         compiled_for(filter, Runtime::Either).map(Arc::new)
@@ -133,7 +133,7 @@ enum NotCompared {
     NotWalked(#[from] WalkError),
 }
 
-/// Adds what the program of `a` lets pass and that of `b` does not.
+/// Adds the calls that pass in the program of `a` but not in that of `b`.
 fn compare_programs(
     (a, left): (&Filter, &Normal<'_>),
     (b, right): (&Filter, &Normal<'_>),
@@ -177,7 +177,7 @@ fn compare_programs(
     Ok(())
 }
 
-/// The one call of a set, where it has only one.
+/// The call in a set, if there is only one.
 fn call(leaf: &Leaf<'_>) -> Option<(Arch, String)> {
     let audit = leaf.region.word(ARCH).value()?;
     let number = leaf.region.word(NUMBER).value()?;
@@ -200,8 +200,8 @@ fn call(leaf: &Leaf<'_>) -> Option<(Arch, String)> {
     Some((arch, name.unwrap_or_else(|| format!("call {number}"))))
 }
 
-/// Whether what passes by the rules for a name surely passes by the other filter's, by their texts
-/// alone.
+/// Whether everything that passes by one filter's rules for a name certainly passes by the other's,
+/// judging by the rules alone.
 fn covered(a: &Normal<'_>, b: &Normal<'_>, name: &str) -> bool {
     let same_listener = a.listener == b.listener;
     let default = |normal: &Normal<'_>| Branch {
@@ -434,7 +434,7 @@ mod tests {
         })
     }
 
-    /// What is called no looser lets no call pass that the other one stops.
+    /// A filter found to be no looser lets no call pass that the other one stops.
     #[test]
     fn no_call_passes_under_what_is_shown_to_allow_no_more_alone() {
         let mut runner = TestRunner::new(Config {

@@ -1,16 +1,16 @@
-//! The runtimes' base: the calls that crun and runc themselves make after they loaded a filter,
-//! until the container's program runs.
+//! The runtimes' base: the calls that crun and runc themselves make between loading the filter and
+//! executing the container's program.
 
 use crate::{Action, Filter, Rule};
 
-/// What every container needs beside its program's own calls.
+/// The calls that every container needs in addition to those of its program.
 ///
-/// Measured with the recorder on crun 1.8.1 and runc 1.1.5 under Podman, as root and as another user,
-/// with and without `no_new_privs`, supplementary groups, a TTY and a working directory, ten times
-/// each under runc: what a static program's containers called behind the load of their filter
-/// beyond what strace shows of that program; and the same of `podman exec`. To it come what Go's
-/// scheduler calls in some runs of runc only, what C libraries call when a program starts, and the
-/// calls without which no process ends or returns from a signal.
+/// Measured with the recorder on crun 1.8.1 and runc 1.1.5 under Podman, as root and as another
+/// user, with and without `no_new_privs`, supplementary groups, a TTY and a working directory, ten
+/// times each under runc: the calls made after the filter was loaded, without those that strace
+/// shows for the static program in the container; and the same for `podman exec`. Added to these
+/// are calls that Go's scheduler makes only in some runs of runc, calls that C libraries make when
+/// a program starts, and calls that every process needs to exit and to return from signals.
 pub const NAMES: &[&str] = &[
     "arch_prctl",
     "brk",
@@ -71,9 +71,9 @@ pub const NAMES: &[&str] = &[
     "write",
 ];
 
-/// What Go's scheduler may call at any moment in a runtime that is written in Go, such as runc: to
-/// wait, to wake and to interrupt threads, for memory. Which of these a recording sees is chance, and
-/// a runtime whose scheduler is denied one dies before it executes the program.
+/// Calls that Go's scheduler may make at any moment in a runtime written in Go, such as runc: to
+/// wait, to wake and interrupt threads, and for memory. It is a matter of chance which of them a
+/// recording captures, and a runtime that is denied one dies before it executes the program.
 pub const GO_NAMES: &[&str] = &[
     "epoll_pwait",
     "futex",

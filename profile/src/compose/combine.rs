@@ -1,7 +1,7 @@
 //! The union and the intersection of two filters with the same header: for each call and its
 //! arguments the looser, or the stricter, of the two treatments in the kernel's order.
 //!
-//! Both are exact or refused: what can't be written as rules is an error, never a guess. They are
+//! Both are exact: a result that can't be written as rules is an error, never a guess. They are
 //! commutative, associative and idempotent.
 
 use crate::{
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 /// Why two filters can't be combined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AlgebraError {
-    /// A part outside of the rules differs.
+    /// A part other than the rules differs.
     #[error("the filters have different {0}")]
     Header(&'static str),
     /// The result for a call can't be written as rules.
@@ -22,7 +22,7 @@ pub enum AlgebraError {
     Inexpressible {
         /// The system call.
         name: String,
-        /// What stands in the way.
+        /// Why not.
         reason: &'static str,
     },
 }
@@ -30,12 +30,12 @@ pub enum AlgebraError {
 /// What a filter does with one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Decision {
-    /// The same whatever the arguments are.
+    /// The same treatment whatever the arguments are.
     Always(Treatment),
-    /// This where one of the conjunctions holds, else the default.
+    /// This treatment if one of the conjunctions holds, otherwise the default.
     Where(Treatment, BTreeSet<Vec<ArgCondition>>),
-    /// Several treatments. libseccomp's program for such rules depends on their order, so they stay
-    /// as they are or go as a whole.
+    /// Several treatments. libseccomp's program for such rules depends on their order, so they are
+    /// kept or dropped as a whole.
     Several(Vec<Branch>),
 }
 
@@ -51,8 +51,8 @@ impl Decision {
         Decision::any(first.treatment, &conjunctions.collect())
     }
 
-    /// A treatment where any of the conjunctions holds: one without conditions always does, and one
-    /// that asks for all that another asks for, and more, adds nothing.
+    /// A treatment that applies if any of the conjunctions holds. One without conditions always
+    /// does; one that is stricter than another adds nothing.
     fn any(treatment: Treatment, conjunctions: &BTreeSet<Vec<ArgCondition>>) -> Decision {
         if conjunctions.iter().any(Vec::is_empty) {
             return Decision::Always(treatment);
@@ -89,9 +89,9 @@ struct Choice {
 }
 
 impl Choice {
-    /// The looser or the stricter one in the kernel's order. Of two errnos an intersection takes
-    /// the smaller one and a union the larger one, but that of the default counts as the loosest:
-    /// what a filter denies by a rule keeps its errno, and gives way in a union.
+    /// The looser or the stricter one in the kernel's order. Of two errnos, an intersection takes
+    /// the smaller one and a union the larger one. The default's errno counts as the loosest, so
+    /// that rules keep their errno in an intersection and lose it in a union.
     fn of(self, a: Treatment, b: Treatment) -> Treatment {
         let rank = |one: Treatment| (one.action, one == self.default, one.errno);
         if (rank(a) > rank(b)) == self.looser {
@@ -101,7 +101,7 @@ impl Choice {
         }
     }
 
-    /// What a call gets of which two filters decide so.
+    /// The combined treatment of a call.
     fn join(self, a: &Decision, b: &Decision) -> Result<Decision, &'static str> {
         use Decision::{Always, Several, Where};
         match (a, b) {
@@ -124,7 +124,7 @@ impl Choice {
             Decision::Where(_, conjunctions) if chosen[1] == self.default => {
                 Ok(Decision::Where(chosen[0], conjunctions.clone()))
             }
-            _ => Err("its treatment under conditions and that without any both count"),
+            _ => Err("both its conditional and its unconditional treatment would apply"),
         }
     }
 
@@ -143,7 +143,7 @@ impl Choice {
         match (alone(a), alone(b)) {
             (true, true) if a == b => Ok(Decision::any(a, &here.union(there).cloned().collect())),
             (true, true) => Err("different actions under conditions"),
-            // The other one never gets the better of the default.
+            // The other treatment never prevails over the default.
             (true, false) => Ok(Decision::Where(a, here.clone())),
             (false, true) => Ok(Decision::Where(b, there.clone())),
             (false, false) => Ok(Decision::any(both, &product(here, there)?)),
@@ -151,7 +151,7 @@ impl Choice {
     }
 }
 
-/// The conjunctions that hold where one of each side does.
+/// The conjunctions that hold if one of each side does.
 fn product(
     here: &BTreeSet<Vec<ArgCondition>>,
     there: &BTreeSet<Vec<ArgCondition>>,
@@ -163,7 +163,7 @@ fn product(
             let indices: BTreeSet<u8> = both.iter().map(|one| one.index).collect();
             if indices.len() < both.len() {
                 // Two conditions on an argument are an "or" to the runtimes.
-                return Err("two conditions on one argument would have to hold");
+                return Err("two conditions on the same argument would both have to hold");
             }
             products.insert(both.into_iter().collect());
         }
@@ -358,7 +358,7 @@ mod tests {
             }
         }
 
-        /// What recordings and their bases are: nothing of these is refused.
+        /// The shapes of recordings and their bases: combining these never fails.
         #[test]
         fn what_allows_over_a_denying_default_always_has_a_union(
             a in proptest::collection::vec(conditions(), 0..4),
@@ -451,7 +451,7 @@ mod tests {
         assert_eq!(both.syscalls[0].args, expected.syscalls[0].args);
         assert_eq!(both.syscalls[0].action, Action::Trace);
         assert!(union(&traced, &traced).is_ok());
-        // Several actions stay as they are, or go as a whole.
+        // Several actions are kept or dropped as a whole.
         assert_eq!(union(&several, &several).unwrap(), several);
         assert_eq!(union(&several, &killed).unwrap(), several);
         let both = intersection(&several, &killed).unwrap();

@@ -1,20 +1,19 @@
-//! The rule without effect that filters of ours carry, so that no cache of compiled filters takes
-//! two of them for the same.
+//! The inert rule in our filters, which keeps a cache of compiled filters from confusing them.
 //!
-//! crun keeps programs by a hash that leaves out each rule's errno and has no borders between names.
-//! Our rule has a name that no system has, made of the filter's digest, and does what the default
-//! action does: runtimes leave it out, and comparing does.
+//! crun caches programs under a hash that ignores the errno of rules and where names end. Our rule
+//! names a call that does not exist, contains the filter's digest, and has the effect of the
+//! default action, so runtimes and comparisons leave it out.
 
 use crate::{
     Filter, Rule,
     filter::{DEFAULT_ERRNO, Treatment, digest::FilterDigest},
 };
 
-/// What its name begins with; the filter's digest follows. The number is that of the digest's
+/// The beginning of its name; the filter's digest follows. The number is that of the digest's
 /// encoding.
 const PREFIX: &str = "portcullis-1-";
 
-/// Whether a name is that of such a rule.
+/// Whether this is the name of such a rule.
 pub fn is_inert_name(name: &str) -> bool {
     name.strip_prefix(PREFIX).is_some_and(|digest| {
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -22,8 +21,7 @@ pub fn is_inert_name(name: &str) -> bool {
     })
 }
 
-/// Whether a rule is such a rule in a filter of this default: nothing but the name, without
-/// effect.
+/// Whether a rule is inert in a filter with this default action: it has such a name and no effect.
 pub(crate) fn is_inert(rule: &Rule, default: Treatment) -> bool {
     matches!(&rule.names[..], [name] if is_inert_name(name))
         && rule.args.is_empty()
@@ -38,7 +36,7 @@ pub fn without_inert_rule(mut filter: Filter) -> Filter {
     filter
 }
 
-/// The filter with its own such rule, the last one, and no other.
+/// The filter with its own inert rule at the end, and no other.
 #[must_use]
 pub fn with_inert_rule(filter: &Filter) -> Filter {
     let action = filter.default_action;

@@ -1,14 +1,14 @@
-//! A filter with its denials turned into logging: what it denies is executed and can be seen. For
-//! containers that are recorded, where the node's owner wants that.
+//! Turns the denials of a filter into logging, so that the calls are executed and can be recorded.
+//! Used for containers that are recorded, if the node's owner wants that.
 
 use crate::{Action, Arch, Filter, Rule, filter::Treatment};
 use std::collections::BTreeSet;
 
-/// The filter that executes and logs what `filter` denies; `None` where that denies nothing.
+/// The filter that executes and logs what `filter` denies; `None` if `filter` denies nothing.
 ///
-/// What it allows without a word, `filter` allows too. A supervisor keeps deciding what it is
-/// asked ([`Action::Notify`]), and calls of an architecture that is not listed stay denied: no
-/// rule speaks of them.
+/// Whatever it allows without logging, `filter` allows too. A supervisor keeps deciding on the
+/// calls that it is asked about ([`Action::Notify`]). Calls of unlisted architectures stay denied,
+/// because no rule covers them.
 pub fn relax(filter: &Filter) -> Option<Filter> {
     let mut actions = filter.syscalls.iter().map(|rule| rule.action);
     if !denies(filter.default_action) && !actions.any(denies) {
@@ -18,7 +18,7 @@ pub fn relax(filter: &Filter) -> Option<Filter> {
     let vanishing = vanishing(filter, default);
     let syscalls = filter.syscalls.iter().filter_map(|rule| {
         let action = relaxed(rule.action);
-        // Runtimes leave a rule out that repeats the default.
+        // Runtimes leave out a rule that repeats the default.
         if action == default {
             return None;
         }
@@ -39,8 +39,8 @@ pub fn relax(filter: &Filter) -> Option<Filter> {
     })
 }
 
-/// A filter that allows everything, by every entry that the kernel has here: for a recorded container
-/// that has none, so that it is seen where one would have been loaded.
+/// A filter that allows everything on every architecture of this host. A recorded container that
+/// has no filter gets it, so that the recorder sees when it is loaded.
 pub fn allowing_all() -> Filter {
     let architectures = match Arch::HOST {
         Arch::X86_64 => vec![Arch::X86_64, Arch::X86, Arch::X32],
@@ -53,7 +53,7 @@ pub fn allowing_all() -> Filter {
     }
 }
 
-/// Whether the kernel does not execute such a call and asks nobody who might.
+/// Whether the kernel neither executes such a call nor asks a supervisor or tracer.
 fn denies(action: Action) -> bool {
     !action.lets_through() && action != Action::Notify
 }
@@ -62,9 +62,10 @@ fn relaxed(action: Action) -> Action {
     if denies(action) { Action::Log } else { action }
 }
 
-/// The calls of which a rule is left out since it says what the default says now. Another rule of
-/// theirs must not take over what it decided: libseccomp puts one without conditions before all
-/// others, and of two whose conditions hold the first. A supervisor may; it can still say no.
+/// The calls that lose a rule because it now repeats the default. Another rule for the same call
+/// must not take over what it decided: libseccomp applies an unconditional rule before all others,
+/// and of two conditional rules that match the first. A supervisor may take over: it can still say
+/// no.
 fn vanishing(filter: &Filter, default: Action) -> BTreeSet<&str> {
     let before = Treatment::default_of(filter);
     filter
@@ -150,7 +151,7 @@ mod tests {
     }
 
     /// What a classic BPF program returns (linux/filter.h) for a call of the native architecture.
-    fn verdict(program: &[u8], number: u32, args: [u64; 2]) -> u32 {
+    fn returned(program: &[u8], number: u32, args: [u64; 2]) -> u32 {
         const AUDIT_ARCH: u32 = if cfg!(target_arch = "aarch64") {
             0xc000_00b7
         } else {
@@ -189,9 +190,9 @@ mod tests {
         assert_eq!(relax(&filter), None);
         let program = compile(&filter).unwrap();
         for number in [0, 59, 435, 100_000, 0x4000_0000] {
-            assert_eq!(verdict(&program, number, [0, 0]), RET_ALLOW, "{number}");
+            assert_eq!(returned(&program, number, [0, 0]), RET_ALLOW, "{number}");
         }
-        // Not the verdict on a foreign architecture, which is to kill.
+        // Leaving out the answer for foreign architectures, which is to kill.
         #[cfg(target_arch = "x86_64")]
         assert!(filter.architectures.contains(&Arch::X86));
     }
@@ -224,8 +225,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(3000))]
-        /// As libseccomp builds it, for every call and argument: nothing is denied, nothing is
-        /// allowed silently that was not, and nothing passes by itself that a supervisor decided.
+        /// In libseccomp's program, for every call and argument: nothing is denied, nothing becomes
+        /// allowed without logging, and a supervisor keeps deciding what it decided before.
         #[test]
         fn to_the_kernel_nothing_is_denied_and_nothing_more_is_allowed_silently(
             default in action(),
@@ -236,14 +237,14 @@ mod tests {
                 prop_assert!(!DENIALS.contains(&default));
                 return Ok(());
             };
-            // libseccomp refuses some sets of rules; no runtime loads those.
+            // libseccomp refuses some sets of rules, which no runtime can load.
             let Ok(program) = compile(&before) else { return Ok(()) };
             let relaxed = compile(&after).unwrap();
             for name in ["read", "write", "mkdir", "rmdir"] {
                 let number = crate::filter::syscalls::number(name, Arch::HOST).unwrap();
                 for args in [[0, 0], [0, 1], [1, 0], [1, 1], [2, 2]] {
-                    let was = verdict(&program, number, args);
-                    let is = verdict(&relaxed, number, args);
+                    let was = returned(&program, number, args);
+                    let is = returned(&relaxed, number, args);
                     prop_assert!([RET_ALLOW, RET_LOG, RET_NOTIFY].contains(&is), "{:#x}", is);
                     if is == RET_ALLOW || was == RET_NOTIFY {
                         prop_assert_eq!(was, is, "{} {:?}: {:?}", name, args, after);

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 /// Puts `own` on top of `bases`.
 ///
-/// The header (default action, architectures, flags, listener) is that of `own`, and so is every
-/// rule for a name it mentions, also one that only repeats its default. A base adds its rules for
-/// the names that neither `own` nor a base before it mentions, in its order. The bases' default
-/// actions count for nothing.
+/// The header (default action, architectures, flags, listener) and the rules for every name that
+/// `own` mentions come from `own`, even if they only repeat its default. Each base adds its rules
+/// for names that neither `own` nor an earlier base mentions, in its order. The bases' default
+/// actions are ignored.
 #[must_use]
 pub fn stack(own: &Filter, bases: &[&Filter]) -> Filter {
     let mut stacked = own.clone();

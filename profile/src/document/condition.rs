@@ -1,4 +1,4 @@
-//! `includes` and `excludes` of the containers form: for which containers an entry counts.
+//! `includes` and `excludes` of the containers form: for which containers an entry applies.
 
 use super::Context;
 use crate::document::kernel::KernelVersion;
@@ -62,16 +62,16 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    /// Whether nothing is asked for.
+    /// Whether there are no conditions.
     pub(super) fn is_empty(&self) -> bool {
         self.caps.is_empty() && self.arches.is_empty() && !self.asks_for_kernel
     }
 }
 
 /// Whether an entry with these conditions is part of the filter (containers/common,
-/// `pkg/seccomp/seccomp_linux.go`): it is left out by any architecture or capability that
-/// `excludes` has, by the lack of the architecture in `includes`, and by the lack of any one of
-/// the capabilities there. Without capabilities in the configuration, those don't decide.
+/// `pkg/seccomp/seccomp_linux.go`). It is left out if an architecture or capability in `excludes`
+/// matches, if the architecture is not in `includes`, or if any capability in `includes` is
+/// missing. Capabilities are ignored if the configuration has none.
 pub(super) fn applies(includes: &Condition, excludes: &Condition, context: &Context<'_>) -> bool {
     let native = context.native.go_name().unwrap_or_default();
     let is_native = |name: &String| name == native;
@@ -88,9 +88,9 @@ pub(super) fn applies(includes: &Condition, excludes: &Condition, context: &Cont
         && includes.caps.iter().all(|cap| bounding.contains(cap))
 }
 
-/// The kernel version by which moby would leave an entry out that [`applies`] keeps: `includes`
-/// asks for a later kernel, or `excludes` for this or an earlier one (moby,
-/// `profiles/seccomp/seccomp_linux.go`). The side is told by its key.
+/// The kernel version because of which moby would leave out an entry that [`applies`] keeps:
+/// `includes` requires a later kernel, or `excludes` excludes this one (moby,
+/// `profiles/seccomp/seccomp_linux.go`). Also returns the key of that side.
 pub(super) fn unmet_min_kernel(
     includes: &Condition,
     excludes: &Condition,

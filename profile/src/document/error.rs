@@ -1,12 +1,12 @@
-//! What is wrong, or only remarkable, with a document, and where.
+//! Errors and warnings about documents, with their location.
 
 use crate::{Action, select::engine::Engine};
 use std::fmt::{self, Write as _};
 
-/// How many characters of a document's own text a message repeats.
+/// How many characters of a document's text a message quotes.
 const QUOTED: usize = 64;
 
-/// A document that can't be used: the place, and what is wrong there.
+/// Why a document can't be used: the location, and what is wrong there.
 ///
 /// It displays as one line of bounded length, without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +26,7 @@ impl fmt::Display for DocumentError {
     }
 }
 
-/// What can be wrong with a document. Text that comes from it is already quoted and cut.
+/// What can be wrong with a document. Text from the document is already quoted and cut.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// Not JSON.
@@ -36,21 +36,21 @@ pub enum Problem {
         line: usize,
         /// Counted from 1.
         column: usize,
-        /// The parser's word for it.
+        /// The parser's message.
         reason: String,
     },
-    /// Another JSON type than this place takes.
+    /// Another JSON type than expected.
     #[error("expected {expected}, found {found}")]
     Type {
-        /// What belongs here, with its article.
+        /// The expected type, with its article.
         expected: &'static str,
-        /// What is here, with its article.
+        /// The actual type, with its article.
         found: &'static str,
     },
     /// A number out of its range, negative or fractional.
     #[error("must be a whole number from 0 to {largest}")]
     Number {
-        /// The largest number that this place takes.
+        /// The largest allowed number.
         largest: u64,
     },
     /// A required key that is absent, null or an empty string.
@@ -59,16 +59,16 @@ pub enum Problem {
     /// No names, in an entry that is stricter than the default action: it protects nothing.
     #[error("no system call is named")]
     NoNames,
-    /// Not a name to C: the runtimes would read it as far as its first NUL.
+    /// A name with a NUL: the runtimes would cut it off there.
     #[error("{0} contains a NUL character")]
     Nul(String),
-    /// The same key twice; what that makes depends on who reads.
+    /// The same key twice, which different readers treat differently.
     #[error("key `{0}` is given twice")]
     DuplicateKey(&'static str),
     /// Go reads keys whatever their case, C does not.
     #[error("key {written} must be written `{meant}`: some programs would read it as that key")]
     KeyCase {
-        /// As it is written.
+        /// As written.
         written: String,
         /// As it must be.
         meant: &'static str,
@@ -76,26 +76,26 @@ pub enum Problem {
     /// Two keys that exclude each other.
     #[error("`{0}` and `{1}` are both given")]
     Both(&'static str, &'static str),
-    /// A name that is none of those that this place takes.
+    /// A name that is not allowed here.
     #[error("unknown {what} {name}{}", meant(*.nearest))]
     Unknown {
-        /// What the name should have been: "action", "system call" …
+        /// What it should name: "action", "system call" …
         what: &'static str,
-        /// The name as it is written.
+        /// The name, as written.
         name: String,
-        /// The real name nearest to it.
+        /// The known name that is closest to it.
         nearest: Option<&'static str>,
     },
     /// An errno name whose number on this architecture is not known here.
     #[error("the number of {0} on this architecture is not known: give a number instead")]
     ErrnoNumber(String),
-    /// runc refuses such a container: it could not hand the listener over.
+    /// runc refuses such a container, because it could not pass on the listener.
     #[error("SCMP_ACT_NOTIFY can't be {0}")]
     Notify(&'static str),
-    /// Nobody would decide the calls.
+    /// Nothing would decide on the calls.
     #[error("SCMP_ACT_NOTIFY needs a `listenerPath`")]
     NoListener,
-    /// A key that the engine does not read, so that the filter would not be what the document
+    /// A key that the engine does not read, so that the filter would differ from what the document
     /// says.
     #[error("{engine} does not read `{key}`, the filter would be another one")]
     NotRead {
@@ -106,12 +106,12 @@ pub enum Problem {
     },
 }
 
-/// Something that does not hinder the use of a document but is hardly meant.
+/// A probable mistake that does not prevent the document's use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// A path as in [`DocumentError::place`].
     pub place: String,
-    /// What is remarkable there.
+    /// The warning.
     pub remark: Remark,
 }
 
@@ -124,15 +124,15 @@ impl fmt::Display for Warning {
     }
 }
 
-/// What can be remarkable in a document. Text that comes from it is already quoted and cut.
+/// What a warning can be about. Text from the document is already quoted and cut.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Remark {
-    /// A key that nobody reads.
+    /// An unknown key, which nothing reads.
     #[error("unknown key {name} is ignored{}", meant(*.nearest))]
     UnknownKey {
-        /// As it is written.
+        /// As written.
         name: String,
-        /// The real key nearest to it.
+        /// The known key that is closest to it.
         nearest: Option<&'static str>,
     },
     /// A capability or architecture in a condition that no container or host has.
@@ -140,41 +140,41 @@ pub enum Remark {
     NeverMatches {
         /// "capability" or "architecture"
         what: &'static str,
-        /// As it is written.
+        /// As written.
         name: String,
-        /// The real name nearest to it.
+        /// The known name that is closest to it.
         nearest: Option<&'static str>,
     },
     /// A known key in another case: Go reads it as that key.
     #[error("key {written} is read as `{meant}`")]
     KeyCase {
-        /// As it is written.
+        /// As written.
         written: String,
         /// As it should be.
         meant: &'static str,
     },
-    /// The same key twice: to Go the last one counts.
+    /// The same key twice: Go uses the last one.
     #[error("key `{0}` is given twice: the last one counts")]
     DuplicateKey(&'static str),
-    /// A system call that is not known here, in a rule no stricter than the default action: it
-    /// gets a rule where libseccomp knows it, else the default action.
+    /// An unknown system call, in a rule that is no stricter than the default action: it gets a
+    /// rule if libseccomp knows it, otherwise the default action.
     #[error(
         "unknown system call {name}{}: a libseccomp that does not know it either leaves it to the \
          default action",
         meant(*.nearest)
     )]
     UnknownCall {
-        /// As it is written.
+        /// As written.
         name: String,
-        /// The real name nearest to it.
+        /// The known name that is closest to it.
         nearest: Option<&'static str>,
     },
-    /// An architecture in `archMap` that is not known here, so that it is not the host's.
+    /// An unknown architecture in `archMap`, which can't be the host's.
     #[error("unknown architecture {name}{} counts on no host that is known here", meant(*.nearest))]
     UnknownArch {
-        /// As it is written.
+        /// As written.
         name: String,
-        /// The real name nearest to it.
+        /// The known name that is closest to it.
         nearest: Option<&'static str>,
     },
     /// No names, in an entry that is no stricter than the default action.
@@ -193,22 +193,23 @@ pub enum Remark {
          engine passes this on"
     )]
     NeedlessErrno(Action),
-    /// An empty list of flags, which programs in Go leave out when they write a configuration.
+    /// An empty list of flags, which programs written in Go leave out when they write a
+    /// configuration.
     #[error(
         "an empty list is lost where an engine applies the profile itself (a pod's field, \
          Podman): the runtime then chooses, and runc sets SECCOMP_FILTER_FLAG_SPEC_ALLOW"
     )]
     EmptyFlags,
-    /// Metadata that nobody is sent: the runtimes pass over it.
+    /// Metadata that is never sent: the runtimes ignore it.
     #[error("`listenerMetadata` is ignored without a `listenerPath`")]
     MetadataWithoutListener,
-    /// A kernel version that is none.
+    /// An invalid kernel version.
     #[error("{0} is not a kernel version such as \"5.10\"; CRI-O and Podman ignore `minKernel`")]
     KernelVersion(String),
-    /// `minKernel` decides nothing (measured with Podman; containers/common has no such field).
+    /// `minKernel` has no effect (measured with Podman; containers/common has no such field).
     #[error("CRI-O and Podman ignore `minKernel`")]
     MinKernelIgnored,
-    /// As [`Remark::MinKernelIgnored`], where the running kernel makes a difference.
+    /// Like [`Remark::MinKernelIgnored`], if the running kernel would make a difference.
     #[error(
         "{engine} ignores `minKernel` {minimum}: this entry applies, though by it it would not on \
          kernel {kernel}"
@@ -216,9 +217,9 @@ pub enum Remark {
     AppliesAgainstMinKernel {
         /// The engine.
         engine: Engine,
-        /// What the document asks for.
+        /// The version that the document requires.
         minimum: crate::document::kernel::KernelVersion,
-        /// What is running.
+        /// The version of the running kernel.
         kernel: crate::document::kernel::KernelVersion,
     },
 }
@@ -227,7 +228,7 @@ fn meant(nearest: Option<&'static str>) -> String {
     nearest.map_or_else(String::new, |name| format!(" (did you mean {name:?}?)"))
 }
 
-/// A document's text as a message may repeat it: quoted, escaped, cut after 64 characters.
+/// A text from a document for use in messages: quoted, escaped, cut after 64 characters.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     let mut characters = text.chars();

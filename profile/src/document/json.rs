@@ -1,4 +1,4 @@
-//! JSON as a tree that keeps what `serde_json::Value` loses: repeated keys, their order, and
+//! JSON as a tree that keeps what `serde_json::Value` loses: repeated keys, the order of keys, and
 //! strings borrowed from the text.
 
 use super::error::{DocumentError, Problem};
@@ -33,8 +33,8 @@ impl Node<'_> {
     }
 }
 
-/// Reads one JSON value and nothing after it. Nesting is limited by the parser (128 levels),
-/// memory is proportional to the text.
+/// Parses exactly one JSON value. The parser limits nesting to 128 levels; memory use is
+/// proportional to the text.
 pub(super) fn parse(text: &[u8]) -> Result<Node<'_>, DocumentError> {
     serde_json::from_slice(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -111,7 +111,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
     }
 }
 
-/// A key, borrowed where it has no escapes.
+/// A key, borrowed unless it has escapes.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {

@@ -1,4 +1,4 @@
-//! Kernel versions, as far as `minKernel` compares them: version and revision.
+//! Kernel versions in the form that `minKernel` compares: version and revision.
 
 use std::{fmt, str::FromStr};
 
@@ -17,11 +17,11 @@ pub struct KernelVersion {
 pub struct NotAVersion;
 
 impl KernelVersion {
-    /// Reads the release that `uname -r` prints: what follows the second number, such as the
-    /// patch level or a distribution's suffix, does not count.
+    /// Parses a release as printed by `uname -r`. What follows the second number, such as the patch
+    /// level or a distribution's suffix, is ignored.
     ///
     /// # Errors
-    /// [`NotAVersion`] where the text does not begin with two numbers.
+    /// [`NotAVersion`] if the text does not begin with two numbers.
     pub fn from_release(release: &str) -> Result<KernelVersion, NotAVersion> {
         let (version, rest) = release.split_once('.').ok_or(NotAVersion)?;
         let end = rest
@@ -36,14 +36,14 @@ impl KernelVersion {
     /// The version of the running kernel.
     ///
     /// # Errors
-    /// [`NotAVersion`] where the kernel gives no release of this form.
+    /// [`NotAVersion`] if the kernel's release does not have this form.
     pub fn running() -> Result<KernelVersion, NotAVersion> {
         let names = nix::sys::utsname::uname().map_err(|_| NotAVersion)?;
         KernelVersion::from_release(names.release().to_str().ok_or(NotAVersion)?)
     }
 }
 
-/// Reads `minKernel`: exactly two numbers with a dot between them (moby's `KernelVersion`).
+/// Parses `minKernel`: exactly two numbers with a dot between them (moby's `KernelVersion`).
 impl FromStr for KernelVersion {
     type Err = NotAVersion;
 

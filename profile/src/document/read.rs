@@ -1,5 +1,5 @@
-//! From JSON to a document: the one validator of both forms, and of `linux.seccomp` as an engine
-//! wrote it. It goes on after a problem, so that all of them can be told at once.
+//! From JSON to a document: the only validator, for both forms and for `linux.seccomp` as written
+//! by an engine. It continues after a problem, so that all problems are reported at once.
 
 use super::{
     ArchEntry, Document, Entry, Errno,
@@ -48,13 +48,13 @@ const _: () = {
     }
 };
 
-/// Everything that was found in a document: the document itself only where nothing is wrong.
+/// Everything found in a document. The document itself is there only if nothing is wrong.
 pub(super) struct Reading {
     pub(super) document: Option<Document>,
     pub(super) problems: Vec<DocumentError>,
 }
 
-/// Reads and checks a whole document, keeps the first `most` problems.
+/// Reads and checks a whole document, and keeps the first `most` problems.
 pub(super) fn read(root: &Node<'_>, form: Form, most: usize) -> Reading {
     let mut reader = Reader::new(form, most);
     let document = reader.document(root);
@@ -179,11 +179,11 @@ impl Reader {
         })
     }
 
-    /// A system call's name in an entry of this action.
+    /// The name of a system call in an entry with this action.
     fn call(&mut self, node: &Node<'_>, action: Option<Action>) -> Option<String> {
         let name = self.c_text(node)?;
         if !syscalls::is_known(name) && (!is_inert_name(name) || self.protects(action)) {
-            // runc refuses an empty name whatever its rule is.
+            // runc refuses an empty name in any rule.
             let refused = name.is_empty() || self.protects(action);
             if self.form == Form::Config {
                 self.warning_with(|| Remark::UnknownCall {
@@ -210,7 +210,7 @@ impl Reader {
         Some(name.to_owned())
     }
 
-    /// A condition. A number that is left out is 0: the engines are written in Go.
+    /// A condition. A missing number is 0, because the engines are written in Go.
     fn argument(&mut self, node: &Node<'_>) -> Option<ArgCondition> {
         let members = self.members(node, ARGUMENT)?;
         let index = self.whole(&members, "index", u64::from(ARGUMENTS - 1));
@@ -227,7 +227,7 @@ impl Reader {
         })
     }
 
-    /// An entry of `archMap`; `None` where its architecture is no host's that is known here.
+    /// An entry of `archMap`; `None` if its architecture is unknown.
     fn arch_entry(&mut self, node: &Node<'_>) -> Option<ArchEntry> {
         let members = self.members(node, ARCH_ENTRY)?;
         let architecture = self.required(&members, "architecture", |reader, node| {
@@ -305,7 +305,7 @@ impl Reader {
         })
     }
 
-    /// A key that containers/common does not have: whatever is there is ignored.
+    /// A key that containers/common does not have. Its value is ignored.
     fn min_kernel(&mut self, node: &Node<'_>) -> Option<KernelVersion> {
         let Node::String(text) = node else {
             self.warning_with(|| Remark::KernelVersion(node.kind().to_owned()));
@@ -322,7 +322,7 @@ impl Reader {
         version
     }
 
-    /// A number that is 0 where it is left out.
+    /// A number that defaults to 0.
     fn whole(&mut self, members: &Members<'_, '_>, key: &'static str, largest: u64) -> Option<u64> {
         match members.get(key) {
             None => Some(0),
@@ -330,8 +330,8 @@ impl Reader {
         }
     }
 
-    /// `errno` and `errnoRet`, or their defaults: the name beats the number. For an action that
-    /// takes none there is none: runc ignores it, crun refuses it.
+    /// `errno` and `errnoRet`, or their defaults; the name overrides the number. There is none for
+    /// an action that takes none: runc ignores it, crun refuses it.
     fn errno(
         &mut self,
         members: &Members<'_, '_>,
@@ -387,14 +387,14 @@ fn nearest_capability(name: &str) -> Option<&'static str> {
         .find(|cap| cap.ends_with(found) && cap.len() == found.len() + 4)
 }
 
-/// The token that was probably meant by one that is not known.
+/// The known token that an unknown one probably means.
 fn nearest_arch(text: &str) -> Option<&'static str> {
     Arch::hinted(text)
         .map(Arch::as_str)
         .or_else(|| nearest(text, Arch::ALL.iter().map(|arch| arch.as_str())))
 }
 
-/// An architecture that a runtime would be told, and refuse.
+/// An architecture that would be passed to a runtime, which would refuse it.
 fn unsupported_arch(text: &str) -> Problem {
     Problem::Unknown {
         what: "architecture",

@@ -1,5 +1,5 @@
-//! Reading JSON with the place in mind: members, lists, texts, numbers and names, and what is
-//! wrong with them. Of seccomp nothing is known here.
+//! Reads members, lists, texts, numbers and names from JSON, and reports problems with their
+//! location. It knows nothing about seccomp.
 
 use super::{
     error::{DocumentError, Problem, Remark, Warning, quoted},
@@ -8,7 +8,7 @@ use super::{
 use crate::{Action, filter::nearest::nearest};
 use std::{borrow::Cow, fmt::Write as _, str::FromStr};
 
-/// How many problems or warnings of one document are told.
+/// How many problems or warnings of one document are reported.
 pub(super) const MOST: usize = 100;
 
 /// What is read.
@@ -16,15 +16,15 @@ pub(super) const MOST: usize = 100;
 pub(super) enum Form {
     /// A profile document that people wrote, in either form.
     Profile,
-    /// `linux.seccomp` of a `config.json`: the OCI form only. Its engine may know newer names
-    /// than this program, and what its runtime refuses by itself needs no word here.
+    /// `linux.seccomp` of a `config.json`: only the OCI form. Its engine may know newer names than
+    /// this program, and what its runtime refuses need not be reported here.
     Config,
 }
 
-/// The keys of an object that the OCI form has, then those that only the containers form has.
+/// The keys of an object in the OCI form, then those that only the containers form has.
 pub(super) type Keys = (&'static [&'static str], &'static [&'static str]);
 
-/// The most keys that any object has: `Members` has a place for each.
+/// The largest number of keys of any object: `Members` has a place for each.
 pub(super) const MOST_KEYS: usize = 9;
 
 #[derive(Clone, Copy)]
@@ -33,7 +33,7 @@ pub(super) enum Step {
     Index(usize),
 }
 
-/// What has been found so far, and where in the document the reading is.
+/// What has been found so far, and the current location in the document.
 pub(super) struct Reader {
     pub(super) form: Form,
     pub(super) most: usize,
@@ -53,7 +53,7 @@ pub(super) struct Members<'n, 'a> {
 }
 
 impl<'n, 'a> Members<'n, 'a> {
-    /// The value of a key; null counts as absent, as it does in Go.
+    /// The value of a key. As in Go, null counts as absent.
     pub(super) fn get(&self, key: &'static str) -> Option<&'n Node<'a>> {
         let position = self
             .keys
@@ -64,7 +64,7 @@ impl<'n, 'a> Members<'n, 'a> {
         self.values[position].filter(|node| !matches!(node, Node::Null))
     }
 
-    /// Whether a key has a value: not an empty string, which is an absent one to Go.
+    /// Whether a key has a value. As in Go, an empty string counts as absent.
     pub(super) fn gives(&self, key: &'static str) -> bool {
         self.get(key)
             .is_some_and(|node| !matches!(node, Node::String(text) if text.is_empty()))
@@ -84,7 +84,7 @@ impl Reader {
         }
     }
 
-    /// The known members of an object; problems where keys are ambiguous.
+    /// The known members of an object. Reports ambiguous keys.
     pub(super) fn members<'n, 'a>(
         &mut self,
         node: &'n Node<'a>,
@@ -94,7 +94,7 @@ impl Reader {
             self.wrong_type("an object", node);
             return None;
         };
-        // Keys of the containers form are unknown ones in a config.json, ignored as any other.
+        // In a config.json, keys of the containers form are ignored like any unknown key.
         let keys = if self.form == Form::Config {
             (keys.0, &[][..])
         } else {
@@ -134,9 +134,9 @@ impl Reader {
         Some(members)
     }
 
-    /// A key that comes twice. The engines are written in Go: there the last one of texts and
-    /// numbers counts, but null leaves some values and unsets others, and the members of lists and
-    /// objects get mixed. Runtimes written in C take the first one.
+    /// A repeated key. The engines are written in Go, where the last text or number counts, but
+    /// null leaves some values and unsets others, and the members of lists and objects get mixed.
+    /// Runtimes written in C use the first one.
     fn given_twice(&mut self, key: &'static str, before: &Node<'_>, last: &Node<'_>) {
         let is_plain =
             |node: &Node<'_>| !matches!(node, Node::Null | Node::List(_) | Node::Object(_));
@@ -148,11 +148,12 @@ impl Reader {
         }
     }
 
-    /// Whether a rule of this action must not get lost: it is stricter than the default action.
+    /// Whether a rule with this action must not be lost, because it is stricter than the default
+    /// action.
     pub(super) fn protects(&self, action: Option<Action>) -> bool {
         match (action, self.default_action) {
             (Some(action), Some(default)) => action.is_stricter_than(default),
-            // One of them is wrong, so that nothing is sure.
+            // If one of them is wrong, it is uncertain.
             _ => true,
         }
     }
@@ -171,7 +172,7 @@ impl Reader {
         self.inside(Step::Key(key), |reader| read(reader, node))
     }
 
-    /// The value of a key that must be there.
+    /// The value of a required key.
     pub(super) fn required<'n, 'a, T>(
         &mut self,
         members: &Members<'n, 'a>,
@@ -217,7 +218,7 @@ impl Reader {
         }
     }
 
-    /// A text that C programs read, where it would end at a NUL.
+    /// A text that C programs will read, in which a NUL would end it.
     pub(super) fn c_text<'n>(&mut self, node: &'n Node<'_>) -> Option<&'n str> {
         let text = self.text(node)?;
         if text.contains('\0') {
@@ -240,7 +241,7 @@ impl Reader {
         None
     }
 
-    /// A name out of an enumeration's.
+    /// One of an enumeration's names.
     pub(super) fn known<T: Copy + FromStr>(
         &mut self,
         node: &Node<'_>,
@@ -282,7 +283,7 @@ impl Reader {
         self.problem_with(|| problem);
     }
 
-    /// Makes the problem only where it is kept: the search for the nearest name is slow.
+    /// Creates the problem only if it will be kept, because searching for the closest name is slow.
     pub(super) fn problem_with(&mut self, problem: impl FnOnce() -> Problem) {
         if self.problems.len() < self.most {
             let place = self.place();
@@ -325,10 +326,10 @@ impl Reader {
     }
 }
 
-/// Whether Go's encoding/json takes `written` for the key `known`: it compares by Unicode's simple
-/// folding, under which U+017F is an s and U+212A a k.
+/// Whether Go's encoding/json accepts `written` as the key `known`. It compares with Unicode's
+/// simple case folding, in which U+017F equals s and U+212A equals k.
 pub fn equal_folded(known: &str, written: &str) -> bool {
-    // Each character of a key is one byte, those two are two and three.
+    // Each character of a key is one byte; those two have two and three.
     if written.len() < known.len() || written.len() > 3 * known.len() {
         return false;
     }

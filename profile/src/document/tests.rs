@@ -46,7 +46,7 @@ fn resolved(document: &Value) -> Filter {
     document.resolve(&podman()).expect("a filter")
 }
 
-/// Asserts that a document is valid and hardly meant otherwise.
+/// Asserts that a document is valid without warnings.
 fn accepts(document: &Value) {
     match Document::parse(&text(document)) {
         Ok(parsed) => assert_eq!(parsed.warnings(), [], "{document}"),

@@ -1,11 +1,11 @@
-//! What a document's reader must know of architectures: the host's own, and the names that the
-//! containers form and libseccomp use for them.
+//! What reading a document takes to know about architectures: the host's own, and the names that
+//! the containers form and libseccomp use.
 
 use crate::filter::Arch;
 
 impl Arch {
-    /// The architecture that this program was built for; [`Arch::Native`] where seccomp knows no
-    /// token for it.
+    /// The architecture that this program was built for; [`Arch::Native`] if seccomp has no token
+    /// for it.
     pub const HOST: Arch = if cfg!(target_arch = "x86_64") {
         if cfg!(target_pointer_width = "32") {
             Arch::X32
@@ -83,8 +83,8 @@ impl Arch {
         })
     }
 
-    /// The architecture that people mean by a name: its token or that token's end, or its Go name,
-    /// in any case. For hints only.
+    /// The architecture that a name probably means: a token or its end, or a Go name, in any case.
+    /// For hints only.
     pub(crate) fn hinted(name: &str) -> Option<Arch> {
         const PREFIX: &str = "SCMP_ARCH_";
         let short = match name.get(..PREFIX.len()) {
@@ -103,9 +103,8 @@ impl Arch {
         })
     }
 
-    /// Whether `archMap` is looked at on a host of this architecture; on the others
-    /// containers/common adds no architecture at all (`nativeToSeccomp` in its
-    /// `pkg/seccomp/seccomp_linux.go`).
+    /// Whether `archMap` is used on a host of this architecture. On others, containers/common adds
+    /// no architecture at all (`nativeToSeccomp` in its `pkg/seccomp/seccomp_linux.go`).
     pub const fn reads_arch_map(self) -> bool {
         matches!(
             self.concrete(),
@@ -119,7 +118,7 @@ impl Arch {
         )
     }
 
-    /// Whether errno names mean other numbers here than the kernel's generic ones
+    /// Whether errno names have other numbers here than the kernel's generic ones
     /// (`arch/{mips,parisc}/include/uapi/asm/errno.h`).
     pub const fn has_own_errnos(self) -> bool {
         matches!(

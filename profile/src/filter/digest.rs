@@ -1,5 +1,5 @@
-//! The digest of a filter: SHA-256 of its canonical form as text, the same on every machine. No
-//! libseccomp and no table of calls is asked: names and errnos count as they are written.
+//! The digest of a filter: the SHA-256 of its canonical form, which is the same on every machine.
+//! Names and errnos are taken as written, without consulting libseccomp or a table of calls.
 //!
 //! Canonical is what libseccomp is told. The order of flags, repetitions among flags and
 //! architectures, an errno that is the default or that its action does not take, and the second value
@@ -15,7 +15,7 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeSet, fmt, fmt::Write as _, str::FromStr};
 
-/// What an encoding begins with. Another encoding has another number.
+/// The beginning of an encoding. A new encoding gets a new number.
 const HEADER: &str = "portcullis filter 1";
 
 /// The SHA-256 of a filter's canonical form.
@@ -33,7 +33,7 @@ impl FilterDigest {
         &self.0
     }
 
-    /// Its first 16 hexadecimal digits, as reports have it.
+    /// Its first 16 hexadecimal digits, as used in reports.
     pub fn short(&self) -> String {
         hex(&self.0[..8])
     }
@@ -55,8 +55,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The canonical form of a filter. Each text and list is behind its length, so that two filters have
-/// the same bytes only if they are the same.
+/// The canonical form of a filter. Each text and list is preceded by its length, so two filters
+/// have the same bytes only if they are the same.
 pub(crate) fn encode(filter: &Filter) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(8 * 1024);
     text(&mut bytes, HEADER);
@@ -385,7 +385,7 @@ mod tests {
         }
     }
 
-    /// The filter with all that does not count in one form, by the words of this file's head.
+    /// The filter in canonical form, as this file's header defines it.
     fn canonical(filter: &Filter) -> Filter {
         fn sorted<T: Copy + fmt::Display>(items: &[T]) -> Vec<T> {
             let mut items = items.to_vec();
@@ -420,7 +420,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2048))]
 
-        /// So no two canonical filters have the same bytes.
+        /// So no two different canonical filters have the same bytes.
         #[test]
         fn the_canonical_filter_is_read_back_from_its_encoding(filter in some_filter()) {
             prop_assert_eq!(decode(&encode(&filter)), Some(canonical(&filter)));
@@ -433,7 +433,7 @@ mod tests {
         ) {
             let mut b = b;
             if mixed {
-                // More often the same, or nearly.
+                // Make the same, or nearly the same, filter more likely.
                 let rules = b.syscalls;
                 b = Filter { syscalls: a.syscalls.clone(), ..a.clone() };
                 b.architectures.reverse();

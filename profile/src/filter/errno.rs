@@ -51,12 +51,12 @@ pub fn number(name: &str, arch: Arch) -> Option<u16> {
     (number <= COMMON || !arch.has_own_errnos()).then_some(number)
 }
 
-/// Whether a name is that of an errno at all.
+/// Whether this is the name of an errno.
 pub fn is_known(name: &str) -> bool {
     generic(name).is_some()
 }
 
-/// A name of a number on the architectures with the generic numbers; where there are several, the
+/// The name of a number on architectures with the generic numbers. If there are several, it is the
 /// one that `errno(1)` prints.
 pub fn name(number: u16) -> Option<&'static str> {
     NAMES
@@ -65,7 +65,7 @@ pub fn name(number: u16) -> Option<&'static str> {
         .find_map(|(name, there)| (*there == number).then_some(*name))
 }
 
-/// The name that was probably meant by one that is not known.
+/// The known name that an unknown one probably means.
 pub fn nearest(name: &str) -> Option<&'static str> {
     nearest::nearest(name, NAMES.iter().map(|(name, _)| *name))
 }

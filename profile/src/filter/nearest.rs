@@ -1,10 +1,11 @@
-//! The known name that a mistyped one probably meant.
+//! The known name that a mistyped one probably means.
 
-/// Longer names are not compared: nothing known is that long, and the search costs their length.
+/// Longer names are not compared: no known name is that long, and the search gets slower with
+/// length.
 const LONGEST: usize = 64;
 
-/// The candidate with the fewest edits from `name`, where few enough are needed; of equals the one
-/// that begins more like it. Case does not count.
+/// The candidate with the smallest edit distance from `name`, if that is small enough. Of several,
+/// it is the one with the longest common beginning. Case is ignored.
 pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,

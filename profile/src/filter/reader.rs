@@ -1,4 +1,4 @@
-//! How a runtime reads a filter's rules, where the runtimes differ.
+//! How the runtimes read a filter's rules differently.
 
 use super::{ARGUMENTS, Filter};
 use std::borrow::Cow;
@@ -10,13 +10,13 @@ pub enum Runtime {
     Crun,
     /// runc takes all of them.
     Runc,
-    /// It is not known which one: only what both read alike is certain.
+    /// Unknown: only what both read alike is certain.
     Either,
 }
 
 impl Filter {
-    /// The positions in `syscalls` of the rules with more conditions than crun reads. A filter
-    /// without any is the same to every runtime.
+    /// The positions in `syscalls` of rules with more conditions than crun reads. Every runtime
+    /// reads a filter without such rules alike.
     pub fn rules_beyond_crun(&self) -> impl Iterator<Item = usize> {
         self.syscalls
             .iter()

@@ -1,5 +1,5 @@
-//! System call names: which exist on any architecture, their numbers, and the nearest name to a
-//! mistyped one.
+//! System call names: which names exist on any architecture, their numbers, and the likely name
+//! behind a mistyped one.
 //!
 //! The table is the kernel's (`make generate`). Names that only libseccomp or an architecture
 //! without a kernel table here gives are listed in `examples/generate-tables.rs`: the private
@@ -10,8 +10,8 @@ use crate::filter::Arch;
 #[rustfmt::skip]
 mod table;
 
-/// ARM's private calls: `__ARM_NR_BASE` (0x0f0000) and what is above it. `cacheflush` is a
-/// system call by itself elsewhere.
+/// ARM's private calls, from `__ARM_NR_BASE` (0x0f0000) on. `cacheflush` is an ordinary system call
+/// on other architectures.
 const ARM_PRIVATE: [(&str, u32); 6] = [
     ("breakpoint", 0x0f_0001),
     ("cacheflush", 0x0f_0002),
@@ -31,9 +31,9 @@ pub fn names() -> &'static [&'static str] {
     &table::NAMES
 }
 
-/// The name that was probably meant by one that is not known; `None` where nothing is near.
+/// The known name that an unknown one probably means; `None` if none is close.
 ///
-/// The prefixes under which C code knows calls (`__NR_`, `SYS_`, `sys_`) are looked through.
+/// The prefixes that C code uses (`__NR_`, `SYS_`, `sys_`) are ignored.
 pub fn nearest(name: &str) -> Option<&'static str> {
     let plain = ["__NR_", "SYS_", "sys_"]
         .iter()
@@ -42,7 +42,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     crate::filter::nearest::nearest(plain, table::NAMES.iter().copied())
 }
 
-/// The call's number on an architecture; `None` where it has no such call, and for the
+/// The call's number on an architecture; `None` if it has no such call, and for the
 /// architectures without a table here (x32, s390, MIPS n32, PA-RISC, m68k, sh).
 pub fn number(name: &str, arch: Arch) -> Option<u32> {
     if arch.concrete() == Arch::Arm
@@ -56,7 +56,7 @@ pub fn number(name: &str, arch: Arch) -> Option<u32> {
     }
 }
 
-/// The name of a number on an architecture; `None` where [`number`] gives no such number.
+/// The name of a number on an architecture; `None` if [`number`] gives no such number.
 pub fn name(number: u32, arch: Arch) -> Option<&'static str> {
     if arch.concrete() == Arch::Arm
         && let Some((name, _)) = ARM_PRIVATE.iter().find(|(_, private)| *private == number)
@@ -104,7 +104,7 @@ static SLOTS: [u16; SIZE] = {
 const SIZE: usize = 2048;
 const _: () = assert!(table::NAMES.len() < SIZE / 2);
 
-/// The slot at which the search for a name begins (FNV-1a).
+/// The slot where the search for a name begins (FNV-1a).
 #[allow(clippy::cast_lossless)] // `From` is not const
 const fn slot_of(name: &str) -> usize {
     let mut hash: u32 = 0x811c_9dc5;
@@ -194,8 +194,8 @@ mod tests {
         assert_eq!(name(5000, Arch::X86_64), None);
     }
 
-    /// libseccomp's tables are another source: every name that it gives to any number of any
-    /// architecture is known here, and has that number.
+    /// Every name that libseccomp's tables give to a number of any architecture is known here, with
+    /// the same number.
     #[test]
     fn every_name_of_libseccomp_is_known_and_has_its_number() {
         // With the first number of an architecture's own: libseccomp takes bare ones for MIPS too.
@@ -251,8 +251,8 @@ mod tests {
         );
     }
 
-    /// And the other way around: an architecture has no call here that libseccomp, which knows the
-    /// name, says it lacks or numbers otherwise.
+    /// And the other way around: no architecture has a call here that libseccomp knows but says is
+    /// missing there, or has another number.
     #[test]
     fn no_architecture_has_a_call_that_libseccomp_says_it_lacks() {
         let mut seen = 0;

@@ -1,4 +1,5 @@
-//! What happens to a call: an action with what goes with it, equal where the kernel does the same.
+//! What happens to a call: an action with its errno. Treatments are equal if the kernel does the
+//! same.
 
 use crate::filter::{Action, DEFAULT_ERRNO, Filter, MAX_ERRNO};
 use std::fmt;
@@ -6,7 +7,7 @@ use std::fmt;
 /// ENOSYS, which runc answers to calls that are newer than a filter.
 const ENOSYS: u16 = 38;
 
-/// What happens to a call, with equal treatments equal.
+/// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Treatment {
     /// Never [`Action::Kill`].
@@ -16,7 +17,7 @@ pub struct Treatment {
 }
 
 impl Treatment {
-    /// What runc puts in the default's place above the highest number that a filter names.
+    /// What runc does instead of the default for numbers above the highest that a filter names.
     pub(crate) const STUB: Treatment = Treatment {
         action: Action::Errno,
         errno: ENOSYS,
@@ -38,7 +39,8 @@ impl Treatment {
         Treatment::of(filter.default_action, filter.default_errno_ret)
     }
 
-    /// What the kernel makes of a program's answer (`__seccomp_filter` in `kernel/seccomp.c`).
+    /// How the kernel interprets a program's return value (`__seccomp_filter` in
+    /// `kernel/seccomp.c`).
     pub(crate) fn of_answer(answer: u32) -> Treatment {
         let data = u16::try_from(answer & 0xffff).unwrap_or(u16::MAX);
         let (action, errno) = match answer & 0xffff_0000 {
@@ -56,8 +58,7 @@ impl Treatment {
         Treatment { action, errno }
     }
 
-    /// Whether a call that is treated so might be executed: a tracer or a supervisor may let it
-    /// pass.
+    /// Whether such a call might be executed; a tracer or a supervisor may let it pass.
     pub(crate) fn might_pass(self) -> bool {
         self.action.lets_through() || matches!(self.action, Action::Trace | Action::Notify)
     }

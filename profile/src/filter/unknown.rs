@@ -1,22 +1,21 @@
-//! Rules for names that a reader does not know: they are silently not there.
+//! Rules for names that a reader does not know and therefore silently drops.
 //!
-//! One rule for all: where such a rule is stricter than the default action, the container would
-//! be less protected than its filter says, an error; where it is not, the call falls under a
-//! default that is at least as strict, a warning.
+//! If such a rule is stricter than the default action, the container would be less protected than
+//! its filter says: that is an error. Otherwise the default, which is at least as strict, applies:
+//! that is a warning.
 
 use crate::{Filter, filter::Treatment};
 
 /// Names that a reader does not know, in the filter's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unknown {
-    /// Of rules that are stricter than the default action: the container would be unprotected.
+    /// From rules that are stricter than the default action: the container would be unprotected.
     pub stricter: Vec<String>,
-    /// Of the other rules that say something else than the default: the call would be treated as
-    /// any other.
+    /// From other rules that differ from the default: the default would apply to the call.
     pub looser: Vec<String>,
 }
 
-/// Finds the names that `knows` denies.
+/// Finds the names for which `knows` returns false.
 pub fn unknown(filter: &Filter, knows: impl Fn(&str) -> bool) -> Unknown {
     Unknown {
         stricter: unknown_of_rules(filter, true, &knows),
@@ -24,14 +23,14 @@ pub fn unknown(filter: &Filter, knows: impl Fn(&str) -> bool) -> Unknown {
     }
 }
 
-/// [`Unknown::stricter`] alone. A filter that only allows calls has no such rule, and then `knows`
-/// is not asked.
+/// Only [`Unknown::stricter`]. A filter that only allows calls has no such rule; `knows` is then
+/// not called.
 pub fn unprotected(filter: &Filter, knows: impl Fn(&str) -> bool) -> Vec<String> {
     unknown_of_rules(filter, true, &knows)
 }
 
-/// The unknown names of the rules that are stricter than the default action, or of the others that
-/// say something else than it.
+/// The unknown names in rules that are stricter than the default action, or in the other rules that
+/// differ from it.
 fn unknown_of_rules(filter: &Filter, stricter: bool, knows: &impl Fn(&str) -> bool) -> Vec<String> {
     let default = Treatment::default_of(filter);
     filter

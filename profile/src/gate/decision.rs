@@ -13,15 +13,15 @@ pub const VERSION: u32 = 1;
 pub const MAX_VALUE: usize = 256;
 /// The longest record, in bytes: every value at its longest and every byte of it escaped.
 pub const MAX_RECORD: usize = 8192;
-/// Every word that [`Decision::reason`] may be: why a container does not start, else what became of
-/// it.
+/// All possible values of [`Decision::reason`]: the word of the reason to refuse the container, or
+/// of the outcome if there is none.
 pub fn reasons() -> impl Iterator<Item = &'static str> {
     let outcomes = [Outcome::Accepted, Outcome::Applied].map(Outcome::as_str);
     let codes = Code::ALL.iter().map(|code| code.word());
     codes.chain(outcomes)
 }
 
-/// What became of the container.
+/// What happened to the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
@@ -31,7 +31,7 @@ pub enum Outcome {
     Applied,
     /// It does not start.
     Refused,
-    /// It starts although it should not (`mode = "warn"`).
+    /// It starts despite a reason to refuse it (`mode = "warn"`).
     Warned,
 }
 
@@ -56,13 +56,13 @@ pub struct Decision {
     pub time: u64,
     /// `verify`, `inject` or `runtime`.
     pub verb: String,
-    /// What became of the container.
+    /// What happened to the container.
     pub outcome: Outcome,
-    /// The exit code that goes with it; 0 where it starts.
+    /// The matching exit code; 0 if the container starts.
     pub code: u8,
-    /// A word for the reason, of a fixed set.
+    /// The word for the reason, from a fixed set.
     pub reason: String,
-    /// Whose annotations were believed.
+    /// The engine whose annotations were trusted.
     pub engine: Engine,
     /// The pod's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,16 +82,16 @@ pub struct Decision {
     /// The annotation that selected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotation: Option<String>,
-    /// What it names.
+    /// The profile that it names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// The reason in words, without what the other values say.
+    /// The reason as a sentence, without what the other fields say.
     pub message: String,
 }
 
 impl Decision {
-    /// The record of an evaluation, bounded: who decided, of which container and when (seconds since
-    /// 1970-01-01 UTC).
+    /// The record of an evaluation. `verb` says which part decided and `time` when, in seconds
+    /// since 1970-01-01 UTC. Its size is bounded.
     pub fn of(evaluation: &Evaluation, verb: &str, id: Option<&str>, time: u64) -> Decision {
         let identity = &evaluation.identity;
         Decision {
@@ -114,7 +114,7 @@ impl Decision {
         .bounded()
     }
 
-    /// The same record with every value made safe by [`plain`].
+    /// The same record with every value escaped and cut by [`plain`].
     #[must_use]
     pub fn bounded(mut self) -> Decision {
         for value in [
@@ -154,7 +154,7 @@ pub fn plain(text: &str) -> String {
     out
 }
 
-/// Control characters, and those that turn or break a line on a terminal.
+/// Control characters, and those that reverse or break a line on a terminal.
 fn is_unprintable(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}')

@@ -1,10 +1,9 @@
-//! What follows from the filter that a container has and the one that it selects: the table of
-//! DESIGN.md's "Rules of selection" as two pure functions, for every way of applying and for
-//! verifying alike.
+//! The decision table: what happens to a container, given the filter that it has and the one that
+//! it selects. Two pure functions, one for applying and one for verifying.
 
 use crate::settings::{ReplaceDefault, Require};
 
-/// The filter in `config.json` before us.
+/// The filter that the container has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Present {
     /// None.
@@ -15,18 +14,18 @@ pub enum Present {
     EngineDefault(Replacement),
     /// Any other.
     Other,
-    /// Nobody says which (NRI on CRI-O).
+    /// It is unknown (NRI on CRI-O).
     Unknown,
 }
 
-/// What the selected filter would be in the place of the engine's default.
+/// How the selected filter compares with the engine's default that it would replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replacement {
     /// It allows nothing that the default denies.
     Stricter,
-    /// It allows something more.
+    /// It allows something that the default denies.
     Looser,
-    /// The default itself is not to be had, so that nobody can say.
+    /// Unknown, because the engine's default is not available.
     NotCompared,
 }
 
@@ -48,24 +47,24 @@ pub enum Wanted {
 pub enum Apply {
     /// Leaves the container as it is.
     Leave,
-    /// Keeps the filter although the annotation asks for less; said in the log.
+    /// Keeps the filter although the annotation asks for less, and logs that.
     Keep,
     /// Sets the selected profile.
     Set,
     /// Sets the engine's default profile.
     SetDefault,
-    /// Refuses: another filter is there.
+    /// Refuses: the container has another filter.
     Conflict,
     /// Refuses: the selected profile allows something that the engine's default denies.
     LooserThanDefault,
-    /// Refuses: the engine's default is there and settings never replace it.
+    /// Refuses: the container has the engine's default, and the settings never replace it.
     DefaultNeverReplaced,
-    /// Refuses: the engine's default is there, but not to be had for comparing.
+    /// Refuses: the container has the engine's default, which is not available for comparison.
     DefaultNotCompared,
-    /// Refuses: it is not known which filter is there.
+    /// Refuses: it is unknown which filter the container has.
     Unknown,
-    /// Refuses: settings require a filter and there is none. Where no hook verifies (containerd),
-    /// this is the only place that can say so.
+    /// Refuses: the settings require a filter and there is none. If no hook verifies (containerd),
+    /// only the applying side can refuse.
     Required,
 }
 
@@ -74,15 +73,15 @@ pub enum Apply {
 pub enum Verify {
     /// Accepts.
     Accept,
-    /// Accepts a filter that the annotation did not ask for; said in the log.
+    /// Accepts a filter that the annotation did not ask for, and logs that.
     Keep,
-    /// Refuses: the selected filter is not there.
+    /// Refuses: the container does not have the selected filter.
     Missing,
-    /// Refuses: another filter is there.
+    /// Refuses: the container has another filter.
     Conflict,
-    /// Refuses: it is not known which filter is there.
+    /// Refuses: it is unknown which filter the container has.
     Unknown,
-    /// Refuses: settings require a filter and there is none.
+    /// Refuses: the settings require a filter and there is none.
     Required,
 }
 

@@ -1,7 +1,7 @@
-//! The evaluator: from a container's input and the facts gathered for it to what follows.
+//! The evaluator: decides on a container from its input and the facts gathered so far.
 //!
-//! Written as if every fact were there; where one is not, the function ends with the need for it
-//! and is called again once it was gathered. So what is needed and what is decided can't drift.
+//! The code reads as if every fact were known. At the first unknown fact it returns the need for
+//! it, and is called again once that is gathered. So needs and decisions can't drift apart.
 
 use super::{
     Evaluation, Reason, Standing, Verdict,
@@ -24,7 +24,7 @@ use std::{borrow::Cow, sync::Arc};
 /// Decides on one container, or says what has to be gathered first.
 ///
 /// # Errors
-/// The next need; it is asked for once, since gathering it makes it a fact.
+/// The next fact that has to be gathered. Each is asked for at most once.
 pub fn evaluate<'a>(input: &'a Input<'a>, gathered: &'a Gathered) -> Result<Evaluation, Need<'a>> {
     let fallback = Settings::default();
     let settings = input.settings.unwrap_or(&fallback);
@@ -50,7 +50,7 @@ pub fn evaluate<'a>(input: &'a Input<'a>, gathered: &'a Gathered) -> Result<Eval
     Ok(evaluation)
 }
 
-/// Why the evaluation does not go on.
+/// Why the evaluation stops.
 enum Stop<'a> {
     Need(Need<'a>),
     Refuse(Arc<Reason>),
@@ -62,7 +62,7 @@ impl From<Reason> for Stop<'_> {
     }
 }
 
-/// A fact, or the need for it, or the refusal that it is.
+/// The fact; or the need for it; or the refusal that it amounts to.
 fn known<'a, T>(
     fact: Option<&'a Fact<T>>,
     need: impl FnOnce() -> Need<'a>,
@@ -193,7 +193,7 @@ impl<'a> Container<'a, '_> {
         Ok(Verdict::Leave(standing))
     }
 
-    /// What the reference asks for, and the profile that it selects.
+    /// What the reference asks for, with the selected profile if it names one.
     fn wanted(
         &self,
         reference: Option<Reference>,
@@ -209,7 +209,7 @@ impl<'a> Container<'a, '_> {
         })
     }
 
-    /// What the filter that is there is to the selected one.
+    /// How the container's filter relates to the selected one.
     fn present(&self, wanted: Wanted, selected: Option<&'a Resolved>) -> Result<Present, Stop<'a>> {
         let asks = matches!(wanted, Wanted::Profile | Wanted::RuntimeDefault);
         let is_read = asks || self.settings.require == Require::AnyFilter;
@@ -217,7 +217,7 @@ impl<'a> Container<'a, '_> {
             PresentFilter::None => return Ok(Present::None),
             PresentFilter::Unknown => return Ok(Present::Unknown),
             PresentFilter::EngineDefault => return self.default_by_word(selected),
-            // A filter that nobody asks about is not read: the runtime judges it.
+            // A filter that nothing depends on is not read; the runtime deals with it.
             PresentFilter::Document(_) if !is_read => return Ok(Present::Other),
             PresentFilter::Document(text) => match self.present_filter(text)? {
                 None => return Ok(Present::None),
@@ -233,7 +233,7 @@ impl<'a> Container<'a, '_> {
         })? {
             return Ok(Present::Selected);
         }
-        // Whoever applied it before us marked the container, so that it is recorded or refused.
+        // Whatever set this filter also marked the container, so it is either recorded or refused.
         if self.input.recording == Recording::Logged
             && self
                 .input
@@ -246,7 +246,7 @@ impl<'a> Container<'a, '_> {
         {
             return Ok(Present::Selected);
         }
-        // Once the container can't be changed, it does not matter whose other filter it is.
+        // If the container can't be changed any more, the filter's origin does not matter.
         if self.input.stage == Stage::Apply && self.is_default(there)? {
             return self
                 .replacement(selected, there)
@@ -255,12 +255,12 @@ impl<'a> Container<'a, '_> {
         Ok(Present::Other)
     }
 
-    /// The filter that is there; `None` where the runtime would load none.
+    /// The container's filter; `None` if the runtime would load none.
     fn present_filter(&self, text: &'a str) -> Result<Option<&'a Filter>, Stop<'a>> {
         known(self.gathered.present.as_ref(), || Need::Present(text)).map(Option::as_ref)
     }
 
-    /// The engine says that its default is there, and no more.
+    /// For a container of which the engine says only that it has the engine's default.
     fn default_by_word(&self, selected: Option<&'a Resolved>) -> Result<Present, Stop<'a>> {
         let Some(selected) = selected else {
             return Ok(Present::Other);
@@ -277,7 +277,7 @@ impl<'a> Container<'a, '_> {
             .map(Present::EngineDefault)
     }
 
-    /// What the selected filter would be in the place of the engine's default.
+    /// How the selected filter compares with the engine's default that it would replace.
     fn replacement(
         &self,
         selected: &'a Filter,
@@ -292,8 +292,8 @@ impl<'a> Container<'a, '_> {
         })
     }
 
-    /// Whether the filter that is there is the engine's default: by the engine's word, or equal to
-    /// its profile where that is to be had.
+    /// Whether the container's filter is the engine's default: because the engine says so, or
+    /// because it equals the default profile, if that is available.
     fn is_default(&self, there: &'a Filter) -> Result<bool, Stop<'a>> {
         if self.input.says_default {
             return Ok(true);
@@ -307,8 +307,8 @@ impl<'a> Container<'a, '_> {
         }
     }
 
-    /// The same where `runtime/default` is verified: a default that can't be used or compared is
-    /// no reason to refuse a filter that is kept anyway.
+    /// The same for verifying `runtime/default`: the filter is kept anyway, so a default profile
+    /// that can't be used or compared is no reason to refuse.
     fn default_is_there(&self) -> Result<bool, Stop<'a>> {
         let PresentFilter::Document(text) = self.input.present else {
             return Ok(self.input.says_default);
@@ -340,8 +340,8 @@ impl<'a> Container<'a, '_> {
         })
     }
 
-    /// The same verdict for a container whose denials are logged. One without a filter gets one
-    /// that allows everything: the recorder then sees where the runtime's own set-up ends.
+    /// Adapts the verdict to a container whose denials are logged. One without a filter gets one
+    /// that allows everything, which shows the recorder where the runtime's own set-up ends.
     fn with_denials_logged(
         &self,
         verdict: Verdict,
@@ -349,7 +349,7 @@ impl<'a> Container<'a, '_> {
     ) -> Result<Verdict, Stop<'a>> {
         match (self.input.stage, &self.input.recording) {
             (_, Recording::Kept(why)) => {
-                notes.push(format!("its denials are not only logged: {why}"));
+                notes.push(format!("its denials stay in force: {why}"));
                 return Ok(verdict);
             }
             (Stage::Apply, Recording::Logged) => {}
@@ -361,17 +361,15 @@ impl<'a> Container<'a, '_> {
             (_, PresentFilter::None) => None,
             (_, PresentFilter::Document(text)) => match self.present_filter(text) {
                 Ok(there) => there,
-                // Nothing asks for this filter: the runtime judges it.
+                // Nothing depends on this filter; the runtime deals with it.
                 Err(Stop::Refuse(reason)) => {
-                    notes.push(format!("its denials are not only logged: {reason}"));
+                    notes.push(format!("its denials stay in force: {reason}"));
                     return Ok(verdict);
                 }
                 Err(need) => return Err(need),
             },
             (_, PresentFilter::EngineDefault | PresentFilter::Unknown) => {
-                notes.push(
-                    "its denials are not only logged: the engine does not show its filter".into(),
-                );
+                notes.push("its denials stay in force: the engine does not show its filter".into());
                 return Ok(verdict);
             }
         };
@@ -386,7 +384,7 @@ impl<'a> Container<'a, '_> {
         })
     }
 
-    /// A filter that is asked for counts for what its program does.
+    /// Requires that the program of a selected or required filter does what the filter says.
     fn look_at_effect(
         &self,
         verdict: &Verdict,
@@ -412,7 +410,7 @@ impl<'a> Container<'a, '_> {
         Ok(())
     }
 
-    /// A filter that is there, whoever set it, counts for what the runtime will load.
+    /// Requires that the runtime will load what the filter says, whoever set it.
     fn look_at_what_is_loaded(&self) -> Result<(), Stop<'a>> {
         if let (Stage::Verify, PresentFilter::Document(text)) =
             (self.input.stage, self.input.present)

@@ -1,4 +1,4 @@
-//! What was decided of one container, and how it reads.
+//! The result of evaluating one container, and how it is put into words.
 
 use super::{Code, Reason, decision::Outcome};
 use crate::{
@@ -8,29 +8,29 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Sentences for people.
+/// Remarks for people, one sentence each.
 pub type Notes = Vec<String>;
 
 /// Why a container is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Nothing asks for anything.
+    /// It selects nothing, and nothing is required.
     Nothing,
     /// It is the pod's sandbox.
     Sandbox,
     /// Its namespace is exempt.
     Exempt,
-    /// The selected filter is there.
+    /// It has the selected filter.
     Selected,
-    /// The engine's default filter is there, as selected.
+    /// It has the engine's default filter, as selected.
     EngineDefault,
-    /// Another filter is there and is kept: an annotation never weakens one.
+    /// It keeps the filter that it has: an annotation never weakens one.
     Kept,
     /// The denials of its filter are logged, and it is being recorded.
     Logged,
 }
 
-/// What follows for the container.
+/// What happens to the container.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// It starts as it is.
@@ -39,35 +39,34 @@ pub enum Verdict {
     Set {
         /// The filter.
         filter: Box<Filter>,
-        /// Whether its denials are logged instead of enforced, so that the container has to be
-        /// marked.
+        /// Whether its denials are logged instead of enforced; the container then has to be marked.
         denials_logged: bool,
     },
     /// It does not start.
     Refuse(Arc<Reason>),
 }
 
-/// What was decided, of whom and why.
+/// What was decided on which container, and why.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// Whose annotations were believed.
+    /// The engine whose annotations were trusted.
     pub engine: Engine,
-    /// Which container.
+    /// The container.
     pub identity: Identity,
-    /// The annotation that selected or is at fault.
+    /// The annotation that selects a profile, or that is at fault.
     pub annotation: Option<String>,
-    /// What it names, as it was written.
+    /// Its value, as written.
     pub reference: Option<String>,
-    /// What follows.
+    /// What happens to the container.
     pub verdict: Verdict,
     /// The node's `mode`.
     pub mode: Mode,
-    /// What else its users should know: warnings of the profile, denials that stay in force.
+    /// Further remarks: warnings about the profile, denials that stay in force.
     pub notes: Notes,
 }
 
 impl Evaluation {
-    /// Why it was refused, whether or not it starts all the same.
+    /// The reason to refuse the container, even if it starts anyway.
     pub fn reason(&self) -> Option<&Reason> {
         match &self.verdict {
             Verdict::Refuse(reason) => Some(reason),
@@ -75,19 +74,19 @@ impl Evaluation {
         }
     }
 
-    /// Why the container does not start; `None` where it does, also against a reason
+    /// Why the container does not start; `None` if it starts, even despite a reason to refuse it
     /// (`mode = "warn"`).
     pub fn refusal(&self) -> Option<&Reason> {
         self.reason()
             .filter(|reason| self.mode != Mode::Warn || reason.is_absolute())
     }
 
-    /// The code to exit with; `None` where the container starts.
+    /// The exit code; `None` if the container starts.
     pub fn code(&self) -> Option<Code> {
         self.refusal().map(Reason::code)
     }
 
-    /// What becomes of the container.
+    /// What happens to the container.
     pub fn outcome(&self) -> Outcome {
         match (&self.verdict, self.refusal()) {
             (Verdict::Refuse(_), Some(_)) => Outcome::Refused,
@@ -97,13 +96,13 @@ impl Evaluation {
         }
     }
 
-    /// The stable word for why: the reason's, else the outcome's.
+    /// The stable word of the reason, or of the outcome if there is no reason.
     pub fn word(&self) -> &'static str {
         self.reason()
             .map_or(self.outcome().as_str(), |reason| reason.code().word())
     }
 
-    /// How loudly it is said.
+    /// The log level of the message.
     pub fn level(&self) -> LogLevel {
         match (self.outcome(), &self.verdict) {
             (Outcome::Refused, _) => LogLevel::Error,
@@ -113,7 +112,7 @@ impl Evaluation {
         }
     }
 
-    /// What was decided and why, in words, without who the container is.
+    /// What was decided and why, as a sentence that does not name the container.
     pub fn sentence(&self) -> String {
         let what = match &self.verdict {
             Verdict::Refuse(reason) => reason.to_string(),
@@ -125,8 +124,8 @@ impl Evaluation {
             Verdict::Set {
                 denials_logged: true,
                 ..
-            } => "its filter is set with its denials logged instead of enforced, since it will be \
-                  recorded"
+            } => "its filter is set with its denials logged instead of enforced, because it will \
+                  be recorded"
                 .to_owned(),
         };
         let notes = self.notes.iter().map(String::as_str);
@@ -141,10 +140,10 @@ impl Standing {
             Standing::Nothing => "nothing to do",
             Standing::Sandbox => "the pod's sandbox is left alone",
             Standing::Exempt => "its namespace is exempt",
-            Standing::Selected => "the selected filter is there",
-            Standing::EngineDefault => "the engine's default filter is there, as selected",
-            Standing::Kept => "the filter that is there is kept; an annotation never weakens it",
-            Standing::Logged => "the denials of its filter are logged, and it is recorded",
+            Standing::Selected => "it has the selected filter",
+            Standing::EngineDefault => "it has the engine's default filter, as selected",
+            Standing::Kept => "its filter is kept, because an annotation never weakens a container",
+            Standing::Logged => "the denials of its filter are logged, and it is being recorded",
         }
     }
 }

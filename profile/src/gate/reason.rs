@@ -1,8 +1,8 @@
-//! Why a container does not start, or a program ends without success: each reason with its exit
-//! code, its stable word and its sentence.
+//! Why a container does not start, or a program fails: each reason with its exit code, its stable
+//! word and its sentence.
 //!
-//! A new reason is one entry in [`Reason`]. If no code fits it, it is also one in [`Code`]; the
-//! README's table, `--help` and the metrics' label values follow from there.
+//! A new reason is one entry in [`Reason`]. If no existing code fits, also add one to [`Code`];
+//! `--help` and the metrics' label values follow from it, and a test compares the README's table.
 
 use crate::{
     compare::{Difference, subset::Excess},
@@ -15,8 +15,8 @@ use crate::{
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $word:literal, $meaning:literal, $remedy:literal;)+) => {
-        /// A kind of reason, as an exit code. crun shows nothing else of a failing hook, so what
-        /// has a remedy of its own has a code of its own.
+        /// A kind of reason, as an exit code. crun shows nothing else of a failing hook, so each
+        /// kind that has its own remedy has its own code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[$doc])* $variant = $number,)+
@@ -31,12 +31,12 @@ macro_rules! codes {
                 match self { $(Code::$variant => $word,)+ }
             }
 
-            /// What it means, as the README's table says it.
+            /// What it means, as in the README's table.
             pub const fn meaning(self) -> &'static str {
                 match self { $(Code::$variant => $meaning,)+ }
             }
 
-            /// What to do about it, as the README's table says it.
+            /// What to do about it, as in the README's table.
             pub const fn remedy(self) -> &'static str {
                 match self { $(Code::$variant => $remedy,)+ }
             }
@@ -46,52 +46,52 @@ macro_rules! codes {
 
 codes! {
     /// Anything that has no code of its own.
-    Unexpected = 1, "unexpected", "unexpected failure", "read the line";
+    Unexpected = 1, "unexpected", "unexpected failure", "read the message";
     /// The command line is wrong.
     Usage = 2, "usage", "wrong command line", "see `--help`";
     /// hook.toml is broken.
-    Settings = 3, "settings", "hook.toml is broken and the container selects something",
-        "mend the line that is named";
+    Settings = 3, "settings", "hook.toml is invalid and the container selects something",
+        "fix the line that the message names";
     /// The state or `config.json` can't be used.
-    Input = 4, "input", "state or config.json can't be used",
-        "the line says what is wrong; the engine wrote something unexpected";
+    Input = 4, "input", "the OCI state or config.json can't be used",
+        "the engine wrote something unexpected; the message says what";
     /// An annotation or its reference is not valid, or ambiguous.
-    Annotation = 5, "annotation", "annotation or reference not valid, or ambiguous",
+    Annotation = 5, "annotation", "an annotation or reference is invalid or ambiguous",
         "correct the annotation";
     /// The profile is not there.
-    ProfileMissing = 6, "profile-missing", "profile missing",
-        "put the file below the seccomp root; `wait_ms` is how long it is waited for";
+    ProfileMissing = 6, "profile-missing", "the profile does not exist",
+        "put the file below the seccomp root; `wait_ms` says how long the gate waits for it";
     /// The profile can't be used.
-    ProfileUnusable = 7, "profile-unusable", "profile can't be used",
-        "a link, not a regular file, too large, not valid, or without the effect that it asks for: the line says which";
-    /// Another filter is there, or it is not known which.
-    Conflict = 8, "conflict", "conflict: another filter is there", "the line says what differs";
-    /// The selected filter is not there.
-    FilterMissing = 9, "filter-missing", "the selected filter is not there",
-        "nothing applied it: is the wrapper or `inject` installed?";
-    /// Settings require a filter and there is none.
-    Required = 10, "required", "`require = \"any-filter\"` and there is none",
+    ProfileUnusable = 7, "profile-unusable", "the profile can't be used",
+        "it is a link or not a regular file, too large, invalid, or does not compile to what it says: the message says which";
+    /// The container has another filter, or an unknown one.
+    Conflict = 8, "conflict", "the container already has another filter", "the message says what differs";
+    /// The container does not have the selected filter.
+    FilterMissing = 9, "filter-missing", "the container does not have the selected filter",
+        "nothing set it: is the wrapper or `inject` installed?";
+    /// The settings require a filter and there is none.
+    Required = 10, "required", "`require = \"any-filter\"`, and the container has no filter",
         "select a profile, or exempt the namespace";
     /// An annotation makes the runtime ignore its filter, or write files.
     RuntimeAnnotation = 11, "runtime-annotation",
-        "an annotation that makes crun ignore its filter or write files",
-        "remove it; `allow_runtime_annotations` allows those that touch the filter";
+        "an annotation makes crun ignore its filter or write files",
+        "remove it; `allow_runtime_annotations` can allow those that change the filter";
     /// The runtime's libseccomp would silently drop a rule that is stricter than the default.
     UnknownToRuntime = 12, "unknown-to-runtime",
-        "a stricter rule that the runtime's libseccomp does not know",
-        "it would silently not be there: update libseccomp or remove the name";
+        "the runtime's libseccomp does not know a name in a rule that is stricter than the default",
+        "the rule would silently be dropped: update libseccomp, or remove the name";
     /// The engine's default profile is not known.
     NoDefault = 13, "no-default", "the engine's default profile is not known",
         "set `runtime_default`";
-    /// What was asked to be recorded can't be, or denials are logged without a recording.
+    /// A requested recording can't be made, or denials are logged without a recording.
     Recording = 14, "recording",
-        "what was asked to be recorded can't be, or can't be written; or denials are logged and the container is not recorded (also under `mode = \"warn\"`)",
-        "the line says why; `[record]` in hook.toml; is the record hook there?";
-    /// What was decided can't be written.
-    Output = 15, "output", "config.json can't be written", "is the disk full, or read-only?";
+        "a requested recording can't be made or written; or the container's denials are only logged and it is not being recorded (also with `mode = \"warn\"`)",
+        "the message says why; check `[record]` in hook.toml, and that the record hook is installed";
+    /// The changed `config.json` can't be written.
+    Output = 15, "output", "config.json can't be written", "is the disk full or read-only?";
     /// crun would load another program than the one that `config.json` asks for.
     CrunCache = 16, "crun-cache", "crun's cache holds another program than config.json asks for",
-        "delete the folder that is named; update crun";
+        "delete the folder that the message names; update crun";
 }
 
 impl Code {
@@ -116,7 +116,7 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// Its kind, which carries exit code and word.
+            /// Its kind, which has the exit code and the word.
             pub const fn code(&self) -> Code {
                 match self { $(Reason::$variant { .. } => Code::$code,)+ }
             }
@@ -129,7 +129,7 @@ reasons! {
     [Settings] "the settings can't be used: {0}"
     Settings(String);
 
-    /// Nothing can be selected: an annotation is not valid or ambiguous.
+    /// Nothing can be selected, because an annotation is invalid or ambiguous.
     [Annotation] "{0}"
     Selection(SelectionError);
 
@@ -153,29 +153,29 @@ reasons! {
     [ProfileUnusable] "the profile is not valid: {0}"
     ProfileInvalid(DocumentError);
 
-    /// Its filter can't be built, so that it can't be compared.
-    [ProfileUnusable] "libseccomp can't build the filter: {0}"
+    /// Its filter can't be compiled, so it can't be compared.
+    [ProfileUnusable] "libseccomp can't compile the filter: {0}"
     NotBuilt(CompileError);
 
-    /// Its filter has no program, or one that does something else than the filter asks for.
+    /// Its filter does not compile, or its program does something else than the filter says.
     [ProfileUnusable] "{0}"
     Unusable(Unusable);
 
-    /// Rules would silently not be there.
+    /// The runtime would silently drop rules.
     [UnknownToRuntime]
     "the runtime's libseccomp does not know {0} and would silently drop its rule; update libseccomp or remove the name"
     UnknownToRuntime(String);
 
     /// A rule has more conditions than crun reads.
     [ProfileUnusable]
-    "syscalls[{0}] of the profile has more than 6 conditions, of which crun reads the first 6; split the rule"
+    "syscalls[{0}] of the profile has more than 6 conditions, but crun reads only the first 6; split the rule"
     BeyondCrun(usize);
 
-    /// crun has compiled another filter before, which it takes for this one.
+    /// crun would load the cached program of another filter.
     [CrunCache]
     "crun is about to load another filter from its cache ({what}), which confuses filters that differ only in an errno or in where names end; delete {folder} and start the container again"
     CrunCache {
-        /// What the cached program does otherwise.
+        /// What the cached program does differently.
         what: String,
         /// The cache's folder.
         folder: String
@@ -185,15 +185,15 @@ reasons! {
     [CrunCache] "it is not known which filter crun will load: {0}"
     CrunUnknown(CrunError);
 
-    /// The filter that is there can't be read.
+    /// The container's filter can't be read.
     [Input] "linux.seccomp in config.json is not valid: {0}"
     PresentUnreadable(DocumentError);
 
-    /// Another filter is there.
+    /// The container has another filter.
     [Conflict] "config.json has another filter, which {0}"
     Conflict(Difference);
 
-    /// Nobody says which filter is there.
+    /// It is unknown which filter the container has.
     [Conflict]
     "the engine does not say which filter the container has, and setting a profile could replace a stricter one; select the profile by the field securityContext.seccompProfile"
     PresentUnknown;
@@ -203,21 +203,21 @@ reasons! {
     "the engine's default filter is there, and only a stricter profile may replace it (replace_default = \"any\" lifts that); this one {0}"
     LooserThanDefault(Excess);
 
-    /// Whether it is stricter than the engine's default can't be found out.
+    /// It is unknown whether the profile is stricter than the engine's default.
     [Conflict]
     "the engine's default filter is there, and only a stricter profile may replace it, but the default can't be read for comparison; set runtime_default = FILE in hook.toml, or replace_default = \"any\""
     DefaultNotCompared;
 
     /// The engine's default is never replaced.
-    [Conflict] "the engine's default filter is there and replace_default = \"never\""
+    [Conflict] "the container has the engine's default filter, and replace_default = \"never\""
     DefaultNeverReplaced;
 
-    /// The selected filter is not there.
+    /// The container does not have the selected filter.
     [FilterMissing]
-    "config.json has no filter; nothing applied the profile (admission, NRI, portcullis-runtime or inject)"
+    "config.json has no filter: nothing (admission, NRI, portcullis-runtime or inject) set the selected profile"
     FilterMissing;
 
-    /// Its filter would come out of a checkpoint's image.
+    /// Its filter would come from a checkpoint image.
     [FilterMissing]
     "restoring loads the filter from the checkpoint's image, which nobody has checked; create the container again instead"
     Restored;
@@ -226,9 +226,9 @@ reasons! {
     [Required] "the container has no filter and require = \"any-filter\""
     Required;
 
-    /// Its filter was relaxed for a recording that is not there.
+    /// Its denials are logged for a recording that does not exist.
     [Recording]
-    "the denials of its filter are only logged, which is for recorded containers alone, and it is not recorded: {0}"
+    "the denials of its filter are only logged, which is reserved for recorded containers, and this one is not recorded: {0}"
     Unrecorded(String);
 
     /// The engine's default profile is not known.
@@ -252,9 +252,9 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether it holds where settings only warn too: that a filter of ours is looser than it should
-    /// be is our doing, and a file written as root is no filter; neither is what the node's owner
-    /// let pass.
+    /// Whether it refuses the container even with `mode = "warn"`. That setting lets containers
+    /// start without their filter. It does not excuse a filter that we relaxed ourselves, nor files
+    /// that crun would write as root.
     pub const fn is_absolute(&self) -> bool {
         matches!(self, Reason::Unrecorded(_) | Reason::HookOutput(_))
     }

@@ -1,4 +1,4 @@
-//! The program that crun will load, as far as it has one before its hooks run.
+//! The program that crun took from its cache, if it did.
 //!
 //! crun opens `seccomp.bpf` in the container's state before its hooks run, for each container that
 //! has a filter (1.8.1 to 1.27 at least). It is empty where crun will compile the filter, also where
@@ -24,35 +24,35 @@ pub const CACHE: &str = ".cache/seccomp";
 /// The longest program that the kernel takes, in bytes.
 const MAX_BYTES: u64 = (MAX_INSTRUCTIONS * INSTRUCTION_BYTES) as u64;
 
-/// The most open files of a process that are looked at.
+/// How many open files of a process are looked at.
 const MAX_FILES: usize = 1024;
 
 /// A container that crun is making, or may be making.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrunContainer {
-    /// crun's root; `None` where that can't be told.
+    /// crun's root; `None` if that can't be determined.
     pub root: Option<PathBuf>,
     /// The container's ID.
     pub id: String,
-    /// The process that makes it.
+    /// The crun process that creates it.
     pub process: u32,
     /// Whether that surely is crun; if not, one that has no such file compiles filters itself.
     pub is_certain: bool,
 }
 
-/// A program that is there already.
+/// A program from crun's cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedProgram {
     /// Its instructions, `struct sock_filter` each.
     pub bytes: Vec<u8>,
-    /// The folder that it came from.
+    /// The cache's folder.
     pub folder: PathBuf,
 }
 
-/// Why it can't be told what crun will load.
+/// Why it can't be determined what crun will load.
 #[derive(Debug, thiserror::Error)]
 pub enum CrunError {
-    /// The file is nowhere.
+    /// The file was not found.
     #[error("crun has no {FILE} for this container{}", in_root(.0.as_deref()))]
     Missing(Option<PathBuf>),
     /// It can't be read.
@@ -78,7 +78,7 @@ fn in_root(root: Option<&Path>) -> String {
 }
 
 impl CrunContainer {
-    /// The program that crun will load without compiling one; `None` where it will compile.
+    /// The cached program that crun will load; `None` if it will compile the filter.
     ///
     /// # Errors
     /// Its file is not where crun keeps it, or can't be read.
@@ -105,7 +105,7 @@ impl CrunContainer {
         }))
     }
 
-    /// The file where it should be; `None` where it is not there.
+    /// The file in its usual place; `None` if it is not there.
     fn below_root(&self) -> Option<(PathBuf, Result<Vec<u8>, ReadError>)> {
         let root = self.root.as_deref()?;
         let file: ProfilePath = format!("{}/{FILE}", self.id).parse().ok()?;
@@ -116,7 +116,7 @@ impl CrunContainer {
         }
     }
 
-    /// The file as crun holds it open, wherever it is; `None` where it holds none.
+    /// The file that crun holds open, wherever it is; `None` if there is none.
     fn held_open(&self, proc: &Path) -> Option<(PathBuf, Result<Vec<u8>, ReadError>)> {
         let folder = proc.join(self.process.to_string()).join("fd");
         let mut files = fs::read_dir(folder).ok()?.take(MAX_FILES).flatten();

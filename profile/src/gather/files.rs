@@ -1,4 +1,4 @@
-//! Documents from the node's files, as the hook reads them.
+//! The source for the hook: documents from the node's files.
 
 use super::{
     Source,
@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a missing profile is looked for while it is waited for.
+/// How often to look for a missing profile while waiting for it.
 const POLL: Duration = Duration::from_millis(10);
 
 /// The files that settings name.
@@ -33,7 +33,7 @@ pub struct Files<'a> {
     pub runtime: Runtime,
     /// The container as crun makes it, or may make it; `None` under runc, or before the runtime runs.
     pub crun: Option<&'a CrunContainer>,
-    /// Where it is remembered what programs do.
+    /// The cache of checked programs.
     pub memo: &'a Memo,
 }
 
@@ -95,8 +95,8 @@ impl Source for Files<'_> {
     }
 }
 
-/// The default profile that CRI-O's configuration names. Which handler the container is of is not
-/// known here: where handlers have different profiles, it is none of them.
+/// The default profile that CRI-O's configuration names. The container's handler is not known here,
+/// so there is none if handlers have different profiles.
 fn configured() -> Result<PathBuf, String> {
     let config = CrioConfig::load(Path::new(CONFIG), Path::new(CONFIG_FOLDER))
         .map_err(|error| error.to_string())?;

@@ -1,13 +1,13 @@
 //! A classic BPF program as `seccomp(2)` takes it: decoding, and the kernel's own checks
 //! (`bpf_check_classic` in `net/core/filter.c`, `seccomp_check_filter` in `kernel/seccomp.c`).
 
-/// The most instructions that the kernel takes (`BPF_MAXINSNS`).
+/// The maximum number of instructions that the kernel accepts (`BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
-/// Bytes of one `struct sock_filter`.
+/// The size of `struct sock_filter`, in bytes.
 pub const INSTRUCTION_BYTES: usize = 8;
 
-/// Bytes of `struct seccomp_data`, which is all that a program can load.
+/// The size of `struct seccomp_data`, which is all that a program can load, in bytes.
 pub const DATA_BYTES: u32 = 64;
 
 /// Scratch words, `M[0]` to `M[15]`.
@@ -19,24 +19,24 @@ pub enum ProgramError {
     /// Not a whole number of instructions.
     #[error("{0} bytes are not a whole number of 8-byte instructions")]
     Length(usize),
-    /// None at all, or more than the kernel takes.
+    /// No instruction, or more than the kernel accepts.
     #[error("{0} instructions; the kernel takes 1 to {MAX_INSTRUCTIONS}")]
     Size(usize),
     /// An instruction that no seccomp program may have.
     #[error("instruction {at}: code {code:#06x} is not allowed in a seccomp program")]
     Code {
-        /// Its place, counted from 0.
+        /// Its position, from 0.
         at: usize,
         /// Its `code`.
         code: u16,
     },
-    /// A jump behind the last instruction.
+    /// A jump past the last instruction.
     #[error("instruction {0}: jumps out of the program")]
     Jump(usize),
-    /// A load that is not one of an aligned word of `struct seccomp_data`.
+    /// A load of something else than an aligned word of `struct seccomp_data`.
     #[error("instruction {at}: loads from offset {offset}")]
     Load {
-        /// Its place, counted from 0.
+        /// Its position, from 0.
         at: usize,
         /// The offset.
         offset: u32,
@@ -44,15 +44,15 @@ pub enum ProgramError {
     /// A scratch word that does not exist, or that may be read before it is written.
     #[error("instruction {at}: uses M[{slot}], which does not exist or may not be set")]
     Scratch {
-        /// Its place, counted from 0.
+        /// Its position, from 0.
         at: usize,
-        /// Which one.
+        /// Its number.
         slot: u32,
     },
     /// A division by zero or a shift by more than 31.
     #[error("instruction {at}: operand {operand} is out of range")]
     Operand {
-        /// Its place, counted from 0.
+        /// Its position, from 0.
         at: usize,
         /// The constant.
         operand: u32,
@@ -84,17 +84,17 @@ pub(crate) enum Arithmetic {
     ShiftRight,
 }
 
-/// What a conditional jump asks of the accumulator.
+/// What a conditional jump compares the accumulator with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Test {
     Equal,
     Greater,
     GreaterOrEqual,
-    /// Any common bit.
+    /// Any bit in common.
     AnyBit,
 }
 
-/// One instruction, with jumps as absolute places.
+/// One instruction, with absolute jump targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Instruction {
     /// `A` is the word of `struct seccomp_data` with this number, counted from 0.
@@ -127,8 +127,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Reads an array of `struct sock_filter` in the host's byte order and checks it as the kernel
-    /// would.
+    /// Decodes an array of `struct sock_filter` in the host's byte order and checks it as the
+    /// kernel would.
     ///
     /// # Errors
     /// The kernel would not load it.
@@ -155,15 +155,15 @@ impl Program {
         Ok(Program { instructions })
     }
 
-    /// How many instructions it has.
+    /// The number of instructions.
     #[allow(clippy::len_without_is_empty)] // none is empty
     pub fn len(&self) -> usize {
         self.instructions.len()
     }
 }
 
-/// `code` of `struct sock_filter` (`include/uapi/linux/bpf_common.h`): class, then operation, size or
-/// source.
+/// `code` of `struct sock_filter` (`include/uapi/linux/bpf_common.h`): class, then operation, size
+/// or source.
 mod code {
     pub(super) const LD_W_ABS: u16 = 0x20;
     pub(super) const LD_W_LEN: u16 = 0x80;
@@ -231,7 +231,7 @@ fn decode(raw: &[u8], at: usize, count: usize) -> Result<Instruction, ProgramErr
         code::RET_A => Instruction::ReturnA,
         _ => {
             let refused = ProgramError::Code { at, code };
-            // Class, source and the operation's four bits are all that a code may have.
+            // A code consists of only a class, a source and the four bits of the operation.
             match (code & 0x07, code & 0xf0, code & !0xff) {
                 (code::ALU, operation, 0) => {
                     let operation = arithmetic(operation).ok_or(refused)?;
@@ -290,10 +290,10 @@ fn check_operand(operation: Arithmetic, source: Source, at: usize) -> Result<(),
     Ok(())
 }
 
-/// Refuses a program that may read a scratch word which it did not write, as the kernel's
+/// Refuses a program that may read a scratch word before writing it, as the kernel's
 /// `check_load_and_stores` does.
 fn check_scratch(instructions: &[Instruction]) -> Result<(), ProgramError> {
-    // Which words are surely written before each instruction.
+    // Which words are certainly written before each instruction.
     let mut before = vec![u16::MAX; instructions.len()];
     let mut written: u16 = 0;
     for (at, instruction) in instructions.iter().enumerate() {

@@ -1,17 +1,17 @@
-//! How a call comes in on an architecture: under which `AUDIT_ARCH_*`, by which number, and behind
-//! which multiplexer.
+//! How a call reaches the kernel on an architecture: its `AUDIT_ARCH_*`, its number, and its
+//! multiplexer, if it has one.
 
 use crate::{Arch, filter::syscalls};
 use libseccomp::{ScmpArch, ScmpSyscall};
 
-/// The bit that tells the numbers of x32 from those of x86-64 (`__X32_SYSCALL_BIT`).
+/// The bit that distinguishes the numbers of x32 from those of x86-64 (`__X32_SYSCALL_BIT`).
 pub(crate) const X32_BIT: u32 = 0x4000_0000;
 
-/// From here on a new call has one number on every architecture, also on x32.
+/// From here on, new calls have the same number on every architecture, including x32.
 const COMMON_NUMBERS: u32 = 424;
 
-/// `AUDIT_ARCH_*` (`include/uapi/linux/audit.h`); `None` for [`Arch::Native`] on a host that seccomp
-/// has no token for.
+/// `AUDIT_ARCH_*` (`include/uapi/linux/audit.h`); `None` for [`Arch::Native`] on a host that
+/// seccomp has no token for.
 pub(crate) const fn audit_arch(arch: Arch) -> Option<u32> {
     Some(match arch.concrete() {
         Arch::Native => return None,
@@ -40,7 +40,7 @@ pub(crate) const fn audit_arch(arch: Arch) -> Option<u32> {
     })
 }
 
-/// Whether libseccomp compares the low halves of arguments only (`ARCH_SIZE_32`).
+/// Whether libseccomp compares only the low halves of arguments (`ARCH_SIZE_32`).
 pub(crate) const fn compares_low_halves(arch: Arch) -> bool {
     matches!(
         arch.concrete(),
@@ -60,7 +60,7 @@ pub(crate) const fn compares_low_halves(arch: Arch) -> bool {
     )
 }
 
-/// A call that stands for many others, which its first argument tells apart.
+/// A call that stands for many others, selected by its first argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Multiplexer {
     Socketcall,
@@ -78,12 +78,12 @@ impl Multiplexer {
     }
 }
 
-/// How a name's calls come in on one architecture.
+/// How a name's calls reach the kernel on one architecture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// By a number of its own, as the linked libseccomp has it.
+    /// By its own number in the linked libseccomp.
     pub(crate) in_library: Option<u32>,
-    /// By a number of its own, as the kernel has it.
+    /// By its own number in the kernel.
     in_kernel: Option<u32>,
     /// Behind a multiplexer, whose first argument is this.
     pub(crate) behind: Option<(Multiplexer, u32)>,
@@ -94,7 +94,7 @@ impl Entry {
         self.in_library.or(self.in_kernel)
     }
 
-    /// Whether libseccomp makes a rule here.
+    /// Whether libseccomp creates a rule here.
     pub(crate) const fn is_in_library(&self) -> bool {
         self.in_library.is_some() || self.behind.is_some()
     }
@@ -105,12 +105,13 @@ pub(crate) fn library_knows(name: &str) -> bool {
     ScmpSyscall::from_name(name).is_ok()
 }
 
-/// The library's token of an architecture, where it knows it.
+/// The library's token for an architecture, if it has one.
 pub(crate) fn token(arch: Arch) -> Option<ScmpArch> {
     arch.as_str().parse().ok()
 }
 
-/// How a name comes in on an architecture, by libseccomp's tables and the kernel's.
+/// How a name's calls reach the kernel on an architecture, according to the tables of libseccomp
+/// and the kernel.
 pub(crate) fn entry(name: &str, arch: Arch) -> Entry {
     let library = token(arch)
         .and_then(|token| ScmpSyscall::from_name_by_arch(name, token).ok())
@@ -123,7 +124,7 @@ pub(crate) fn entry(name: &str, arch: Arch) -> Entry {
     };
     Entry {
         in_library: library.and_then(|number| u32::try_from(number).ok()),
-        // Of a name that the library knows it also knows where it is missing.
+        // If the library knows a name, it also knows which architectures lack it.
         in_kernel: (behind.is_some() || !library_knows(name))
             .then(|| kernel_number(name, arch.concrete()))
             .flatten(),
@@ -131,13 +132,13 @@ pub(crate) fn entry(name: &str, arch: Arch) -> Entry {
     }
 }
 
-/// The kernel's number, also for architectures whose table is not here where another one tells.
+/// The kernel's number. Architectures without a table here use a similar one, if there is one.
 fn kernel_number(name: &str, arch: Arch) -> Option<u32> {
     match arch {
         Arch::X32 => syscalls::number(name, Arch::X86_64)
             .filter(|number| *number >= COMMON_NUMBERS)
             .map(|number| number | X32_BIT),
-        // Alike but for a few calls of 64-bit sizes, which libseccomp knows.
+        // The same except for a few calls with 64-bit sizes, which libseccomp knows.
         Arch::S390 => syscalls::number(name, Arch::S390X),
         arch => syscalls::number(name, arch),
     }

@@ -1,8 +1,8 @@
-//! Whether a program does what its filter asks for.
+//! Whether a program does what its filter says.
 //!
-//! What libseccomp does by design is no fault: 32-bit architectures compare low halves of arguments,
-//! multiplexers hide the arguments of the calls behind them, calls of architectures that are not
-//! listed are killed, and runc puts ENOSYS in the place of the default for newer calls.
+//! What libseccomp does by design is not a fault: 32-bit architectures compare only the low halves
+//! of arguments, multiplexers hide the arguments of the calls behind them, calls of unlisted
+//! architectures are killed, and runc replaces the default by ENOSYS for newer calls.
 
 mod report;
 
@@ -14,7 +14,7 @@ use crate::{
     program::{
         bpf::Program,
         calls::{X32_BIT, audit_arch},
-        expect::{Because, Expected, OnArch, Verdict, meaningless_constant},
+        expect::{Because, Expectation, Expected, OnArch, meaningless_constant},
         interpret::{ARCH, NUMBER},
         region::{Region, Word},
         walk::{Leaf, Walker},
@@ -22,16 +22,16 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many faults are kept; more are counted.
+/// How many faults are kept. More are only counted.
 const KEPT: usize = 16;
 
-/// Checks that a program treats every call as its filter asks for.
+/// Checks that a program treats every call as its filter says.
 ///
-/// `runtime` says whose program it is: runc's may have an ENOSYS stub in it, crun's may not. The
-/// filter must be as that runtime reads it ([`Filter::as_read_by`]).
+/// `runtime` says whose program it is: only runc's may contain an ENOSYS stub. The filter must be
+/// as that runtime reads it ([`Filter::as_read_by`]).
 ///
 /// # Errors
-/// It treats a call otherwise, or can't be checked.
+/// It treats a call differently, or can't be checked.
 pub fn check(
     filter: &Filter,
     program: &Program,
@@ -58,10 +58,10 @@ pub fn check(
 
 struct Checker<'a, 'b> {
     expected: &'b Expected<'a>,
-    /// Whether runc's ENOSYS may stand in the default's place.
+    /// Whether runc's ENOSYS may replace the default.
     stub: bool,
     faults: Faults,
-    /// What was already said: by rule, name and architecture.
+    /// What was already reported, by rule, name and architecture.
     seen: BTreeSet<(Option<usize>, &'a str, Arch)>,
     errnos: BTreeSet<(&'a str, (usize, usize))>,
     contradictions: BTreeSet<(&'a str, (usize, usize), Treatment)>,
@@ -79,7 +79,7 @@ impl<'a> Checker<'a, '_> {
         }
     }
 
-    /// What is wrong with the rules whatever their program does.
+    /// Finds faults in the rules that do not depend on their program.
     fn look_at_rules(&mut self, filter: &'a Filter) {
         for (rule, entry) in filter.syscalls.iter().enumerate() {
             for name in entry.names.iter().filter(|name| name.contains('\0')) {
@@ -120,7 +120,7 @@ impl<'a> Checker<'a, '_> {
         }
     }
 
-    /// Holds one region of the program against what is asked for there.
+    /// Compares one region of the program with what the filter says about it.
     fn look_at(&mut self, walker: &mut Walker, leaf: &Leaf<'_>) -> Result<(), CheckError> {
         let found = Treatment::of_answer(leaf.returns);
         let arches = *leaf.region.word(ARCH);
@@ -155,7 +155,7 @@ impl<'a> Checker<'a, '_> {
         matches!(found.action, KillProcess | KillThread) || (self.stub && found == Treatment::STUB)
     }
 
-    /// A region of one architecture that is listed.
+    /// Checks a region of one listed architecture.
     fn look_at_arch(
         &mut self,
         walker: &mut Walker,
@@ -173,7 +173,7 @@ impl<'a> Checker<'a, '_> {
             }
             return Ok(());
         }
-        // Two architectures share this one, and -1, which a tracer leaves, is of neither.
+        // Two architectures share this one; -1, which a tracer leaves, belongs to neither.
         let numbers = region.word(NUMBER);
         for (arch, low, high) in [
             (Arch::X86_64, 0, X32_BIT - 1),
@@ -217,8 +217,8 @@ impl<'a> Checker<'a, '_> {
             if numbers.contains(number) && is_there(number) {
                 let region = region.with(NUMBER, Word::exactly(number));
                 let expected = self.expected;
-                expected.verdicts(walker, on, number, &region, |_, verdict| {
-                    self.judge(on, number, &verdict, found);
+                expected.expectations(walker, on, number, &region, |_, expectation| {
+                    self.compare(on, number, &expectation, found);
                 })?;
             }
         }
@@ -248,15 +248,15 @@ impl<'a> Checker<'a, '_> {
         self.stub && found == Treatment::STUB && on.stub_above.is_some_and(above)
     }
 
-    /// Holds what a program does against what is right.
-    fn judge(&mut self, on: &OnArch, number: u32, verdict: &Verdict, found: Treatment) {
+    /// Compares what a program does with what it should do.
+    fn compare(&mut self, on: &OnArch, number: u32, expectation: &Expectation, found: Treatment) {
         let rows = &self.expected.rows;
-        let row = verdict.row.map(|row| &rows[row]);
-        if verdict.any_of.contains(&found) {
-            match verdict.because {
+        let row = expectation.row.map(|row| &rows[row]);
+        if expectation.any_of.contains(&found) {
+            match expectation.because {
                 Because::Exact | Because::Unknown => {}
                 Because::Errnos => {
-                    let mut rules = verdict.matching.iter().map(|row| &rows[*row]);
+                    let mut rules = expectation.matching.iter().map(|row| &rows[*row]);
                     let other = rules.find(|other| {
                         row.is_some_and(|row| {
                             other.treatment.action == row.treatment.action
@@ -268,7 +268,7 @@ impl<'a> Checker<'a, '_> {
                     }
                 }
                 Because::Contradiction => {
-                    let mut rules = verdict.matching.iter().map(|row| &rows[*row]);
+                    let mut rules = expectation.matching.iter().map(|row| &rows[*row]);
                     let allowing = rules.find(|other| {
                         row.is_some_and(|row| other.treatment.action > row.treatment.action)
                     });
@@ -277,21 +277,21 @@ impl<'a> Checker<'a, '_> {
                         self.contradictions.insert((row.name, rules, found));
                     }
                 }
-                Because::PerhapsLost if found == verdict.any_of[0] => {}
+                Because::PerhapsLost if found == expectation.any_of[0] => {}
                 Because::PerhapsLost => {
-                    let names = verdict.matching.iter().map(|row| rows[*row].name);
+                    let names = expectation.matching.iter().map(|row| rows[*row].name);
                     let there = self.unfiltered.entry((on.arch, number)).or_default();
                     there.extend(names);
                 }
                 Because::Multiplexed => {
-                    let names = verdict.matching.iter().map(|row| rows[*row].name);
+                    let names = expectation.matching.iter().map(|row| rows[*row].name);
                     let there = self.multiplexed.entry((on.arch, number)).or_default();
                     there.extend(names);
                 }
             }
             return;
         }
-        let expected = verdict.any_of[0];
+        let expected = expectation.any_of[0];
         let name = row.map_or("", |row| row.name);
         let rule = row.map(|row| row.rule);
         if row.is_none() && self.is_stub(on, number, found) {
@@ -299,7 +299,7 @@ impl<'a> Checker<'a, '_> {
         }
         let fault = match row {
             Some(row) => {
-                let mut matching = verdict.matching.iter().map(|row| &rows[*row]);
+                let mut matching = expectation.matching.iter().map(|row| &rows[*row]);
                 let other = matching.find(|other| other.treatment == found);
                 Fault::Rule {
                     rule: row.rule,
@@ -319,7 +319,7 @@ impl<'a> Checker<'a, '_> {
                 found,
             },
         };
-        // Once for a rule and name; other calls' defaults each.
+        // Report once for each rule and name, and each default of other calls.
         let key = (rule, name, on.arch);
         if rule.is_none() || self.seen.insert(key) {
             self.fault(fault);
@@ -370,7 +370,7 @@ impl<'a> Checker<'a, '_> {
     }
 }
 
-/// The smallest member of a set that is wanted.
+/// The smallest matching member of a set.
 fn first(set: &Word, wanted: impl Fn(u32) -> bool) -> Option<u32> {
     let mut next = Some(set.low);
     while let Some(member) = next {

@@ -1,8 +1,8 @@
 //! Filters through libseccomp, as crun and runc build them: the compiled programs, the limits of
 //! runc's ENOSYS stub, and the names that the library does not know.
 //!
-//! The library is the one that this program is linked with; a distribution's crun and runc use
-//! the same.
+//! It uses the library that this program is linked with; a distribution's crun and runc use the
+//! same one.
 
 mod child;
 
@@ -35,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-/// How long libseccomp takes for a filter at the very most: the largest take some ten milliseconds.
+/// How long libseccomp may take for a filter. The largest ones take some ten milliseconds.
 const USUAL: Duration = Duration::from_millis(100);
 
 /// The value of `SCMP_FLTATR_CTL_OPTIMIZE` for a binary tree (`seccomp_attr_set(3)`).
@@ -50,22 +50,22 @@ pub enum CompileError {
     /// A name that the runtimes would cut at its NUL character.
     #[error("{0} is not a system call name: it contains a NUL character")]
     Name(String),
-    /// It says no, to a rule or to the whole.
+    /// It refuses a rule or the whole filter.
     #[error("{0}")]
     Refused(String),
-    /// The program is none that the kernel would load.
+    /// The kernel would not load the program.
     #[error("the compiled filter: {0}")]
     Program(#[from] ProgramError),
-    /// The library does not come to an end with these rules (2.5.4, conditional rules of one call
-    /// that overlap); the runtimes would hang.
+    /// The library never finishes with these rules (2.5.4, overlapping conditional rules for one
+    /// call); the runtimes would hang.
     #[error(
         "it did not finish within {} s on the rules for {names}; simplify their conditions, or put \
          the more specific rules first", LIMIT.as_secs()
     )]
     Endless {
-        /// The calls that are in question.
+        /// The calls that may be the cause.
         names: String,
-        /// Whether it had the time that it is given for itself; on a busy machine it has less.
+        /// Whether it had the processor for all of that time; on a busy machine it gets less.
         is_sure: bool,
     },
     /// The library had no chance to come to an end.
@@ -80,7 +80,7 @@ pub enum CompileError {
 }
 
 impl CompileError {
-    /// Whether the filter itself is at fault, so that trying again is of no use.
+    /// Whether the filter itself is at fault, so that retrying is useless.
     pub const fn is_lasting(&self) -> bool {
         match self {
             CompileError::Busy | CompileError::Died | CompileError::Io(_) => false,
@@ -95,7 +95,7 @@ impl CompileError {
 /// of this program, which is given some time and memory and ends with this one: see [`in_child`].
 ///
 /// # Errors
-/// libseccomp refuses the filter, or comes to no end with it; the runtimes would too.
+/// libseccomp refuses the filter or never finishes with it, as it would in the runtimes.
 pub fn compile(filter: &Filter) -> Result<Vec<u8>, CompileError> {
     Ok(compile_all(filter, false)?.swap_remove(0))
 }
@@ -117,7 +117,7 @@ fn compile_all(filter: &Filter, with_tree: bool) -> Result<Vec<Vec<u8>>, Compile
     }
 }
 
-/// As [`compile`], checked as the kernel checks it.
+/// Like [`compile`], and checks the program as the kernel would.
 ///
 /// # Errors
 /// As [`compile`]; or the kernel would not load the program.
@@ -255,9 +255,9 @@ fn token(arch: Arch) -> Result<ScmpArch, CompileError> {
     arch.as_str().parse().map_err(|_| CompileError::Arch(arch))
 }
 
-/// The highest number that any rule names, for each architecture that the filter lists: above it
-/// runc answers ENOSYS where the default denies (`libcontainer/seccomp/patchbpf`). Empty where
-/// there is no stub.
+/// The highest number in any rule, for each architecture that the filter lists. Above it, runc
+/// answers ENOSYS if the default denies (`libcontainer/seccomp/patchbpf`). Empty if there is no
+/// stub.
 ///
 /// # Errors
 /// An architecture is not known to libseccomp.
@@ -283,7 +283,8 @@ pub fn unknown_to_runtime(filter: &Filter) -> Unknown {
     unknown(filter, is_known_to_runtime)
 }
 
-/// The names of [`unknown_to_runtime`] without whose rules the container would be unprotected.
+/// The names of [`unknown_to_runtime`] in rules that are stricter than the default: without these
+/// the container would be less protected.
 pub fn unprotected_by_runtime(filter: &Filter) -> Vec<String> {
     unprotected(filter, is_known_to_runtime)
 }

@@ -1,5 +1,5 @@
-//! What a filter's program does, found out once: within one decision by keeping the programs, over
-//! all of them by the memo.
+//! Examines what the program of a filter does, only once: within a decision, programs are kept;
+//! across decisions, the memo keeps the findings.
 
 use crate::{
     Filter,
@@ -22,10 +22,10 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 /// Why a filter can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// There is no program.
+    /// It does not compile.
     #[error("libseccomp can't build the filter: {0}")]
     NotBuilt(String),
-    /// There was none this time.
+    /// It did not compile this time.
     #[error("libseccomp can't build the filter: {0}")]
     NotBuiltNow(String),
     /// Its program does something else than the filter asks for, or that can't be told.
@@ -34,13 +34,13 @@ pub enum Unusable {
 }
 
 impl Unusable {
-    /// Whether it will be the same the next time.
+    /// Whether the next attempt would fail as well.
     pub const fn is_lasting(&self) -> bool {
         !matches!(self, Unusable::NotBuiltNow(_))
     }
 }
 
-/// Examines filters, each of them once.
+/// Examines filters, each only once.
 #[derive(Debug)]
 pub struct Examiner<'a> {
     memo: &'a Memo,
@@ -49,7 +49,7 @@ pub struct Examiner<'a> {
 }
 
 impl<'a> Examiner<'a> {
-    /// One that goes by what is remembered.
+    /// An examiner that uses the findings in a memo.
     pub const fn new(memo: &'a Memo) -> Examiner<'a> {
         Examiner {
             memo,
@@ -57,11 +57,11 @@ impl<'a> Examiner<'a> {
         }
     }
 
-    /// Whether a filter's program does what the filter asks for, whichever runtime reads it; what its
-    /// author should know.
+    /// Checks that a filter's program does what the filter says, whichever runtime reads it.
+    /// Returns warnings for its author.
     ///
     /// # Errors
-    /// It does not, there is none, or that can't be told.
+    /// It does not, it does not compile, or that can't be determined.
     pub fn effect(&mut self, filter: &Filter, runtime: Runtime) -> Result<Vec<String>, Unusable> {
         let mut notes = Vec::new();
         for (runtime, filter) in readings(filter, runtime) {
@@ -89,7 +89,7 @@ impl<'a> Examiner<'a> {
         Ok(notes)
     }
 
-    /// What is found and will be found again.
+    /// The findings that would be the same the next time.
     fn find_effect(
         &mut self,
         filter: &Filter,
@@ -116,7 +116,7 @@ impl<'a> Examiner<'a> {
     /// Whether two filters are equal, whichever runtime reads them.
     ///
     /// # Errors
-    /// As [`crate::equal`].
+    /// See [`crate::equal`].
     pub fn equal(
         &mut self,
         a: &Filter,
@@ -134,10 +134,10 @@ impl<'a> Examiner<'a> {
         Ok(true)
     }
 
-    /// What a filter allows in excess of another, whichever runtime reads the other.
+    /// Checks that a filter allows no more than another, whichever runtime reads the other one.
     ///
     /// # Errors
-    /// The excess, or why it can't be told.
+    /// The excess, or why it can't be determined.
     pub fn allows_no_more_than(
         &mut self,
         a: &Filter,
@@ -151,11 +151,11 @@ impl<'a> Examiner<'a> {
         })
     }
 
-    /// Whether a program from elsewhere does what a filter asks for, as crun reads it. It may read
-    /// the conditions of a rule to the sixth or all of them, depending on its version.
+    /// Checks that a foreign program does what a filter says, as read by crun. Depending on its
+    /// version, crun reads only six conditions of a rule or all of them.
     ///
     /// # Errors
-    /// It does not, or that can't be told.
+    /// It does not, or that can't be determined.
     pub fn is_compiled(&self, filter: &Filter, program: &[u8]) -> Result<(), Unusable> {
         let (program_digest, digest) = (Sha256::digest(program), FilterDigest::of(filter));
         let about = [&program_digest[..], digest.as_bytes()];
@@ -204,7 +204,7 @@ fn find_compiled(filter: &Filter, program: &[u8]) -> Finding {
     found
 }
 
-/// Whether crun reads a filter otherwise than runc.
+/// Whether crun reads a filter differently from runc.
 fn is_long(filter: &Filter) -> bool {
     filter.rules_beyond_crun().next().is_some()
 }
@@ -281,7 +281,7 @@ mod tests {
             assert_eq!(look(&filter), first);
         }
         assert_eq!(remembered(), 2);
-        // What is remembered is what counts: nothing is compiled again.
+        // The remembered finding is used: nothing is compiled again.
         for file in fs::read_dir(folder.path().join("checked")).unwrap() {
             let path = file.unwrap().path();
             let text = fs::read_to_string(&path).unwrap();
@@ -290,7 +290,7 @@ mod tests {
         }
         let turned = Unusable::OtherEffect("turned".to_owned());
         assert_eq!(look(&denying("mkdir")), Err(turned));
-        // Another runtime or filter is another finding.
+        // Another runtime or filter has another finding.
         let runc = Examiner::new(&memo).effect(&denying("mkdir"), Runtime::Runc);
         assert_eq!(runc, Ok(vec![]));
         assert_eq!(look(&denying("rmdir")), Ok(vec![]));

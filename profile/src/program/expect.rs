@@ -1,5 +1,5 @@
-//! What a filter asks for: the treatment of each call, by architecture, number and arguments, in
-//! terms that can be held against what a program does.
+//! What a filter says: the expected treatment of each call, by architecture, number and arguments,
+//! in terms that can be compared with what a program does.
 
 use crate::{
     Arch, ArgCondition, Filter, Operator,
@@ -43,22 +43,22 @@ struct Behind {
     row: usize,
 }
 
-/// What is asked for on one architecture.
+/// What is expected on one architecture.
 #[derive(Debug)]
 pub(crate) struct OnArch {
     pub(crate) arch: Arch,
     pub(crate) audit: u32,
-    /// By number, and of one number in the order of the rules.
+    /// Sorted by number; those with the same number are in the order of the rules.
     placed: Vec<Placed>,
     /// Every number that has a rule, sorted.
     pub(crate) numbers: Vec<u32>,
     behind: Vec<Behind>,
-    /// The highest number that any rule names; above it runc answers ENOSYS. `None` where it
+    /// The highest number that any rule names; above it runc answers ENOSYS. `None` if it
     /// has no stub.
     pub(crate) stub_above: Option<u32>,
 }
 
-/// What a filter asks for.
+/// What a filter says.
 #[derive(Debug)]
 pub(crate) struct Expected<'a> {
     pub(crate) default: Treatment,
@@ -66,32 +66,32 @@ pub(crate) struct Expected<'a> {
     pub(crate) arches: Vec<OnArch>,
 }
 
-/// What is right for the calls of a region, in which no condition tells one from another.
+/// What is right for the calls of a region that no condition distinguishes.
 #[derive(Clone, Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct Expectation {
     /// Any of these.
     pub(crate) any_of: Vec<Treatment>,
-    /// The row that asks for the first of them; `None`: the default.
+    /// The row for the first of them; `None` for the default.
     pub(crate) row: Option<usize>,
     /// The rows that match.
     pub(crate) matching: Vec<usize>,
     pub(crate) because: Because,
 }
 
-/// Why a region may be treated in several ways.
+/// Why several treatments of a region are right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Because {
-    /// It may not.
+    /// Only one is.
     Exact,
-    /// Rules ask for different errnos.
+    /// Rules give different errnos.
     Errnos,
     /// A multiplexer does not show its calls' arguments, or its rules differ.
     Multiplexed,
-    /// libseccomp may make no rule of this one behind a multiplexer.
+    /// libseccomp may create no rule for this call behind a multiplexer.
     PerhapsLost,
-    /// As [`CONTRADICTED_BY_DEFAULTS`] says.
+    /// See [`CONTRADICTED_BY_DEFAULTS`].
     Contradiction,
-    /// The library does not know a name of rules no stricter than the default.
+    /// The library does not know a name in rules that are no stricter than the default.
     Unknown,
 }
 
@@ -181,13 +181,13 @@ impl<'a> Expected<'a> {
 
     /// Splits a region of one number into parts in which no condition of that number's rules tells
     /// calls apart, and says of each what is right.
-    pub(crate) fn verdicts(
+    pub(crate) fn expectations(
         &self,
         walker: &mut Walker,
         on: &OnArch,
         number: u32,
         region: &Region,
-        mut visit: impl FnMut(&Region, Verdict),
+        mut visit: impl FnMut(&Region, Expectation),
     ) -> Result<(), WalkError> {
         let placed = on.placed_at(number);
         let behind: Vec<&Behind> = on
@@ -274,8 +274,8 @@ impl<'a> Expected<'a> {
         conditions.all(|condition| holds(condition, on.arch, call))
     }
 
-    /// The strictest of matching rows, else the default.
-    fn direct(&self, on: &OnArch, placed: &[Placed], part: &Region) -> Verdict {
+    /// The strictest of the matching rows, or else the default.
+    fn direct(&self, on: &OnArch, placed: &[Placed], part: &Region) -> Expectation {
         let call = part.sample();
         let met = |known_only: bool| {
             let met = placed
@@ -285,26 +285,29 @@ impl<'a> Expected<'a> {
             met.filter(|row| self.is_met(on, *row, &call))
         };
         let matching: Vec<usize> = met(false).collect();
-        let mut verdict = self.strictest(matching);
-        // What a library that does not know a name does for it, where that is no looser.
+        let mut expectation = self.strictest(matching);
+        // Also accept what a library does that does not know a name, if that is no looser.
         let without = self.strictest(met(true).collect());
-        if without.any_of[0].action <= verdict.any_of[0].action
-            && without.any_of.iter().any(|t| !verdict.any_of.contains(t))
+        if without.any_of[0].action <= expectation.any_of[0].action
+            && without
+                .any_of
+                .iter()
+                .any(|t| !expectation.any_of.contains(t))
         {
-            verdict.any_of.extend(without.any_of);
-            verdict.because = Because::Unknown;
+            expectation.any_of.extend(without.any_of);
+            expectation.because = Because::Unknown;
         }
-        verdict
+        expectation
     }
 
-    fn strictest(&self, matching: Vec<usize>) -> Verdict {
+    fn strictest(&self, matching: Vec<usize>) -> Expectation {
         let treatment = |row: &usize| self.rows[*row].treatment;
         let Some(first) = matching
             .iter()
             .min_by_key(|row| treatment(row).action)
             .copied()
         else {
-            return Verdict {
+            return Expectation {
                 any_of: vec![self.default],
                 row: None,
                 matching,
@@ -335,7 +338,7 @@ impl<'a> Expected<'a> {
                 because = Because::Contradiction;
             }
         }
-        Verdict {
+        Expectation {
             any_of,
             row: Some(first),
             matching,
@@ -343,14 +346,14 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Any treatment of the calls behind a multiplexer or of itself, or the default.
+    /// Any treatment of the calls behind a multiplexer, of the multiplexer itself, or the default.
     fn multiplexed<I: Iterator<Item = usize>>(
         &self,
         on: &OnArch,
         placed: &[Placed],
         behind: impl Fn() -> I,
         part: &Region,
-    ) -> Verdict {
+    ) -> Expectation {
         let call = part.sample();
         let own = placed.iter().map(|placed| placed.row);
         let own = own.filter(|row| self.is_met(on, *row, &call));
@@ -368,7 +371,7 @@ impl<'a> Expected<'a> {
             Because::PerhapsLost
         };
         any_of.push(self.default);
-        Verdict {
+        Expectation {
             any_of,
             row: matching.first().copied(),
             matching,

@@ -67,7 +67,7 @@ impl Call {
     }
 }
 
-/// The accumulator after a computation; `None` where the kernel ends the program with 0 (a division
+/// The accumulator after a computation; `None` if the kernel ends the program with 0 (a division
 /// by zero).
 pub(crate) fn compute(operation: Arithmetic, a: u32, b: u32) -> Option<u32> {
     Some(match operation {

@@ -1,13 +1,15 @@
-//! What was found out about programs is remembered, good and bad: `/run/portcullis/checked`.
+//! Remembers findings about programs, good and bad, in `/run/portcullis/checked`.
 //!
-//! One file for each finding, named by the hash of all that it depends on; so nothing is ever wrong,
-//! only absent. Without the folder (a user's node, a read-only one) nothing is remembered, and what
-//! can't be read as it should be is not there.
+//! Each finding has a file, named by the hash of everything that the finding depends on. So a
+//! finding can be missing but never wrong. Without the folder (rootless, or read-only) nothing is
+//! remembered, and a file that can't be parsed counts as missing.
 
-use crate::filter::digest::hex;
+use crate::{
+    filter::digest::hex,
+    private_folder::{make, open_file},
+};
 use libseccomp::ScmpVersion;
 use nix::{
-    errno::Errno,
     fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2, renameat},
     sys::{
         stat::{Mode, fstat},
@@ -18,43 +20,43 @@ use nix::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, File},
     io::{self, Read, Write},
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU64, Ordering},
     time::SystemTime,
 };
 
-/// Where the node's parts remember.
+/// The folder of the findings.
 pub const FOLDER: &str = "/run/portcullis/checked";
 
-/// The version of what is checked and how: the hash of its sources (`build.rs`).
+/// The version of the check: the hash of its sources (`build.rs`).
 const VERSION: &str = env!("PORTCULLIS_CHECK");
 
-/// The most files in the folder.
+/// The maximum number of files in the folder.
 const MOST: usize = 4096;
-/// From here on old ones go, so that several writers at once don't exceed the most.
+/// From this number on, old files are removed, so that concurrent writers don't exceed the maximum.
 const FULL: usize = MOST - 64;
-/// How many go at once: looking for the oldest takes a while.
+/// How many are removed at once, because finding the oldest takes a while.
 const AT_ONCE: usize = 256;
 
 /// The longest file, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Tells this process's unfinished files apart.
+/// Distinguishes this process's unfinished files.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// What was found out about a program.
+/// A finding about a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Finding {
-    /// It does what its filter asks for; this is to be said of it.
+    /// It does what its filter says. Contains warnings.
     Good(Vec<String>),
-    /// There is none: why.
+    /// The filter does not compile. Contains the reason.
     NotBuilt(String),
-    /// It does something else, or that can't be told: what.
+    /// It does something else, or that can't be determined. Contains the details.
     OtherEffect(String),
 }
 
@@ -65,7 +67,7 @@ struct Entry {
     finding: Finding,
 }
 
-/// All that a finding depends on, as a hash.
+/// The hash of everything that a finding depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key(String);
 
@@ -77,9 +79,8 @@ pub struct Memo {
 }
 
 impl Memo {
-    /// One that remembers in a folder, which is made where it is not there (mode 0700). A part of
-    /// Portcullis relies on what it found itself, since its libseccomp may be another build: `part`
-    /// says which one this is.
+    /// A memo in a folder, which is created if missing (mode 0700). Each part of Portcullis relies
+    /// only on its own findings, because its libseccomp may be another build: `part` names it.
     pub fn at(folder: &Path, part: &'static str) -> Memo {
         Memo {
             folder: Some(folder.to_owned()),
@@ -87,7 +88,7 @@ impl Memo {
         }
     }
 
-    /// One that remembers nothing.
+    /// A memo that remembers nothing.
     pub const fn none() -> Memo {
         Memo {
             folder: None,
@@ -95,7 +96,7 @@ impl Memo {
         }
     }
 
-    /// The key of a finding about these things; `what` says what was looked for.
+    /// The key of a finding about these things. `what` names the kind of finding.
     pub fn key(&self, what: &str, about: &[&[u8]]) -> Key {
         let library = ScmpVersion::current().map(|version| version.to_string());
         let kernel = uname().map(|name| name.release().to_owned());
@@ -113,20 +114,20 @@ impl Memo {
         )
     }
 
-    /// What was found.
+    /// The remembered finding.
     pub fn get(&self, key: &Key) -> Option<Finding> {
         let folder = open_folder(self.folder.as_deref()?).ok()?;
-        let file = open_file(&folder, &key.0, OFlag::O_RDONLY).ok()?;
+        let file = open(&folder, &key.0, OFlag::O_RDONLY).ok()?;
         let mut text = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut text).ok()?;
         let entry: Entry = serde_json::from_slice(&text).ok()?;
         (entry.key == key.0).then_some(entry.finding)
     }
 
-    /// Remembers a finding. What can't be remembered is found again.
+    /// Remembers a finding. If that fails, it will have to be found again.
     pub fn put(&self, key: &Key, finding: &Finding) {
         if let Some(folder) = &self.folder {
-            // A container's fate does not hang on it.
+            // Failing to remember must not affect the container.
             let _ = put(folder, key, finding);
         }
     }
@@ -160,10 +161,10 @@ fn put(path: &Path, key: &Key, finding: &Finding) -> io::Result<()> {
     make_room(path, &folder)?;
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let temporary = format!(".{}-{number}", process::id());
-    // What a process of the same number left that was killed.
+    // A killed process with the same ID may have left it.
     remove(&folder, &temporary);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-    let written = open_file(&folder, &temporary, flags)
+    let written = open(&folder, &temporary, flags)
         .and_then(|mut file| file.write_all(&text))
         .and_then(|()| {
             Ok(renameat(
@@ -179,12 +180,12 @@ fn put(path: &Path, key: &Key, finding: &Finding) -> io::Result<()> {
     written
 }
 
-/// Another process may have been faster.
+/// Removes a file. Another process may have been faster.
 fn remove(folder: &OwnedFd, name: &str) {
     let _ = unlinkat(folder, name, UnlinkatFlags::NoRemoveDir);
 }
 
-/// Takes the oldest files away where the folder is about to be full.
+/// Removes the oldest files if the folder is about to be full.
 fn make_room(path: &Path, folder: &OwnedFd) -> io::Result<()> {
     let names: Vec<_> = fs::read_dir(path)?.filter_map(Result::ok).collect();
     if names.len() < FULL {
@@ -203,19 +204,7 @@ fn make_room(path: &Path, folder: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder that holds it serves others too; this one is for the checks alone.
-fn make(folder: &Path) -> io::Result<()> {
-    let make = |path: &Path, mode| match DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    };
-    if let Some(above) = folder.parent() {
-        make(above, 0o755)?;
-    }
-    make(folder, 0o700)
-}
-
-/// The folder, if it is our own and nobody else may write there.
+/// Opens the folder, if it is ours and nobody else can access it.
 fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
@@ -232,23 +221,9 @@ fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// A regular file of the folder.
-fn open_file(folder: &OwnedFd, name: &str, flags: OFlag) -> io::Result<File> {
-    let mode = if flags.contains(OFlag::O_CREAT) {
-        Mode::S_IRUSR | Mode::S_IWUSR
-    } else {
-        Mode::empty()
-    };
-    let how = OpenHow::new()
-        .flags(flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
-        .mode(mode)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH);
-    let file = File::from(openat2(folder, name, how)?);
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(Errno::EINVAL.into())
-    }
+fn open(folder: &OwnedFd, name: &str, flags: OFlag) -> io::Result<File> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH;
+    open_file(folder, Path::new(name), flags, resolve)
 }
 
 #[cfg(test)]
@@ -303,7 +278,7 @@ mod tests {
         }
         assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o777, 0o700);
         assert_eq!(folder.count(), all.len());
-        // A newer finding takes the place of an older one.
+        // A newer finding replaces an older one.
         memo.put(&key(&memo, "0"), &all[1]);
         assert_eq!(memo.get(&key(&memo, "0")).as_ref(), Some(&all[1]));
         assert_eq!(folder.count(), all.len());
@@ -395,7 +370,7 @@ mod tests {
         fs::write(&outside, text.replace(&real.0, &linked.0)).unwrap();
         symlink(&outside, &place).unwrap();
         assert_eq!(memo.get(&linked), None);
-        // It takes the link's place, and leaves what that led to.
+        // It replaces the link, and leaves its target alone.
         memo.put(&linked, &good("own"));
         assert_eq!(memo.get(&linked), Some(good("own")));
         assert!(!fs::read_to_string(&outside).unwrap().contains("own"));
@@ -432,7 +407,7 @@ mod tests {
         let old = File::open(folder.path().join(key(&memo, "old").0)).unwrap();
         old.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         for number in 0..MOST + 10 {
-            // What a writer left that was killed counts too.
+            // A killed writer's leftovers count too.
             fs::write(folder.path().join(format!(".{number}")), "").unwrap();
         }
         memo.put(&key(&memo, "new"), &good(""));

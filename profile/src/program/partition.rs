@@ -1,5 +1,4 @@
-//! A program as what it is to the kernel: sets of calls, each with the one answer that all its calls
-//! get.
+//! A program as a partition: sets of calls, each with the same return value for all its calls.
 
 use crate::program::{
     bpf::Program,
@@ -8,7 +7,7 @@ use crate::program::{
     walk::{Holes, WalkError, Walker},
 };
 
-/// All calls, by what a program answers them.
+/// All calls, by what a program returns for them.
 #[derive(Clone, Debug)]
 pub struct Partition(Vec<Part>);
 
@@ -20,10 +19,10 @@ struct Part {
 }
 
 impl Partition {
-    /// The partition that a program makes.
+    /// The partition of a program.
     ///
     /// # Errors
-    /// It does what no seccomp library writes, or has too many parts.
+    /// It does something that no seccomp library writes, or has too many parts.
     pub fn of(program: &Program) -> Result<Partition, WalkError> {
         let mut parts = Vec::new();
         Walker::default().walk(program, |_, leaf| {
@@ -48,7 +47,7 @@ impl Partition {
             .map(|part| part.returns)
     }
 
-    /// A call of each part, with its answer, where one is at hand.
+    /// A sample call of each part with its return value, if one is at hand.
     pub fn samples(&self) -> impl Iterator<Item = (Call, u32)> {
         self.0.iter().filter_map(|part| {
             let sample = part.region.sample();

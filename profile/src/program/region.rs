@@ -1,4 +1,4 @@
-//! Sets of calls: what is known of each 32-bit word of `struct seccomp_data` on a path through a
+//! Sets of calls: what is known about each 32-bit word of `struct seccomp_data` on a path through a
 //! program.
 
 use crate::program::interpret::{ARCH, Call, DATA_WORDS, NUMBER, high_word, low_word};
@@ -71,14 +71,14 @@ impl Word {
         first_from(self.low.max(value), self.known, self.bits).filter(|first| *first <= self.high)
     }
 
-    /// The members from `low` to `high`; `None` where there are none.
+    /// The members from `low` to `high`; `None` if there are none.
     pub(crate) fn within(&self, low: u32, high: u32) -> Option<Word> {
         let (low, high) = (self.low.max(low), self.high.min(high));
         if low > high {
             return None;
         }
         let first = first_from(low, self.known, self.bits)?;
-        // The last member up to a value is the first one from it on, with all bits turned around.
+        // With all bits inverted, the last member up to a value is the first one from it on.
         let last = !first_from(!high, self.known, !self.bits & self.known)?;
         (first <= last).then_some(Word {
             low: first,
@@ -102,8 +102,8 @@ impl Word {
         narrowed.within(self.low, self.high)
     }
 
-    /// Splits the members by how `member & mask` compares with a value: disjoint parts that
-    /// together are the whole.
+    /// Splits the members by how `member & mask` compares with a value. The parts are disjoint and
+    /// cover all members.
     pub(crate) fn split(&self, mask: u32, value: u32, mut part: impl FnMut(Ordering, Word)) {
         if mask == u32::MAX {
             let less = value.checked_sub(1).and_then(|end| self.within(0, end));
@@ -119,7 +119,7 @@ impl Word {
             }
             return;
         }
-        // From the highest bit down: the first one that differs decides.
+        // From the highest bit down, the first one that differs decides.
         let mut equal_so_far = *self;
         for bit in (0..32).rev() {
             let wanted = value & (1 << bit) != 0;
@@ -147,7 +147,7 @@ impl Word {
     }
 }
 
-/// Calls whose words are each in a set of their own.
+/// The calls with each word in its own set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Region {
     pub(crate) words: [Word; DATA_WORDS],
@@ -192,7 +192,7 @@ impl Region {
             });
     }
 
-    /// Splits the region by the low half of an argument alone.
+    /// Splits the region by only the low half of an argument.
     pub(crate) fn split_low_half(
         &self,
         argument: u8,

@@ -1,5 +1,5 @@
-//! Follows every path of a program and says what it returns where: an exact partition of a set of
-//! calls, architecture and number included.
+//! Follows every path of a program and determines what it returns where: an exact partition of a
+//! set of calls, including architecture and number.
 //!
 //! Numbers and architectures that a path excludes one by one (a chain of `JEQ`) are kept as a list
 //! of holes, so that a chain over n numbers takes n steps and gives n + 1 regions.
@@ -15,23 +15,23 @@ use crate::program::{
 };
 use std::cmp::Ordering;
 
-/// The most regions that one call's arguments may fall into.
+/// The maximum number of regions for the arguments of one call.
 pub const MAX_REGIONS: u32 = 65_536;
 
-/// The most regions of a whole program; Podman's default has some 1,500.
+/// The maximum number of regions of a whole program. Podman's default has about 1,500.
 const MAX_REGIONS_IN_ALL: u32 = 16 * MAX_REGIONS;
 
-/// The most instructions that are followed, on all paths together; Podman's default takes some
-/// 3,000, compared with another one some million.
+/// The maximum number of instructions to follow, on all paths together. Podman's default takes
+/// about 3,000, and comparing it with another one about a million.
 const MAX_STEPS: u32 = 1 << 26;
 
-/// Why it can't be said what a program does.
+/// Why it can't be determined what a program does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WalkError {
     /// Something that no seccomp library writes.
     #[error("instruction {at}: {what}, which no seccomp library writes")]
     Unusual {
-        /// Its place, counted from 0.
+        /// Its position, from 0.
         at: usize,
         /// What it does.
         what: &'static str,
@@ -44,12 +44,12 @@ pub enum WalkError {
         /// The call's number.
         number: u32,
     },
-    /// Too much work in all.
+    /// Too much work altogether.
     #[error("it has too many cases")]
     TooLarge,
 }
 
-/// What is known of a register.
+/// What is known about a register.
 #[derive(Clone, Copy, Debug)]
 enum Value {
     Constant(u32),
@@ -62,7 +62,7 @@ enum Value {
 
 const ZERO: Value = Value::Constant(0);
 
-/// A region in which a program gives one answer to every call.
+/// A region in which a program returns the same for every call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leaf<'a> {
     pub(crate) region: &'a Region,
@@ -89,7 +89,7 @@ impl Leaf<'_> {
     }
 }
 
-/// Where a walk stands.
+/// The state of a walk.
 #[derive(Clone)]
 struct State {
     at: u16,
@@ -97,9 +97,9 @@ struct State {
     x: Value,
     scratch: [Value; SCRATCH],
     region: Region,
-    /// How many holes of the path count here.
+    /// How many of the path's holes apply here.
     holes: usize,
-    /// A further hole.
+    /// An additional hole.
     hole: Option<(u8, u32)>,
 }
 
@@ -108,7 +108,7 @@ struct State {
 pub(crate) struct Walker {
     steps: u32,
     regions: u32,
-    /// The call that was last looked at, and its regions so far.
+    /// The call that was last visited, and its regions so far.
     call: (u32, u32),
     regions_of_call: u32,
 }
@@ -164,7 +164,7 @@ impl Walker {
         Ok(())
     }
 
-    /// Counts a region against the limits.
+    /// Counts a region towards the limits.
     pub(crate) fn count_region(&mut self, region: &Region) -> Result<(), WalkError> {
         self.regions += 1;
         let call @ (arch, number) = (region.word(ARCH).low, region.word(NUMBER).low);
@@ -182,7 +182,7 @@ impl Walker {
         Ok(())
     }
 
-    /// Follows one path to its end, and leaves the others that branch off.
+    /// Follows one path to its end, and queues the paths that branch off.
     fn follow(
         &mut self,
         program: &Program,
@@ -264,7 +264,7 @@ impl Walker {
 }
 
 impl State {
-    /// A register's value, which is a constant where its word has only one.
+    /// A register's value. It is a constant if the word has only one possible value.
     fn known(&self, value: Value) -> Value {
         match value {
             Value::Word { word, mask } => match self.region.word(word).value() {
@@ -275,7 +275,7 @@ impl State {
         }
     }
 
-    /// The second operand, where it is a constant on this path.
+    /// The second operand, if it is a constant on this path.
     fn operand(&self, source: Source) -> Option<u32> {
         let value = match source {
             Source::Constant(k) => Value::Constant(k),
@@ -287,8 +287,8 @@ impl State {
         }
     }
 
-    /// Goes on with one part of the region and leaves the others waiting, each where the jump leads
-    /// it. What is compared is `word & mask` with `k`.
+    /// Continues with one part of the region and queues the others, each at its jump target.
+    /// Compares `word & mask` with `k`.
     fn branch(
         &mut self,
         test: Test,
@@ -299,7 +299,7 @@ impl State {
     ) {
         let set = *self.region.word(word);
         let mut gone_on = false;
-        // Of the hole's number, all others go on.
+        // All numbers except the hole's continue.
         let mut part = |part: Word, taken: bool, hole: Option<(u8, u32)>| {
             let at = if taken { then } else { otherwise };
             if gone_on {
@@ -328,7 +328,7 @@ impl State {
                 }
             }
             Test::Greater | Test::GreaterOrEqual if whole => {
-                // The first value for which it holds.
+                // The first value that satisfies it.
                 let begin = match test {
                     Test::Greater => k.checked_add(1),
                     _ => Some(k),

@@ -1,21 +1,24 @@
-//! Every annotation key that Portcullis reads or writes, and what the runtimes make of their own.
+//! Every annotation key that Portcullis reads or writes, and those that change what crun does.
 
 use super::identity::Annotations;
 
 /// Selects a profile for every container of a pod.
 pub const POD_ANNOTATION: &str = "seccomp.security.alpha.kubernetes.io/pod";
-/// Followed by a container's name: selects a profile for it alone.
+/// Followed by a container's name: selects a profile for that container only.
 pub const CONTAINER_ANNOTATION_PREFIX: &str = "container.seccomp.security.alpha.kubernetes.io/";
 
 /// Records every container of a pod.
 pub const RECORD_ANNOTATION: &str = "portcullis.dev/record";
-/// Followed by a container's name: records it alone.
+/// Followed by a container's name: records that container only.
 pub const RECORD_CONTAINER_ANNOTATION_PREFIX: &str = "portcullis.dev/record.";
 /// The older recorder hook's annotation: `[if:/abs;]of:/abs`, in any order.
 pub const TRACE_ANNOTATION: &str = "io.containers.trace-syscall";
-/// Written into `config.json` where the gate relaxed the filter for a recording; a container that
+/// Written into `config.json` when the gate relaxes a filter for a recording. A container that
 /// carries it never starts unrecorded.
 pub const DENIALS_LOGGED_ANNOTATION: &str = "portcullis.dev/denials-logged";
+
+/// Names the engine in `config.json`; see [`Engine::manager`](crate::Engine::manager).
+pub const MANAGER: &str = "io.container.manager";
 
 /// What CRI-O writes (`internal/annotations` of its sources).
 pub mod crio {
@@ -29,6 +32,8 @@ pub mod crio {
     pub const CONTAINER: &str = "io.kubernetes.container.name";
     /// `sandbox` or `container`.
     pub const CONTAINER_TYPE: &str = "io.kubernetes.cri-o.ContainerType";
+    /// The container's image.
+    pub const IMAGE_NAME: &str = "io.kubernetes.cri-o.ImageName";
     /// The filter that CRI-O applied: `Unconfined`, `RuntimeDefault` or a path.
     pub const SECCOMP_PROFILE_PATH: &str = "io.kubernetes.cri-o.SeccompProfilePath";
 }
@@ -45,6 +50,8 @@ pub mod containerd {
     pub const CONTAINER: &str = "io.kubernetes.cri.container-name";
     /// `sandbox` or `container`.
     pub const CONTAINER_TYPE: &str = "io.kubernetes.cri.container-type";
+    /// The container's image.
+    pub const IMAGE_NAME: &str = "io.kubernetes.cri.image-name";
 }
 
 /// What Podman's users write by convention; Podman itself writes none.
@@ -53,12 +60,11 @@ pub mod podman {
     pub const CONTAINER: &str = "io.kubernetes.container.name";
 }
 
-/// crun chooses what runs the container by this one (`crun(1)`).
+/// Selects the handler with which crun runs the container (`crun(1)`).
 const HANDLER: &str = "run.oci.handler";
-/// With these crun takes its filter from elsewhere than `linux.seccomp`, or changes what it does
-/// with it.
+/// Make crun take its filter from elsewhere than `linux.seccomp`, or use it differently.
 const SECCOMP_PREFIXES: [&str; 2] = ["run.oci.seccomp_bpf_data", "run.oci.seccomp."];
-/// With these crun appends what hooks print to a file that the annotation names, as root.
+/// Make crun append the output of hooks, as root, to a file that the annotation names.
 const HOOK_OUTPUT_PREFIX: &str = "run.oci.hooks.";
 
 /// The key as a runtime written in C sees it: up to the first NUL.
@@ -75,8 +81,8 @@ pub(super) fn bypasses_the_filter(key: &str) -> bool {
             .any(|prefix| key.starts_with(prefix))
 }
 
-/// The first annotation that makes crun write what hooks print into a file of the pod author's
-/// choice; never allowed.
+/// The first annotation that makes crun write the output of hooks to a file of the pod author's
+/// choice. It is never allowed.
 pub fn redirects_hook_output(annotations: &Annotations) -> Option<&str> {
     annotations
         .keys()

@@ -1,6 +1,6 @@
-//! The container engines that Portcullis works under, and all that differs between them: whose
-//! keys say who a container is, what the engine says of its filter, and where its default profile
-//! is. A new engine does not compile until each of these is answered.
+//! The container engines that Portcullis supports, and everything that differs between them: which
+//! keys identify a container, what the engine says about its filter, where its default profile is,
+//! how it reads documents. A new engine does not compile until each of these is answered.
 
 use super::{
     annotations::{containerd, crio, podman},
@@ -8,48 +8,58 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Who wrote `config.json` and the annotations in it; decides whose keys are believed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Engine {
-    /// CRI-O; the default.
-    #[default]
-    #[serde(rename = "cri-o")]
-    CriO,
-    /// containerd with its CRI plugin.
-    #[serde(rename = "containerd")]
-    Containerd,
-    /// Podman.
-    #[serde(rename = "podman")]
-    Podman,
+macro_rules! engines {
+    ($($(#[$meta:meta])* $variant:ident = $name:literal;)+) => {
+        /// The engine that wrote `config.json`; decides which annotations are trusted.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Engine {
+            $($(#[$meta])* #[serde(rename = $name)] $variant,)+
+        }
+
+        impl Engine {
+            /// Every engine.
+            pub const ALL: [Engine; [$($name),+].len()] = [$(Engine::$variant),+];
+
+            /// The name that settings and `--engine` use.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Engine::$variant => $name,)+ }
+            }
+        }
+    };
 }
 
-/// Where an engine's default profile is to be had.
+engines! {
+    /// CRI-O; the default.
+    #[default]
+    CriO = "cri-o";
+    /// containerd with its CRI plugin.
+    Containerd = "containerd";
+    /// Podman.
+    Podman = "podman";
+}
+
+/// Where an engine's default profile comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultProfile {
     /// The first of these files that exists.
     Files(&'static [&'static str]),
     /// The file that the engine's configuration names, if it names one.
     Configured,
-    /// It is compiled into the engine, for this reason not to be had as a file.
+    /// It is compiled into the engine and not available as a file.
     BuiltIn,
 }
 
 impl Engine {
-    /// Every engine.
-    pub const ALL: [Engine; 3] = [Engine::CriO, Engine::Containerd, Engine::Podman];
-
-    /// The name as settings and `--engine` write it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Engine::CriO => "cri-o",
-            Engine::Containerd => "containerd",
-            Engine::Podman => "podman",
-        }
+    /// The engine with this name, or `None`.
+    pub fn by_name(name: &str) -> Option<Engine> {
+        Engine::ALL
+            .into_iter()
+            .find(|engine| engine.as_str() == name)
     }
 
-    /// The annotation keys that the engine writes itself, over whatever the pod's author wrote
-    /// (CRI-O `internal/annotations`, containerd `internal/cri/annotations`). Podman writes none, so
-    /// that its user's `--annotation` names the container.
+    /// The annotation keys that the engine itself writes, overwriting what the pod's author wrote
+    /// (CRI-O `internal/annotations`, containerd `internal/cri/annotations`). Podman writes none;
+    /// there, the user names the container with `--annotation`.
     pub const fn identity_keys(self) -> IdentityKeys {
         match self {
             Engine::CriO => IdentityKeys {
@@ -76,8 +86,8 @@ impl Engine {
         }
     }
 
-    /// Whether the engine itself says that the filter in `config.json` is its default. CRI-O writes
-    /// what it applied into `io.kubernetes.cri-o.SeccompProfilePath`; the others say nothing.
+    /// Whether the engine says that the filter in `config.json` is its default. CRI-O writes which
+    /// one it applied to `io.kubernetes.cri-o.SeccompProfilePath`; the others don't say.
     pub fn says_runtime_default(self, annotations: &Annotations) -> bool {
         match self {
             Engine::CriO => annotations
@@ -87,9 +97,9 @@ impl Engine {
         }
     }
 
-    /// Where its default profile is: Podman's in containers-common's files, the node owner's own
-    /// first (`seccomp.json(5)`); CRI-O's in its configuration's `seccomp_profile`, else compiled in
-    /// like containerd's.
+    /// Where its default profile is. Podman's is in a file of containers-common, or of the node's
+    /// owner (`seccomp.json(5)`). CRI-O's is what `seccomp_profile` in its configuration names;
+    /// otherwise it is compiled in, as containerd's is.
     pub const fn default_profile(self) -> DefaultProfile {
         match self {
             Engine::CriO => DefaultProfile::Configured,
@@ -101,8 +111,8 @@ impl Engine {
         }
     }
 
-    /// Whether paths that a container's author writes into annotations are honoured (inside
-    /// `[record] folders`): Podman's user has the host's files anyway, a pod's author does not.
+    /// Whether paths in annotations are honoured, inside `[record] folders`. Podman's user can
+    /// access the host's files anyway; the author of a pod can't.
     pub const fn honours_author_paths(self) -> bool {
         match self {
             Engine::CriO | Engine::Containerd => false,
@@ -110,8 +120,7 @@ impl Engine {
         }
     }
 
-    /// Whether its containers belong to namespaces; elsewhere no list of namespaces says who may
-    /// record.
+    /// Whether its containers belong to namespaces. If not, `[record] namespaces` does not apply.
     pub const fn has_namespaces(self) -> bool {
         match self {
             Engine::CriO | Engine::Containerd => true,
@@ -119,12 +128,47 @@ impl Engine {
         }
     }
 
-    /// The annotation in which it writes a container's image, if it has one.
+    /// The annotation that names a container's image, if the engine writes one.
     pub const fn image_annotation(self) -> Option<&'static str> {
         match self {
-            Engine::CriO => Some("io.kubernetes.cri-o.ImageName"),
-            Engine::Containerd => Some("io.kubernetes.cri.image-name"),
+            Engine::CriO => Some(crio::IMAGE_NAME),
+            Engine::Containerd => Some(containerd::IMAGE_NAME),
             Engine::Podman => None,
+        }
+    }
+
+    /// The value that it writes into [`MANAGER`](super::annotations::MANAGER), if it does.
+    pub const fn manager(self) -> Option<&'static str> {
+        match self {
+            Engine::CriO => Some("cri-o"),
+            Engine::Containerd => None,
+            Engine::Podman => Some("libpod"),
+        }
+    }
+
+    /// Whether it has the hook stage `precreate`, in which `inject` runs.
+    pub const fn has_precreate_stage(self) -> bool {
+        match self {
+            Engine::CriO | Engine::Containerd => false,
+            Engine::Podman => true,
+        }
+    }
+
+    /// Whether it understands only the OCI form of documents. Then a document in the containers
+    /// form would lose its conditions.
+    pub const fn reads_oci_form_only(self) -> bool {
+        match self {
+            Engine::CriO | Engine::Podman => false,
+            Engine::Containerd => true,
+        }
+    }
+
+    /// Whether it drops an empty list of flags, so that the runtime chooses the flags. Podman
+    /// writes the configuration itself, and Go leaves out empty lists; the others keep it.
+    pub const fn drops_empty_flags(self) -> bool {
+        match self {
+            Engine::CriO | Engine::Containerd => false,
+            Engine::Podman => true,
         }
     }
 }

@@ -1,16 +1,16 @@
-//! Which container this is, by the keys of the engine that is believed.
+//! Which container this is, according to the configured engine.
 //!
-//! Pod authors can set any annotation, also ones that look like another engine's own; only the
-//! keys that the configured engine writes over theirs are read.
+//! Pod authors can set any annotation, even ones that look like those of another engine. So only
+//! keys that the configured engine itself overwrites are read.
 
 use crate::Engine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Annotations as a runtime is told them.
+/// The annotations in `config.json`.
 pub type Annotations = BTreeMap<String, String>;
 
-/// What an engine says of a container.
+/// What an engine says about a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The pod's namespace; Podman has none.
@@ -25,7 +25,7 @@ pub struct Identity {
     pub sandbox: bool,
 }
 
-/// The annotation keys that say who a container is.
+/// The annotation keys that identify a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // as in Identity
 pub struct IdentityKeys {
@@ -37,7 +37,7 @@ pub struct IdentityKeys {
 }
 
 impl Identity {
-    /// Reads the identity by the engine's own keys; all others are ignored.
+    /// Reads the identity from the engine's own keys; all others are ignored.
     pub fn of(engine: Engine, annotations: &Annotations) -> Identity {
         let keys = engine.identity_keys();
         let get = |key: Option<&str>| {

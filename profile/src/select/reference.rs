@@ -1,12 +1,12 @@
-//! References to profiles, as annotations and fields write them.
+//! References to profiles, as written in annotations and fields.
 //!
 //! The grammar is that of the kubelet's legacy annotations (`localhost/<path>`,
-//! `runtime/default`, `docker/default`, `unconfined`); what a path may look like is stricter: only
-//! plain names, so that nothing outside the seccomp root can be meant.
+//! `runtime/default`, `docker/default`, `unconfined`). Paths are stricter: they consist of plain
+//! names only, so that they can't lead outside the seccomp root.
 
 use std::{fmt, str::FromStr};
 
-/// The longest path below the seccomp root that is looked at, in bytes (`PATH_MAX`).
+/// The longest accepted path below the seccomp root, in bytes (`PATH_MAX`).
 pub const MAX_PATH: usize = 4095;
 /// The longest name of one folder or file, in bytes (`NAME_MAX`).
 pub const MAX_NAME: usize = 255;
@@ -14,7 +14,7 @@ pub const MAX_NAME: usize = 255;
 /// What a container asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
-    /// No filter of its own; never takes one away.
+    /// No filter; never removes one that is there.
     Unconfined,
     /// The engine's default profile (`runtime/default`, `docker/default`).
     RuntimeDefault,
@@ -45,7 +45,7 @@ impl fmt::Display for ProfilePath {
 pub enum ReferenceError {
     #[error("is empty; write localhost/<file>, runtime/default or unconfined")]
     Empty,
-    #[error("is of no known kind; write localhost/<file>, runtime/default or unconfined")]
+    #[error("is not a known reference; write localhost/<file>, runtime/default or unconfined")]
     UnknownKind,
     #[error("has a control character")]
     ControlCharacter,
@@ -165,8 +165,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// What is accepted has only plain parts, is written back as it was, and joins to a path
-        /// below any root.
+        /// Every accepted path has only plain parts, is written back unchanged, and stays below any
+        /// root that it is joined to.
         #[test]
         fn what_is_accepted_stays_below_its_root(path in "([a-z./\\\\ \\n\u{202e}-]|\\.\\.){0,24}") {
             if let Ok(Reference::Localhost(file)) = format!("localhost/{path}").parse() {

@@ -1,8 +1,8 @@
-//! The one resolver: which profile a container selects, from its annotations alone.
+//! Which profile a container selects, from its annotations alone.
 //!
-//! The rules are DESIGN.md's "Rules of selection": the engine's own keys say who the container
-//! is, a container annotation beats the pod's, the sandbox is left alone, and what makes the
-//! runtime ignore its filter is refused where a filter is asked for.
+//! The engine's own keys identify the container, a container annotation overrides the pod's, the
+//! sandbox is left alone, and annotations that make the runtime ignore its filter are refused if a
+//! filter is asked for.
 
 use crate::{
     select::annotations::{
@@ -18,7 +18,7 @@ use crate::{
 pub enum Selection {
     /// The pod's sandbox container: left alone.
     Sandbox,
-    /// A container of an exempt namespace: accepted as it is.
+    /// A container in an exempt namespace: accepted without any check.
     Exempt,
     /// No annotation names a profile for this container.
     Nothing,
@@ -34,9 +34,9 @@ pub enum Selection {
 /// Why nothing can be selected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectionError {
-    /// Container annotations are there, but the engine does not say which container this is.
+    /// There are container annotations, but the engine does not name the container.
     #[error(
-        "the engine gives no container name, so it is not known whether this annotation is meant \
+        "the engine does not name the container, so it is unknown whether this annotation is meant \
          for this container (Podman: --annotation io.kubernetes.container.name=NAME)"
     )]
     Ambiguous {
@@ -84,7 +84,7 @@ impl SelectionError {
         }
     }
 
-    /// The value at fault, where it is the value.
+    /// The value, if that is at fault.
     pub fn value(&self) -> Option<&str> {
         match self {
             SelectionError::Reference { value, .. } => Some(value),
@@ -93,7 +93,7 @@ impl SelectionError {
     }
 }
 
-/// Decides what the container selects. Pure: the same arguments give the same answer.
+/// Determines what the container selects. Pure: the same arguments give the same result.
 ///
 /// # Errors
 /// The container must not start: see [`SelectionError`].
@@ -163,8 +163,8 @@ fn selected(identity: &Identity, annotations: &Annotations) -> Result<Selection,
     }
 }
 
-/// The first annotation by which crun would not do what `linux.seccomp` says and that the node's
-/// owner has not allowed.
+/// The first annotation that would make crun deviate from `linux.seccomp` and that the node's owner
+/// has not allowed.
 fn runtime_annotation(annotations: &Annotations, settings: &Settings) -> Option<String> {
     annotations
         .keys()

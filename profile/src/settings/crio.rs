@@ -2,10 +2,10 @@
 //! seccomp profiles.
 //!
 //! CRI-O reads `crio.conf`, then every file below `crio.conf.d` in lexical order (whatever its name
-//! ends in), and merges as its TOML library does (`crio.conf.d(5)`, `pkg/config`): a later value
-//! replaces an earlier one, a list as a whole; handlers are merged by name, and **a handler that a
-//! later file mentions starts from nothing**; keys match regardless of case; unknown keys are
-//! ignored. What CRI-O was told on its command line is not in these files.
+//! ends in), and merges them as its TOML library does (`crio.conf.d(5)`, `pkg/config`): a later
+//! value replaces an earlier one, and a list is replaced as a whole; handlers are merged by name,
+//! but **a later file that mentions a handler redefines it from scratch**; keys match regardless of
+//! case; unknown keys are ignored. Options on CRI-O's command line are not in these files.
 
 use super::line_of;
 use crate::root::{ReadError, read_named};
@@ -22,19 +22,19 @@ use toml::{
 /// The first file that CRI-O reads.
 pub const CONFIG: &str = "/etc/crio/crio.conf";
 
-/// The folder of drop-ins that it reads next.
+/// The folder of drop-ins that it reads after that.
 pub const CONFIG_FOLDER: &str = "/etc/crio/crio.conf.d";
 
 /// The largest configuration file that is read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// How deep folders may lie in [`CONFIG_FOLDER`].
+/// How deeply folders may be nested in [`CONFIG_FOLDER`].
 const MAX_DEPTH: usize = 8;
 
 /// A runtime handler (`[crio.runtime.runtimes.NAME]`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handler {
-    /// `runtime_path`; `None`: the handler's name in `PATH`.
+    /// `runtime_path`; `None` if CRI-O looks for the handler's name in `PATH`.
     pub path: Option<PathBuf>,
     /// `runtime_type`: `oci` (also where empty), `vm` or `pod`.
     pub kind: String,
@@ -42,11 +42,11 @@ pub struct Handler {
     pub root: Option<PathBuf>,
     /// `platform_runtime_paths`: paths that replace `path` on a platform, such as `linux/amd64`.
     pub platform_paths: BTreeMap<String, PathBuf>,
-    /// `inherit_default_runtime`: path, type and root are those of the default handler.
+    /// `inherit_default_runtime`: path, type and root are taken from the default handler.
     pub inherits: bool,
-    /// `monitor_path`; `None`: conmon in `PATH`.
+    /// `monitor_path`; `None` if CRI-O looks for conmon in `PATH`.
     pub monitor: Option<PathBuf>,
-    /// `seccomp_profile`; goes before the one that holds for all handlers.
+    /// `seccomp_profile`; overrides the one for all handlers.
     pub seccomp_profile: Option<PathBuf>,
     /// `allowed_annotations`, matched as prefixes.
     pub allowed_annotations: Vec<String>,
@@ -62,22 +62,23 @@ impl Handler {
 /// The configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrioConfig {
-    /// `default_runtime`: the handler of pods that name none.
+    /// `default_runtime`: the handler for pods that name none.
     pub default_runtime: String,
     /// The handlers, by name.
     pub runtimes: BTreeMap<String, Handler>,
-    /// `hooks_dir`: a hook file hides one of the same name in a folder before its own.
+    /// `hooks_dir`: a hook file hides files of the same name in earlier folders.
     pub hooks_dir: Vec<PathBuf>,
-    /// `seccomp_profile`; `None`: CRI-O's built-in profile.
+    /// `seccomp_profile`; `None` for CRI-O's built-in profile.
     pub seccomp_profile: Option<PathBuf>,
-    /// `privileged_seccomp_profile`: what privileged containers get instead of none.
+    /// `privileged_seccomp_profile`: the profile for privileged containers, which otherwise get
+    /// none.
     pub privileged_seccomp_profile: Option<PathBuf>,
-    /// `conmon` (deprecated); goes before every handler's `monitor_path`.
+    /// `conmon` (deprecated); overrides every handler's `monitor_path`.
     pub conmon: Option<PathBuf>,
 }
 
 impl Default for CrioConfig {
-    /// What CRI-O 1.37 starts from.
+    /// The defaults of CRI-O 1.37.
     fn default() -> CrioConfig {
         let crun = Handler {
             kind: "oci".to_owned(),
@@ -99,7 +100,7 @@ impl Default for CrioConfig {
     }
 }
 
-/// Why CRI-O's configuration can't be known.
+/// Why CRI-O's configuration can't be determined.
 #[derive(Debug, thiserror::Error)]
 pub enum CrioConfigError {
     /// A file can't be read.
@@ -118,7 +119,7 @@ pub enum CrioConfigError {
         /// What the system said.
         source: io::Error,
     },
-    /// A file's text is not a configuration.
+    /// A file's text is not a valid configuration.
     #[error("{}, line {line}: {reason}", path.display())]
     Invalid {
         /// The file.
@@ -130,10 +131,10 @@ pub enum CrioConfigError {
     },
 }
 
-/// Handlers differ in their default profile, and which of them made the container is not known.
+/// Handlers have different default profiles, and the container's handler is not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "CRI-O's handlers {} have different default profiles, and which one made the container is not known",
+    "CRI-O's handlers {} have different default profiles, and the container's handler is not known",
     handlers.join(", ")
 )]
 pub struct Ambiguous {
@@ -142,11 +143,11 @@ pub struct Ambiguous {
 }
 
 impl CrioConfig {
-    /// Reads `crio.conf` and the files below its drop-in folder; what is not there is left out, as
-    /// CRI-O does.
+    /// Reads `crio.conf` and the files below its drop-in folder. As in CRI-O, missing ones are
+    /// skipped.
     ///
     /// # Errors
-    /// Something can't be read, is no regular file, larger than 1 MiB, or not valid.
+    /// A file can't be read, is not a regular file, is larger than 1 MiB, or is not valid.
     pub fn load(config: &Path, folder: &Path) -> Result<CrioConfig, CrioConfigError> {
         let mut result = CrioConfig::default();
         for file in files(config, folder)? {
@@ -169,10 +170,10 @@ impl CrioConfig {
         Ok(result)
     }
 
-    /// Adds what a file says; `path` is for messages only.
+    /// Merges a file's text; `path` is for messages only.
     ///
     /// # Errors
-    /// It is not TOML, or a value that is read here has another type.
+    /// It is not TOML, or a value that is needed here has the wrong type.
     pub fn merge(&mut self, path: &Path, text: &str) -> Result<(), CrioConfigError> {
         self.merge_text(text)
             .map_err(|(offset, reason)| CrioConfigError::Invalid {
@@ -197,7 +198,7 @@ impl CrioConfig {
 
     fn merge_runtime(&mut self, runtime: &Table<'_, '_>) -> Result<(), Wrong> {
         if let Some(name) = runtime.string("default_runtime")? {
-            // An empty one is CRI-O's own default.
+            // An empty value means CRI-O's default.
             let name = if name.is_empty() { "crun" } else { name };
             name.clone_into(&mut self.default_runtime);
         }
@@ -219,15 +220,15 @@ impl CrioConfig {
         Ok(())
     }
 
-    /// The name of the handler of a pod that asks for `handler`; none or an empty one is the
-    /// default.
+    /// The name of the handler for a pod that asks for `handler`; the default one if that is `None`
+    /// or empty.
     fn handler_name<'a>(&'a self, handler: Option<&'a str>) -> &'a str {
         handler
             .filter(|name| !name.is_empty())
             .unwrap_or(&self.default_runtime)
     }
 
-    /// A handler with what it inherits; `path` is still `None` where CRI-O looks in `PATH` for
+    /// A handler, including what it inherits. `path` stays `None` if CRI-O looks in `PATH` for
     /// [`CrioConfig::name_in_path`].
     pub fn handler(&self, name: &str) -> Option<Handler> {
         let mut own = self.runtimes.get(name)?.clone();
@@ -241,7 +242,7 @@ impl CrioConfig {
         Some(own)
     }
 
-    /// The program's name that CRI-O looks for in `PATH` where a handler has no path.
+    /// The program that CRI-O looks for in `PATH` if a handler has no path.
     pub fn name_in_path<'a>(&'a self, handler: &'a str) -> &'a str {
         let inherits = self.runtimes.get(handler).is_some_and(|own| own.inherits);
         if inherits {
@@ -251,9 +252,9 @@ impl CrioConfig {
         }
     }
 
-    /// The file of the profile that `RuntimeDefault` means under a handler (`None`: the default
-    /// one). `None`: CRI-O's built-in profile, which is not to be had as a file. CRI-O also falls
-    /// back to that where the file for all handlers does not exist.
+    /// The profile file that `RuntimeDefault` means under a handler, or under the default one for
+    /// `None`. Returns `None` for CRI-O's built-in profile, which is not available as a file; CRI-O
+    /// also uses it if the file for all handlers does not exist.
     pub fn default_profile(&self, handler: Option<&str>) -> Option<PathBuf> {
         self.runtimes
             .get(self.handler_name(handler))
@@ -261,15 +262,15 @@ impl CrioConfig {
             .or_else(|| self.seccomp_profile.clone())
     }
 
-    /// As [`CrioConfig::default_profile`], for a container whose handler is not known by name.
+    /// Like [`CrioConfig::default_profile`], for a container whose handler's name is not known.
     ///
     /// CRI-O writes a handler's name only into the sandbox's `config.json`, where an annotation of
-    /// the pod replaces it; so none is believed. What is known is `runtime`, the path that CRI-O
-    /// executed: the handlers that lead to it come into question, all of them where it is not
-    /// known or no handler's.
+    /// the pod can replace it, so it is not trusted. Instead, `runtime` is the path that CRI-O
+    /// executed: any handler that leads to it may be the one, or any handler at all if it is not
+    /// known or belongs to none.
     ///
     /// # Errors
-    /// The handlers that come into question have different profiles.
+    /// The possible handlers have different profiles.
     pub fn default_profile_under(
         &self,
         runtime: Option<&Path>,
@@ -302,13 +303,13 @@ impl CrioConfig {
     }
 }
 
-/// The files that CRI-O reads, in its order; the first may not exist.
+/// The files that CRI-O reads, in its order. The first may not exist.
 ///
 /// # Errors
-/// A folder can't be read, or lies too deep.
+/// A folder can't be read, or is nested too deeply.
 pub fn files(config: &Path, folder: &Path) -> Result<Vec<PathBuf>, CrioConfigError> {
     let mut all = vec![config.to_owned()];
-    // CRI-O walks the folder without following links: a linked one is read as a file, and fails.
+    // CRI-O does not follow links to folders here: it reads them as files, and fails.
     match fs::symlink_metadata(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => {
@@ -329,7 +330,7 @@ fn walk(folder: &Path, depth: usize, all: &mut Vec<PathBuf>) -> Result<(), CrioC
         source,
     };
     if depth == 0 {
-        return Err(failed(io::Error::other("folders lie too deep")));
+        return Err(failed(io::Error::other("folders are nested too deeply")));
     }
     let mut entries = fs::read_dir(folder)
         .and_then(Iterator::collect::<io::Result<Vec<_>>>)
@@ -401,7 +402,7 @@ impl<'a, 'i> Table<'a, 'i> {
         let first = found.next();
         if let (Some((one, _)), Some((other, _))) = (first, found.next()) {
             let later = one.span().start.max(other.span().start);
-            let reason = format!("{key} is there twice, in upper and lower case; write it once");
+            let reason = format!("{key} is given twice, in upper and lower case; write it once");
             return Err((later, reason));
         }
         Ok(first.map(|(_, value)| value))
@@ -418,7 +419,8 @@ impl<'a, 'i> Table<'a, 'i> {
             .transpose()
     }
 
-    /// The tables of a name: written in other letters they are several in one file, and all count.
+    /// The tables of a name. One file can have several if they are written in different case; all
+    /// count.
     fn tables(&self, key: &str) -> Result<Vec<Table<'a, 'i>>, Wrong> {
         self.0
             .iter()
@@ -465,7 +467,7 @@ impl<'a, 'i> Table<'a, 'i> {
             .map(Some)
     }
 
-    /// Sets a path where the key is there; an empty one counts as none.
+    /// Sets a path if the key is present; an empty value means none.
     fn path(&self, key: &str, into: &mut Option<PathBuf>) -> Result<(), Wrong> {
         if let Some(text) = self.string(key)? {
             *into = Some(text)

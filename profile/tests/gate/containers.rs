@@ -1,4 +1,4 @@
-//! Made-up containers: everything that the evaluator is given, with its documents in memory.
+//! Made-up containers: the evaluator's input, with documents in memory.
 
 use portcullis_profile::{
     Engine,

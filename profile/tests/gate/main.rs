@@ -1,4 +1,4 @@
-//! The evaluator with its gathering, on made-up containers; and that it does nothing but decide.
+//! The evaluator and its gathering with made-up containers; and that the evaluator is pure.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,5 +1,5 @@
-//! The gate only decides: under a kernel filter that ends the process for opening, connecting,
-//! starting or waiting, it goes on; and nothing in its source could read a clock.
+//! The gate module is pure: it runs under a kernel filter that kills the process for opening files,
+//! connecting, starting processes or waiting, and nothing in its source could read a clock.
 
 use crate::containers::{DEFAULT, DENYING, OTHER, container};
 use libseccomp::{ScmpAction, ScmpFilterContext, ScmpSyscall};
@@ -11,7 +11,7 @@ use portcullis_profile::{
 };
 use std::{fs, path::Path, thread};
 
-/// What a decision has no business with.
+/// Calls that a pure function never makes.
 const FORBIDDEN: [&str; 24] = [
     "open",
     "openat",
@@ -48,7 +48,7 @@ fn forbid() {
     context.load().unwrap();
 }
 
-/// Every fact, so that each way through the evaluator comes to its end.
+/// All facts, so that every path through the evaluator gets to its end.
 fn everything() -> Gathered {
     let resolved = |text: &str| Resolved {
         filter: parse_filter(text.as_bytes()).unwrap(),

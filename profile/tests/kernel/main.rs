@@ -1,5 +1,5 @@
-//! What `equal` calls equal is equal to the kernel: system calls are probed under both filters, for
-//! chosen pairs of every kind of rewrite, and for pairs that are made up at random.
+//! Filters that `equal` considers equal are equal to the kernel: system calls are probed under both
+//! filters, for hand-picked pairs of every kind of rewrite and for random ones.
 
 #![allow(unsafe_code, clippy::unwrap_used)] // children are forked and load raw filters
 

@@ -1,9 +1,10 @@
-//! What the kernel does with system calls under a filter, seen in child processes.
+//! What the kernel does with system calls under a filter, observed in child processes.
 //!
-//! A first filter answers every call with an errno of its own, so nothing is executed; the filter
-//! under test is loaded over it. The kernel takes the strictest answer and, among equally strict
-//! ones, the newest filter's (`kernel/seccomp.c`, `seccomp_run_filters`), so an errno of the tested
-//! filter shows, and where it lets a call pass, the first filter's does.
+//! A first filter answers every call with a special errno, so that nothing is executed; the filter
+//! under test is loaded on top of it. The kernel applies the strictest answer and, among equally
+//! strict ones, that of the newest filter (`kernel/seccomp.c`, `seccomp_run_filters`). So an errno
+//! of the tested filter is returned, and if that filter lets a call pass, the errno of the first
+//! filter.
 
 use libc::{c_int, c_long};
 use libseccomp::{ScmpArch, ScmpSyscall};
@@ -93,7 +94,7 @@ impl Probe {
         }
     }
 
-    /// The number that a name has where this call is made; `None` where it has none, or not one of
+    /// The number that a name has where this call is made; `None` if it has none, or not one of
     /// its own only.
     pub(crate) fn number_of(&self, name: &str) -> Option<u32> {
         self.abi.number(name)

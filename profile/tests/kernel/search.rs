@@ -1,9 +1,9 @@
-//! A search for pairs of filters that `equal` calls equal and the kernel does not.
+//! A search for pairs of filters that `equal` considers equal but the kernel does not.
 //!
-//! A filter is made up, then written differently: rules in another order, split, doubled, their
-//! conditions turned around. Whether that changes its meaning is left to `equal`, since with
-//! conditional rules it may; what it calls equal is probed. On the way the kernel is held against the
-//! interpreter and the walk, and what the check says of a filter against what its rules say.
+//! A random filter is rewritten: rules are reordered, split and doubled, and their conditions
+//! reordered. With conditional rules that may change its meaning; `equal` decides, and pairs that
+//! it considers equal are probed. Along the way, the kernel is compared with the interpreter and
+//! the walk, and the result of the check with what the rules say.
 
 use crate::probe::{Probe, outcome_of, outcomes, probes};
 use portcullis_profile::{

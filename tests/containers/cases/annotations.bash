@@ -128,7 +128,7 @@ teardown() { tidy; }
 }
 
 # verify is in warn mode too, so the container starts without the profile.
-@test "mode = \"warn\" starts the container all the same" {
+@test "mode = \"warn\" starts the container anyway" {
     write_settings 'mode = "warn"'
     starts_with it-started --annotation "$pod=$local_ref/missing.json" -- echo it-started
 }

@@ -1,5 +1,5 @@
-//! BPF programs: what parses runs to an end, and the walk, which is bounded, says of each call what the
-//! interpreter says, in exactly one part.
+//! BPF programs: what parses runs to an end, and the walk, which is bounded, says of each call what
+//! the interpreter says, in exactly one part.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -47,7 +47,7 @@ fuzz_target!(|bytes: &[u8]| {
         errno_ret: None,
         args: Vec::new(),
     };
-    // Whatever the program is, it is held against a filter without a panic.
+    // Whatever the program is, it is compared with a filter without a panic.
     let filter = Filter {
         architectures: vec![Arch::X86_64, Arch::X86, Arch::X32],
         syscalls: vec![rule("read", Action::Allow), rule("socket", Action::KillProcess)],
@@ -58,7 +58,8 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(!error.to_string().is_empty());
         }
     }
-    // Partitions of thousands of parts are tried by the tests; here the parts are compared one by one.
+    // Partitions of thousands of parts are tried by the tests; here the parts are compared one by
+    // one.
     if bytes.len() > 8 * 200 {
         return;
     }

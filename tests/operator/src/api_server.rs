@@ -1,4 +1,5 @@
-//! API servers for the cases. A case has one to itself; one that it leaves clean serves the next.
+//! API servers for the cases. A case has one to itself; if it leaves that clean, the next case uses
+//! it.
 
 use anyhow::{Context, Result, bail};
 use kube::{
@@ -25,7 +26,7 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The operator's program, which lies beside this one.
+/// The operator's program, which is next to this one.
 pub(crate) fn operator() -> Result<PathBuf> {
     let operator = std::env::current_exe()?.with_file_name("portcullis-operator");
     if !operator.is_file() {
@@ -52,19 +53,19 @@ pub(crate) fn missing() -> Option<&'static str> {
 #[derive(Debug)]
 pub(crate) struct ApiServer {
     name: String,
-    /// Its end of this is what the cluster lives by.
+    /// The cluster ends when this is closed.
     up: Child,
     kubeconfig: PathBuf,
 }
 
 impl ApiServer {
-    /// One that nobody else uses.
+    /// A server that nobody else uses.
     pub(crate) fn take() -> Result<Self> {
         let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
         idle.map_or_else(Self::start, Ok)
     }
 
-    /// For the next case.
+    /// Returns it for the next case.
     pub(crate) fn give_back(self) {
         IDLE.lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -128,7 +129,7 @@ impl ApiServer {
         Ok(server)
     }
 
-    /// What tests/cluster tells programs.
+    /// The values that tests/cluster provides to programs.
     fn environment(&self) -> Result<HashMap<String, String>> {
         let state = std::env::var("PORTCULLIS_CLUSTER_STATE")
             .unwrap_or_else(|_| "/var/lib/portcullis-cluster".to_owned());
@@ -141,7 +142,7 @@ impl ApiServer {
             .collect())
     }
 
-    /// kubectl as the administrator; gives what it prints.
+    /// Runs kubectl as the administrator, and returns what it prints.
     pub(crate) fn kubectl(&self, arguments: &[&str], input: Option<&Value>) -> Result<String> {
         let mut file = tempfile::tempfile()?;
         if let Some(input) = input {
@@ -169,8 +170,8 @@ impl ApiServer {
         client_of(&self.kubeconfig).await
     }
 
-    /// Writes a kubeconfig for a service account of the operator. The token of the agent's is bound to its node,
-    /// as a kubelet would have it.
+    /// Writes a kubeconfig for a service account of the operator. The token of the agent's is bound
+    /// to its node, as a kubelet would have it.
     pub(crate) fn account(
         &self,
         account: &str,
@@ -210,7 +211,7 @@ impl Drop for ApiServer {
     }
 }
 
-/// Ends those that no case uses any more.
+/// Ends the servers that no case uses any more.
 pub(crate) fn stop_all() {
     IDLE.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }

@@ -1,4 +1,4 @@
-//! The cases, a file for each subject; each is listed once, in its file.
+//! The cases, one file for each subject. Each case is listed in its file.
 
 mod effects;
 mod gate_events;
@@ -9,7 +9,7 @@ mod rights;
 
 use crate::stage::Case;
 
-/// Names the cases of a file: functions that take their stage.
+/// Lists the cases of a file: functions that take their stage.
 macro_rules! cases {
     ($($name:ident),+ $(,)?) => {
         /// The cases of this file.

@@ -1,4 +1,4 @@
-//! Tests of the operator against a real API server, one case or all: see CONTRIBUTING.md.
+//! Tests of the operator on a real API server, one case or all: see CONTRIBUTING.md.
 
 mod api_server;
 mod cases;
@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Trial};
 use stage::Case;
 use std::process::ExitCode;
 
-/// What names the seed of the cases that do things in a random order.
+/// The environment variable with the seed for random choices.
 const SEED: &str = "PORTCULLIS_TEST_SEED";
 
 fn main() -> ExitCode {
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let seed = match std::env::var(SEED).map(|seed| seed.parse()) {
         Ok(Ok(seed)) => seed,
         Ok(Err(_)) => {
-            eprintln!("{SEED} is no number");
+            eprintln!("{SEED} is not a number");
             return ExitCode::from(2);
         }
         Err(_) => fastrand::u64(..),

@@ -1,4 +1,4 @@
-//! The objects that cases make and look at, as users do: by name, as JSON.
+//! The objects that cases create and check, like users: by name, as JSON.
 
 use anyhow::{Context, Result, bail};
 use kube::{

@@ -1,4 +1,4 @@
-//! The operator's processes: started with their log in a file, killed with whoever started them.
+//! The operator's processes. They log to a file, and are killed with the process that started them.
 
 use crate::wait::until;
 use anyhow::{Context, Result, bail};

@@ -1,5 +1,6 @@
-//! What a case runs on: an API server for itself, a folder, and the operator's processes that it asks for. When the
-//! case is over nothing of it is left; when it failed the error has the processes' logs.
+//! What a case runs on: an API server of its own, a folder, and the operator's processes that it
+//! starts. Nothing is left when the case is over. If it failed, the error contains the processes'
+//! logs.
 
 use crate::{
     api_server::{self, ApiServer},
@@ -185,8 +186,8 @@ impl Stage {
         .await
     }
 
-    /// Waits until controller and agent have seen everything that happened before: a new profile comes through both.
-    /// What should not have happened by then did not happen.
+    /// Waits until controller and agent have seen everything that happened before: a new profile
+    /// comes through both. What should not have happened by then did not happen.
     pub(crate) async fn settled(&mut self) -> Result<()> {
         self.marks += 1;
         let mark = format!("mark-{}", self.marks);

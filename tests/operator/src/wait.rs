@@ -1,4 +1,4 @@
-//! Waiting: always for something, always with a deadline, and what was seen last is in the error.
+//! Waiting for something, always with a deadline, and with the last observed state in the error.
 
 use anyhow::{Result, anyhow};
 use std::time::{Duration, Instant};

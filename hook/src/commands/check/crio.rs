@@ -1,5 +1,5 @@
-//! CRI-O's effective configuration: what the running CRI-O says, else what `crio config` prints,
-//! else its files; and whether these agree.
+//! CRI-O's effective configuration, from the running CRI-O, or else from `crio config`, or else
+//! from its files; and whether these agree.
 
 use super::{node::Node, report::Report};
 use portcullis_profile::settings::crio::{
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Options that change the configuration and are in none of its files (`crio(8)`).
+/// Command line options that change the configuration (`crio(8)`).
 const OPTIONS: [&str; 6] = [
     "--hooks-dir",
     "--default-runtime",
@@ -21,14 +21,14 @@ const OPTIONS: [&str; 6] = [
     "--conmon",
 ];
 
-/// How exactly it is known when a process started.
+/// The precision of a process's start time.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// What is known of CRI-O.
+/// What is known about CRI-O.
 pub(super) struct Crio {
     /// Its configuration.
     pub(super) config: CrioConfig,
-    /// When its process started, where there is one.
+    /// When its process started, if it runs.
     pub(super) started: Option<SystemTime>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// As CRI-O was told on its command line, else the usual ones.
+    /// The files named on CRI-O's command line, or else the usual ones.
     fn of(arguments: &[String]) -> Places {
         let option = |long: &str, short: &str| {
             let mut words = arguments.iter().skip(1);
@@ -65,7 +65,7 @@ impl Places {
     }
 }
 
-/// Finds out what CRI-O works by. `None`: it can't be known.
+/// Determines CRI-O's configuration; `None` if that is not possible.
 pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> Option<Crio> {
     let process = node.process("crio");
     let arguments = process
@@ -181,7 +181,7 @@ fn printed(mut config: CrioConfig, names: &[&str], texts: &[&str]) -> Result<Cri
     Ok(config)
 }
 
-/// What may be otherwise in a CRI-O that can't be asked.
+/// Reports what may differ in a CRI-O that can't be asked.
 fn unasked(
     node: &Node,
     places: &Places,
@@ -216,7 +216,7 @@ fn unasked(
     }
 }
 
-/// Says where a running CRI-O differs from its files.
+/// Reports where a running CRI-O differs from its files.
 fn compare(running: &CrioConfig, on_disk: &CrioConfig, report: &mut Report) {
     let restart =
         "systemctl restart crio; look at its log and command line if that changes nothing";
@@ -269,8 +269,8 @@ fn compare(running: &CrioConfig, on_disk: &CrioConfig, report: &mut Report) {
     }
 }
 
-/// The keys in which a handler of the files is another one in the running CRI-O, which has filled in
-/// what the files leave open.
+/// The keys that differ between a handler in the files and in the running CRI-O, which has filled
+/// in defaults.
 fn differing(wanted: &Handler, running: &Handler) -> Vec<&'static str> {
     let same = [
         (

@@ -1,4 +1,4 @@
-//! The node's parts that do not hang on an engine: settings, seccomp root, default profile,
+//! The parts of a node that do not depend on an engine: settings, seccomp root, default profile,
 //! recordings.
 
 use super::{node::Node, report::Report};
@@ -16,7 +16,7 @@ use std::{
 /// Where BPF objects are pinned.
 const BPF: &str = "/sys/fs/bpf";
 
-/// Reads hook.toml; the defaults where it can't be used.
+/// Reads hook.toml; returns the defaults if it can't be used.
 pub(super) fn settings(node: &Node, path: &Path, report: &mut Report) -> Settings {
     let subject = format!("settings {}", path.display());
     match Settings::load(&node.at(path)) {
@@ -45,7 +45,7 @@ pub(super) fn settings(node: &Node, path: &Path, report: &mut Report) -> Setting
     }
 }
 
-/// The folder of profiles, and the operator's in it.
+/// Checks the folder of profiles, and the operator's folder in it.
 pub(super) fn seccomp_root(node: &Node, settings: &Settings, report: &mut Report) {
     let root = &settings.seccomp_root;
     folder(
@@ -54,7 +54,7 @@ pub(super) fn seccomp_root(node: &Node, settings: &Settings, report: &mut Report
         root,
         report,
     );
-    // The established operator leaves a link there, and below the root none is followed.
+    // The Security Profiles Operator leaves a link there, which would not be followed.
     let own = root.join("operator");
     let subject = format!("folder {}", own.display());
     match fs::symlink_metadata(node.at(&own)) {
@@ -70,7 +70,7 @@ pub(super) fn seccomp_root(node: &Node, settings: &Settings, report: &mut Report
     }
 }
 
-/// A folder that root alone may change.
+/// Checks a folder that only root may change.
 fn folder(node: &Node, subject: &str, path: &Path, report: &mut Report) {
     let make = format!("mkdir -p {}", path.display());
     match fs::symlink_metadata(node.at(path)) {
@@ -96,7 +96,7 @@ fn folder(node: &Node, subject: &str, path: &Path, report: &mut Report) {
     }
 }
 
-/// What recordings need.
+/// Checks what recordings need.
 pub(super) fn recording(node: &Node, settings: &Settings, report: &mut Report) {
     for path in &settings.record.folders {
         folder(
@@ -121,14 +121,15 @@ pub(super) fn recording(node: &Node, settings: &Settings, report: &mut Report) {
     }
 }
 
-/// `runtime_default`, where it is set.
+/// Checks `runtime_default`, if it is set.
 pub(super) fn runtime_default(node: &Node, settings: &Settings, report: &mut Report) {
     if let Some(path) = &settings.runtime_default {
         profile(node, "runtime_default", path, settings, report);
     }
 }
 
-/// What `runtime/default` means under CRI-O: `runtime_default`, else each handler's own profile.
+/// Checks what `runtime/default` means under CRI-O: `runtime_default`, or else each handler's
+/// profile.
 pub(super) fn crio_default(
     node: &Node,
     crio: &CrioConfig,

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The shipped file of record; collect and Podman's have the same condition.
+/// The shipped file for record. Those for collect and for Podman have the same condition.
 const SHIPPED: &str = include_str!("../../../../crio.d/hooks.d/portcullis-record.json");
 
 /// One of our hooks, in the order in which they run.
@@ -36,7 +36,7 @@ impl OurHook<'_> {
         verb_of(&self.arguments) == verb
     }
 
-    /// How often it runs while a container is made: `prestart` and `createRuntime` are one stage.
+    /// How often it runs before a container starts: `prestart` and `createRuntime` are one stage.
     fn before_start(&self) -> usize {
         let stages = self.hook.stages.iter();
         stages
@@ -55,18 +55,18 @@ const fn verb_of(arguments: &Arguments) -> &'static str {
     }
 }
 
-/// What the hooks are held against.
+/// What the hooks are compared with.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
-    /// Who reads the files.
+    /// The engine that reads the files.
     pub(super) engine: Engine,
-    /// The settings that were looked at.
+    /// The settings that were checked.
     pub(super) settings: &'a Settings,
-    /// Where they are.
+    /// Their path.
     pub(super) path: &'a Path,
 }
 
-/// Looks at the files and gives the hook that verifies every container.
+/// Checks the files and returns the hook that verifies every container.
 pub(super) fn look<'a>(
     node: &Node,
     wanted: Wanted<'_>,
@@ -89,7 +89,7 @@ pub(super) fn look<'a>(
         look_at_binary(node, binary, report);
     }
     look_at_recording(&ours, settings, report);
-    if engine == Engine::Podman {
+    if engine.has_precreate_stage() {
         let injects = |own: &OurHook<'_>| {
             own.is("inject") && own.hook.always && own.hook.stages == ["precreate"]
         };
@@ -112,14 +112,14 @@ pub(super) fn look<'a>(
             format!("none for every container in {}; {engine} starts containers unverified", searched.join(", ")),
             match engine {
                 Engine::Podman => "name the folder of portcullis-verify.json as hooks_dir in containers.conf",
-                _ => "install crio.d/crio.conf.d/10-portcullis-hooks.conf and crio.d/hooks.d, then restart CRI-O",
+                Engine::CriO | Engine::Containerd => "install crio.d/crio.conf.d/10-portcullis-hooks.conf and crio.d/hooks.d, then restart CRI-O",
             },
         ),
     }
     position.map(|index| ours.swap_remove(index))
 }
 
-/// Says what is wrong with a file, and gives its hook if it is one of ours that runs.
+/// Reports what is wrong with a file, and returns its hook if it is one of ours and would run.
 fn one_file<'a>(
     wanted: Wanted<'_>,
     file: &'a HookFile,
@@ -177,7 +177,7 @@ fn one_file<'a>(
     Some(own)
 }
 
-/// Says what is wrong with a file that gives no hook of ours.
+/// Reports what is wrong with a file that has no hook of ours.
 fn not_ours(engine: Engine, file: &HookFile, subject: &str, report: &mut Report) {
     match &file.reading {
         Reading::Hook(hook) => {
@@ -250,7 +250,7 @@ fn mistakes(wanted: Wanted<'_>, own: &OurHook<'_>) -> Vec<(String, &'static str)
             "\"when\": {\"always\": true}, and nothing else",
         ));
     }
-    let believed = own.arguments.engine.map_or(settings.engine, Engine::from);
+    let believed = own.arguments.engine.unwrap_or(settings.engine);
     if believed != engine {
         wrong.push((
             format!("believes {believed}'s annotations and is read by {engine}"),
@@ -275,7 +275,7 @@ fn mistakes(wanted: Wanted<'_>, own: &OurHook<'_>) -> Vec<(String, &'static str)
     wrong
 }
 
-/// The binary that a hook executes: safe, and really ours.
+/// Checks that the binary that a hook executes is safe and really ours.
 fn look_at_binary(node: &Node, binary: &Path, report: &mut Report) {
     let subject = format!("binary {}", binary.display());
     if let Some(wrong) = node.not_executable(binary) {
@@ -313,7 +313,8 @@ fn look_at_binary(node: &Node, binary: &Path, report: &mut Report) {
     }
 }
 
-/// Whether what is recorded is recorded before it is verified, and written out at its end.
+/// Checks that containers are recorded before they are verified, and that recordings are written at
+/// the end.
 fn look_at_recording(ours: &[OurHook<'_>], settings: &Settings, report: &mut Report) {
     let first = |verb: &str| {
         ours.iter()

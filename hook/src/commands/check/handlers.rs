@@ -1,4 +1,4 @@
-//! CRI-O's runtime handlers: which of them set a selected filter, since they lead to
+//! CRI-O's runtime handlers: which of them set a selected filter because they lead to
 //! `portcullis-runtime`, and whether they work.
 
 use super::{
@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 /// The wrapper's file name.
 const WRAPPER: &str = "portcullis-runtime";
 
-/// How the wrapper's links begin.
+/// The prefix of the wrapper's links.
 const LINK: &str = "portcullis-";
 
-/// Looks at every handler.
+/// Checks every handler.
 pub(super) fn look(node: &Node, crio: &Crio, settings: &Settings, report: &mut Report) {
     let mut wrapped = Vec::new();
     for name in crio.config.runtimes.keys() {
@@ -135,7 +135,7 @@ fn one(
     added.iter().all(|finding| finding.level != Level::Problem)
 }
 
-/// A handler that CRI-O ignores is a problem where it is one of ours.
+/// A handler that CRI-O ignores is a problem only if it is one of ours.
 fn ignored(ours: bool, subject: String, text: String, remedy: &str, report: &mut Report) {
     if ours {
         report.problem(subject, text, remedy);
@@ -144,7 +144,7 @@ fn ignored(ours: bool, subject: String, text: String, remedy: &str, report: &mut
     }
 }
 
-/// Looks at the wrapper behind a handler, and at what leads past it.
+/// Checks the wrapper behind a handler, and what bypasses it.
 fn wrapped(node: &Node, path: &Path, handler: &Handler, subject: &str, report: &mut Report) {
     if let Some(wrong) = node.changeable(path) {
         report.problem(
@@ -192,7 +192,7 @@ fn this_platform() -> String {
     format!("linux/{arch}")
 }
 
-/// Why the handler has no monitor.
+/// Why the handler has no monitor; `None` if it has one.
 fn monitor(node: &Node, crio: &Crio, handler: &Handler) -> Option<String> {
     match crio.config.conmon.as_ref().or(handler.monitor.as_ref()) {
         Some(path) => node
@@ -205,7 +205,7 @@ fn monitor(node: &Node, crio: &Crio, handler: &Handler) -> Option<String> {
     }
 }
 
-/// The runtime that the wrapper executes when it is called by this path.
+/// The runtime that the wrapper executes when it is called under this path.
 fn real_runtime(node: &Node, link: &Path, settings: &Settings) -> Result<PathBuf, String> {
     let name = link.file_name().unwrap_or_default().to_string_lossy();
     let named = settings

@@ -1,6 +1,6 @@
 //! Hook files as CRI-O and Podman read them (`oci-hooks(5)`): a file hides one of the same name in
 //! an earlier folder, hooks of a stage run in the order of their files' names, and a file whose
-//! binary does not exist is left out without a word.
+//! binary does not exist is silently left out.
 
 use super::node::Node;
 use portcullis_profile::root::ReadError;
@@ -30,37 +30,37 @@ pub(super) struct Hook {
     pub(super) stages: Vec<String>,
     /// Whether it runs for every container.
     pub(super) always: bool,
-    /// The annotations that it runs for, where those are all it asks for.
+    /// The annotations that it runs for, if these are its only condition.
     pub(super) annotations: Option<BTreeMap<String, String>>,
-    /// Keys that no reader knows.
+    /// Unknown keys.
     pub(super) unknown: Vec<String>,
 }
 
-/// What an engine makes of a hook file.
+/// How an engine reads a hook file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     /// A hook.
     Hook(Hook),
-    /// One whose binary does not exist: it is left out.
+    /// A hook whose binary does not exist, which is skipped.
     Absent(Hook),
-    /// Nothing: the engine refuses the file, and does not start over it (CRI-O), or starts no
-    /// container (Podman).
+    /// A file that the engine refuses, so that it does not start (CRI-O) or starts no container
+    /// (Podman).
     Broken(String),
 }
 
-/// A hook file that counts.
+/// A hook file that takes effect.
 #[derive(Clone, Debug)]
 pub(super) struct HookFile {
     /// Where it is.
     pub(super) path: PathBuf,
-    /// What is made of it.
+    /// How it is read.
     pub(super) reading: Reading,
     /// Files of the same name that it hides.
     pub(super) hides: Vec<PathBuf>,
 }
 
-/// The files that count in these folders, in the order in which their hooks run. `own_stages` are
-/// the engine's own.
+/// The files in these folders that take effect, in the order in which their hooks run. `own_stages`
+/// are stages that only this engine knows.
 pub(super) fn read(node: &Node, folders: &[PathBuf], own_stages: &[&str]) -> Vec<HookFile> {
     let mut all: Vec<HookFile> = Vec::new();
     let json = |path: &PathBuf| path.extension().is_some_and(|suffix| suffix == "json");
@@ -78,7 +78,7 @@ pub(super) fn read(node: &Node, folders: &[PathBuf], own_stages: &[&str]) -> Vec
             Err(error) => Reading::Broken(error.to_string()),
         };
         let mut hides = Vec::new();
-        // What the engine leaves out hides nothing.
+        // A file that the engine skips hides nothing.
         if let Reading::Hook(_) = reading
             && let Some(before) = all.iter().position(|file| {
                 matches!(file.reading, Reading::Hook(_))
@@ -160,7 +160,7 @@ fn parse(value: &Value) -> Result<Hook, String> {
     Ok(hook)
 }
 
-/// The form 0.1.0, in which any condition suffices and none is "always".
+/// The format 0.1.0, in which any one condition suffices and having none means "always".
 fn parse_old(mut file: Object<'_>) -> Result<Hook, String> {
     let path = file
         .string("hook")?
@@ -180,7 +180,7 @@ fn parse_old(mut file: Object<'_>) -> Result<Hook, String> {
     })
 }
 
-/// A JSON object as Go reads it: keys match in any case, null counts as not there, unknown keys are
+/// A JSON object as Go reads it: keys match in any case, null counts as absent, unknown keys are
 /// ignored.
 struct Object<'a> {
     name: &'static str,
@@ -257,7 +257,7 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// Keys that nobody asked for.
+    /// Keys that were not read.
     fn unknown(&self) -> Vec<String> {
         let known = |key: &String| self.asked.iter().any(|own| own.eq_ignore_ascii_case(key));
         self.members

@@ -1,4 +1,4 @@
-//! The node that is looked at: its files below a root, its processes and its programs.
+//! The node to be checked: its files below a root, its processes and its programs.
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// The largest file that is read and the longest output that is taken, in bytes.
+/// The maximum size of a file and of a program's output, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// How long a program may take.
@@ -27,7 +27,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many links may lead to a file.
 const MAX_LINKS: usize = 16;
 
-/// Where programs are looked for that are named without a folder, as the shipped units have it.
+/// Where to look for programs that are named without a folder, as in the shipped units.
 const PROGRAM_FOLDERS: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
@@ -37,7 +37,7 @@ const PROGRAM_FOLDERS: [&str; 6] = [
     "/bin",
 ];
 
-/// A node, seen from outside: every path is one of the node's own, below its root.
+/// A node, seen from outside: every path is relative to its root.
 #[derive(Debug)]
 pub(super) struct Node {
     root: PathBuf,
@@ -53,12 +53,12 @@ pub(super) struct Process {
 }
 
 impl Node {
-    /// The node whose root this is.
+    /// The node with this root.
     pub(super) fn at_root(root: PathBuf) -> Node {
         Node { root }
     }
 
-    /// Where a path of the node lies.
+    /// Where a path of the node is found.
     pub(super) fn at(&self, path: &Path) -> PathBuf {
         let own = path.components().filter(|c| *c != Component::RootDir);
         self.root.join(own.collect::<PathBuf>())
@@ -70,12 +70,12 @@ impl Node {
         read_named(&path, MAX_BYTES)
     }
 
-    /// What a path leads to, links followed.
+    /// The metadata of a path's target; links are followed.
     pub(super) fn metadata(&self, path: &Path) -> io::Result<fs::Metadata> {
         fs::metadata(self.at(&self.resolve(path)?))
     }
 
-    /// The path that a path leads to where it is a link; folders on the way are left as they are.
+    /// The target of a path if that is a link; links to folders on the path are kept.
     pub(super) fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
@@ -88,12 +88,12 @@ impl Node {
         Err(io::Error::other("too many links"))
     }
 
-    /// Whether something is there.
+    /// Whether a path exists.
     pub(super) fn exists(&self, path: &Path) -> bool {
         self.metadata(path).is_ok()
     }
 
-    /// The entries of a folder by name; none where it can't be read.
+    /// The entries of a folder, by name; none if it can't be read.
     pub(super) fn list(&self, folder: &Path) -> Vec<PathBuf> {
         let mut all: Vec<PathBuf> = fs::read_dir(self.at(folder))
             .into_iter()
@@ -113,7 +113,7 @@ impl Node {
             .find(|path| self.not_executable(path).is_none())
     }
 
-    /// Why a file can't be executed, if it can't.
+    /// Why a file can't be executed; `None` if it can.
     pub(super) fn not_executable(&self, path: &Path) -> Option<String> {
         match self.metadata(path) {
             Err(error) => Some(error.to_string()),
@@ -125,24 +125,25 @@ impl Node {
         }
     }
 
-    /// Who owns the node: root, but for one that lies in somebody's folder.
+    /// The owner of the node: root, unless its root belongs to someone else.
     pub(super) fn owner(&self) -> u32 {
         fs::metadata(&self.root).map_or(0, |data| data.uid())
     }
 
-    /// Why others than root may change something, if they may.
+    /// Why others than root may change something; `None` if they may not.
     pub(super) fn changeable(&self, path: &Path) -> Option<String> {
         let data = self.metadata(path).ok()?;
         let open = data.uid() != self.owner() || data.permissions().mode() & 0o022 != 0;
         open.then(|| "others than root may change it".to_owned())
     }
 
-    /// When a file, its name or its rights last changed: a file that comes back is as new as that.
+    /// When a file, its name or its permissions last changed. So a file that was put back counts as
+    /// new.
     pub(super) fn changed(&self, path: &Path) -> Option<SystemTime> {
         since_epoch(&self.metadata(path).ok()?)
     }
 
-    /// When a folder itself came under its name, where it was not its entries that changed last.
+    /// When a folder got its name, unless its entries changed later.
     pub(super) fn moved(&self, folder: &Path) -> Option<SystemTime> {
         let data = self.metadata(folder).ok()?;
         let entries = (data.mtime(), data.mtime_nsec());
@@ -152,11 +153,11 @@ impl Node {
         since_epoch(&data)
     }
 
-    /// What a program writes to its standard output.
+    /// The standard output of a program.
     ///
     /// # Errors
-    /// It can't be executed, fails, takes too long or writes too much; the last line that it wrote
-    /// to standard error is in the message.
+    /// It can't be executed, fails, takes too long or prints too much. The message has the last
+    /// line of its standard error.
     pub(super) fn output(&self, program: &Path, arguments: &[&str]) -> Result<String, String> {
         let deadline = Instant::now() + COMMAND_TIMEOUT;
         let mut child = loop {
@@ -167,7 +168,7 @@ impl Node {
                 .stderr(Stdio::piped())
                 .spawn();
             match spawned {
-                // Somebody is just writing it.
+                // Something has it open for writing.
                 Err(error)
                     if error.kind() == io::ErrorKind::ExecutableFileBusy
                         && Instant::now() < deadline =>
@@ -179,7 +180,7 @@ impl Node {
         };
         let read = collect(&mut child, deadline);
         if read.is_err() {
-            // It may have ended by itself; either way it is waited for below.
+            // It may have exited by itself; either way, wait for it below.
             let _ = child.kill();
         }
         let status = child.wait().map_err(|error| error.to_string())?;
@@ -191,7 +192,7 @@ impl Node {
         Ok(output)
     }
 
-    /// When the node booted: to a hundredth of a second by its uptime, else to a second.
+    /// When the node booted: to a hundredth of a second from its uptime, or else to a second.
     pub(super) fn booted(&self) -> Option<SystemTime> {
         let text = |path: &str| {
             let bytes = self.read(Path::new(path)).ok()?;
@@ -208,7 +209,7 @@ impl Node {
         Some(UNIX_EPOCH + Duration::from_secs(seconds))
     }
 
-    /// The oldest process of this name in the node's own process namespace.
+    /// The oldest process with this name in the node's own PID namespace.
     pub(super) fn process(&self, name: &str) -> Option<Process> {
         self.list(Path::new("/proc"))
             .into_iter()
@@ -228,7 +229,7 @@ impl Node {
         if text("comm")?.trim_end() != name {
             return None;
         }
-        // A process of a container has a number in its own namespace too.
+        // A process in a container also has an ID in its own namespace.
         let nested = text("status").is_some_and(|status| {
             let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
             numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
@@ -260,7 +261,7 @@ impl Node {
     pub(super) fn mounted(&self, path: &Path) -> Option<String> {
         let text = self.read(Path::new("/proc/self/mounts")).ok()?;
         let text = String::from_utf8_lossy(&text);
-        // The last of several mounts is the one that is seen.
+        // Of several mounts, the last one is visible.
         text.lines().rev().find_map(|line| {
             let mut words = line.split(' ').skip(1);
             (Path::new(words.next()?) == path).then(|| words.next().unwrap_or_default().to_owned())
@@ -275,7 +276,7 @@ fn since_epoch(data: &fs::Metadata) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(nanos))
 }
 
-/// Everything that a child writes until it closes both pipes.
+/// Everything that a child prints until it closes both pipes.
 fn collect(child: &mut std::process::Child, deadline: Instant) -> Result<(String, String), String> {
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
@@ -316,7 +317,7 @@ fn collect(child: &mut std::process::Child, deadline: Instant) -> Result<(String
     Ok((text(output), text(errors)))
 }
 
-/// Reads what is there; whether there may be more.
+/// Reads what is available. Returns whether there may be more.
 fn take(pipe: &mut impl Read, into: &mut Vec<u8>) -> Result<bool, String> {
     let mut buffer = [0; 8192];
     let count = pipe.read(&mut buffer).map_err(|error| error.to_string())?;

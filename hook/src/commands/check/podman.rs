@@ -1,5 +1,5 @@
 //! Where Podman reads hook files: `hooks_dir` in containers.conf and its drop-ins
-//! (`containers.conf(5)`), else the engines' common folders.
+//! (`containers.conf(5)`), or else the engines' common folders.
 //!
 //! `--hooks-dir` does not count: Podman before May 2025 forgets it when a restart policy starts a
 //! container again.
@@ -17,16 +17,16 @@ const FILES: [&str; 2] = [
 /// The folder of drop-ins; only `*.conf` counts there.
 const DROP_INS: &str = "/etc/containers/containers.conf.d";
 
-/// Where Podman, as root, reads hooks where nothing is said.
+/// Where Podman, as root, reads hooks by default.
 const DEFAULTS: [&str; 2] = [
     "/usr/share/containers/oci/hooks.d",
     "/etc/containers/oci/hooks.d",
 ];
 
-/// The stages that Podman runs itself.
+/// The stages that only Podman knows.
 pub(super) const OWN_STAGES: [&str; 2] = ["precreate", "poststop"];
 
-/// The folders of hook files; `None`: they can't be known.
+/// The folders of hook files; `None` if they can't be determined.
 pub(super) fn folders(node: &Node, report: &mut Report) -> Option<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = FILES.iter().map(PathBuf::from).collect();
     let conf = |path: &PathBuf| path.extension().is_some_and(|suffix| suffix == "conf");
@@ -55,8 +55,8 @@ pub(super) fn folders(node: &Node, report: &mut Report) -> Option<Vec<PathBuf>> 
     Some(list.folders)
 }
 
-/// `hooks_dir` as it grows from file to file: a list replaces what was there, or is added to it
-/// from `{append = true}` on.
+/// `hooks_dir` as it develops from file to file: a list replaces the previous one or, after
+/// `{append = true}`, is appended to it.
 #[derive(Default)]
 struct List {
     folders: Vec<PathBuf>,

@@ -1,8 +1,8 @@
-//! What `check` found, as people and programs read it.
+//! The findings of `check`, for people and programs.
 
 use serde::{Deserialize, Serialize};
 
-/// The version of the JSON form; it changes when a field changes its meaning.
+/// The version of the JSON format. It changes when a field changes its meaning.
 const VERSION: u32 = 1;
 
 /// How bad a finding is.
@@ -11,9 +11,9 @@ const VERSION: u32 = 1;
 pub enum Level {
     /// As it should be.
     Ok,
-    /// Works, but not everything that one might expect does.
+    /// It works, but not everything that one might expect.
     Warning,
-    /// The gate is not there, or refuses what it should not.
+    /// The gate is not in place, or refuses what it should not.
     Problem,
 }
 
@@ -27,29 +27,29 @@ impl Level {
     }
 }
 
-/// One thing that was looked at.
+/// One thing that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
-    /// What was looked at.
+    /// What was checked.
     pub subject: String,
-    /// What was seen there; empty where there is nothing to say.
+    /// What was found; empty if there is nothing to say.
     pub text: String,
-    /// What to do about it; empty where there is nothing to do.
+    /// What to do about it; empty if there is nothing to do.
     pub remedy: String,
 }
 
-/// Everything that was looked at.
+/// Everything that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The version of this form, 1 so far.
+    /// The version of this format, 1 so far.
     pub version: u32,
     /// When, in seconds since 1970-01-01 UTC.
     pub time: u64,
     /// Whether there is no problem.
     pub good: bool,
-    /// The findings, in the order in which they were looked at.
+    /// The findings, in the order in which they were made.
     pub findings: Vec<Finding>,
 }
 
@@ -64,7 +64,7 @@ impl Report {
         }
     }
 
-    /// Adds what is as it should be.
+    /// Adds something that is as it should be.
     pub fn ok(&mut self, subject: impl Into<String>, text: impl Into<String>) {
         self.add(Level::Ok, subject, text, "");
     }
@@ -105,7 +105,7 @@ impl Report {
         });
     }
 
-    /// One line a finding.
+    /// One line for each finding.
     pub fn lines(&self) -> Vec<String> {
         self.findings
             .iter()

@@ -1,13 +1,13 @@
-//! What was seen of the gate: when the hook last decided on a container, and which running
-//! containers were started without it.
+//! Traces of the gate: when the hook last decided on a container, and which running containers were
+//! started without it.
 //!
-//! The runtimes keep a folder for each container (`runtime_root`); its `config.json` says which
-//! hooks it was started with. That is the effect: a container that was created after the engine last
-//! read the hook files, and whose configuration does not have the hook, went past the gate.
+//! The runtimes keep a folder for each container (`runtime_root`), and its `config.json` says which
+//! hooks it was started with. A container that was created after the engine last read the hook
+//! files, and whose configuration does not have the hook, has bypassed the gate.
 
 use super::{hook_files::HookFile, node::Node, report::Report};
 use crate::{clock, oci::config::is_our_hook};
-use portcullis_profile::{Engine, stamp};
+use portcullis_profile::{Engine, select::annotations::MANAGER, stamp};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -15,13 +15,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Where crun and runc keep their containers where they are told nothing.
+/// Where crun and runc keep their containers by default.
 const ROOTS: [&str; 2] = ["/run/crun", "/run/runc"];
 
-/// How many containers are named in a line.
+/// How many containers are named in one line.
 const NAMED: usize = 3;
 
-/// How many containers are looked at.
+/// How many containers are checked.
 const MAX_CONTAINERS: usize = 4096;
 
 /// A container that a runtime knows.
@@ -144,7 +144,7 @@ pub(super) fn look(node: &Node, gate: &Gate<'_>, report: &mut Report) {
                     "name the hooks' folder as hooks_dir in containers.conf, then start these again"
                         .to_owned()
                 }
-                _ => format!(
+                Engine::CriO | Engine::Containerd => format!(
                     "touch {}, or systemctl restart crio; then start these again",
                     file.display()
                 ),
@@ -231,13 +231,10 @@ fn container(node: &Node, engine: Engine, folder: &Path) -> Option<Container> {
     let bundle = state["bundle"].as_str().or_else(|| label("bundle"))?;
     let config = json(&Path::new(bundle).join("config.json"))?;
     let annotation = |key: &str| config["annotations"][key].as_str();
-    let manager = match annotation("io.container.manager") {
-        Some("cri-o") => Engine::CriO,
-        Some("libpod") => Engine::Podman,
-        _ => return None,
-    };
-    let sandbox = annotation("io.kubernetes.cri-o.ContainerType") == Some("sandbox");
-    if manager != engine || sandbox {
+    let manager = annotation(MANAGER);
+    let kind = engine.identity_keys().kind;
+    let is_sandbox = kind.and_then(annotation) == Some("sandbox");
+    if manager.is_none() || manager != engine.manager() || is_sandbox {
         return None;
     }
     let created = state["created"].as_str()?;

@@ -1,12 +1,12 @@
-//! How glibc's `argp_parse` with `ARGP_IN_ORDER` reads a command line, which is how crun reads its
-//! own, once for the global options and once for the verb's: the first operand ends the options.
+//! How crun parses its command line: like glibc's `argp_parse` with `ARGP_IN_ORDER`, once for the
+//! global options and once for the verb's. The first operand ends the options.
 
 use super::{
     Parsed, Stop,
     options::{Abbreviation, Options, Takes},
 };
 
-/// Reads options up to the first operand.
+/// Parses options up to the first operand.
 pub(super) fn parse(options: Options, words: &[String]) -> Result<Parsed, Stop> {
     let mut parsed = Parsed::default();
     let mut rest = words;
@@ -60,7 +60,7 @@ fn long_option<'a>(
     }
 }
 
-/// Letters behind one dash; the first that takes a value takes what is left of the word.
+/// Parses letters after one dash. The first one that takes a value takes the rest of the argument.
 fn letters<'a>(
     options: Options,
     word: &str,

@@ -1,6 +1,6 @@
-//! How runc's command line library reads a command line: urfave/cli 1.22.1 (runc 1.1), 1.22.14 and
-//! later (runc 1.2 to 1.5), which move options before operands and leave the rest to Go's `flag`,
-//! and version 3 (runc's main branch), which reads both mixed.
+//! How runc parses its command line: with urfave/cli 1.22.1 (runc 1.1) or 1.22.14 and later (runc
+//! 1.2 to 1.5), which move options before operands and leave the rest to Go's `flag`; or with
+//! version 3 (runc's main branch), which accepts options and operands in any order.
 
 use super::{
     Parsed, Stop,
@@ -30,7 +30,7 @@ pub(super) fn flags(options: Options, words: &[String]) -> Result<Parsed, Stop> 
     Ok(parsed)
 }
 
-/// One option and its value; gives what is left.
+/// Parses one option and its value, and returns the rest.
 fn one<'a>(
     options: Options,
     word: &str,
@@ -54,7 +54,7 @@ fn one<'a>(
     };
     match (option.takes, attached) {
         (Takes::Help, None) => *help = true,
-        // `--help=false` is no help.
+        // `--help=false` does not print help.
         (Takes::Help, Some(_)) => return Err(Stop::unknown(word.to_owned(), after)),
         (Takes::Nothing | Takes::AttachedValue, _) => {}
         (Takes::Value, Some(value)) => parsed.set(option, value),
@@ -67,7 +67,7 @@ fn one<'a>(
     Ok(after)
 }
 
-/// The order into which urfave/cli 1.22.1 brings the words of a command.
+/// How urfave/cli 1.22.1 reorders the arguments of a command.
 pub(super) fn reordered_1_22_1(words: &[String]) -> Vec<String> {
     let (mut flags, mut others) = (Vec::new(), Vec::new());
     let mut value_follows = false;
@@ -92,11 +92,11 @@ pub(super) fn reordered_1_22_1(words: &[String]) -> Vec<String> {
     flags
 }
 
-/// The order into which urfave/cli 1.22.14 and later bring them.
+/// How urfave/cli 1.22.14 and later reorder them.
 pub(super) fn reordered_1_22_14(options: Options, words: &[String]) -> Vec<String> {
     let is_option = |word: &str| {
         let text = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
-        // A third dash goes too.
+        // A third dash is stripped too.
         let text = text.map(|text| {
             let third = word.starts_with("--").then(|| text.strip_prefix('-'));
             third.flatten().unwrap_or(text)
@@ -127,7 +127,7 @@ pub(super) fn reordered_1_22_14(options: Options, words: &[String]) -> Vec<Strin
     flags
 }
 
-/// urfave/cli 3: options and operands mixed; an operand that `is_verb` leaves the rest to that verb.
+/// urfave/cli 3: options and operands in any order. An operand that `is_verb` gets the rest.
 pub(super) fn mixed(
     options: Options,
     words: &[String],
@@ -162,7 +162,7 @@ pub(super) fn mixed(
         }
         let name = match text.strip_prefix('-') {
             Some(name) => name,
-            // The library looks at one byte.
+            // The library looks at only one byte.
             None if !char::from(text.as_bytes()[0]).is_alphabetic() => {
                 parsed.operands.extend_from_slice(rest);
                 break;

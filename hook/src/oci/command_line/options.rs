@@ -1,28 +1,29 @@
-//! The options of crun and runc, as far as a container can come of them.
+//! The options of crun and runc that matter for creating a container.
 //!
 //! Sources: `src/{crun,create,run,restore}.c` of crun 1.8.1 to 1.29 and
 //! `{main,create,run,restore}.go` of runc 1.1.5 to 1.5.1 and its main branch. The tables are the
-//! union over these versions: what an older one does not know is an error there, and no container.
+//! union over these versions: an option that an older version lacks is an error there, and creates
+//! no container.
 
 /// Whether an option takes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Takes {
     /// It takes none.
     Nothing,
-    /// It takes one, attached or as the next word.
+    /// It takes one, attached or as the next argument.
     Value,
-    /// It takes an attached one only, if any.
+    /// It may take one, but only attached.
     AttachedValue,
-    /// It prints something and ends the runtime.
+    /// It prints something, and the runtime exits.
     Help,
 }
 
 /// One option.
 #[derive(Debug)]
 pub(super) struct Definition {
-    /// Its name behind two dashes.
+    /// Its name after two dashes.
     pub long: &'static str,
-    /// Its letter behind one dash.
+    /// Its letter after one dash.
     pub short: &'static str,
     /// Whether it takes a value.
     pub takes: Takes,
@@ -154,17 +155,18 @@ pub(super) enum Place {
     Restore,
 }
 
-/// The options of one place.
+/// The options that are allowed in one place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
     parts: [&'static [Definition]; 3],
-    /// Whether an unknown global option with its value attached is passed over: of a runtime that
-    /// is neither crun nor runc not all options are known, and such a one hides no verb.
+    /// Whether to skip an unknown global option with an attached value. Not all options of a
+    /// runtime other than crun and runc are known, and such an option can't hide a verb.
     pub lenient: bool,
 }
 
 impl Options {
-    /// Those of crun; `foreign`: of a runtime that is neither, so what either knows.
+    /// Those of crun; with `foreign`, those of an unknown runtime: everything that crun or runc
+    /// has.
     pub(super) fn of_crun(place: Place, foreign: bool) -> Options {
         Options::new(
             match place {
@@ -205,18 +207,18 @@ impl Options {
         self.parts.into_iter().flatten()
     }
 
-    /// By its whole name, or its letter as a name: Go makes no difference between the two.
+    /// Finds an option by its full name or its letter, which Go treats alike.
     pub(super) fn named(&self, name: &str) -> Option<&'static Definition> {
         self.all()
             .find(|option| option.long == name || (name.len() == 1 && option.short.contains(name)))
     }
 
-    /// By its letter.
+    /// Finds an option by its letter.
     pub(super) fn lettered(&self, letter: char) -> Option<&'static Definition> {
         self.all().find(|option| option.short.contains(letter))
     }
 
-    /// By its name or a part of it that only one begins with, as `getopt_long` finds it.
+    /// Finds an option by its name or an unambiguous abbreviation, as `getopt_long` does.
     pub(super) fn abbreviated(&self, name: &str) -> Result<&'static Definition, Abbreviation> {
         if let Some(option) = self.all().find(|option| option.long == name) {
             return Ok(option);
@@ -231,11 +233,11 @@ impl Options {
     }
 }
 
-/// Why a name is no option's.
+/// Why a name matches no option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Abbreviation {
-    /// None begins like it.
+    /// No option begins with it.
     Unknown,
-    /// Several do: here, though perhaps not in that version.
+    /// Several options do; perhaps not in the version at hand.
     Ambiguous,
 }

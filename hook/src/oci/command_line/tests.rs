@@ -1,5 +1,5 @@
-//! What crun and runc make of a command line, form by form; `hook/tests/command_line.rs` holds the
-//! same parser against the real ones.
+//! How crun and runc parse command lines, form by form. `hook/tests/command_line.rs` compares the
+//! same parser with the real ones.
 
 use super::*;
 use proptest::prelude::*;
@@ -246,7 +246,7 @@ proptest! {
         }
     }
 
-    /// Where the runtime is not known, a line means what it means under each, or is refused.
+    /// If the runtime is unknown, a command line must mean the same under each, or is refused.
     #[test]
     fn an_unknown_runtime_reads_nothing_that_a_known_one_reads_otherwise(
         words in prop::collection::vec(

@@ -11,10 +11,10 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// No BPF file system.
-    #[error("{}: no BPF file system is mounted there; mount -t bpf bpf {}", .0.display(), .0.display())]
+    #[error("no BPF file system is mounted at {}; run mount -t bpf bpf {}", .0.display(), .0.display())]
     NoBpffs(PathBuf),
-    /// No type information.
-    #[error("{KERNEL_BTF} is not there: the kernel was built without CONFIG_DEBUG_INFO_BTF")]
+    /// The kernel has no type information.
+    #[error("{KERNEL_BTF} does not exist: the kernel was built without CONFIG_DEBUG_INFO_BTF")]
     NoBtf,
     /// Not allowed.
     #[error(
@@ -24,9 +24,9 @@ pub enum KernelError {
     /// The program does not load.
     #[error("the recorder's program does not load: {0}")]
     Load(String),
-    /// The pinned program identifies containers in another way than this node does now.
+    /// The loaded program uses another cgroup hierarchy than the node does now.
     #[error(
-        "the loaded recorder looks at {loaded} of cgroups, this container has {wanted}; \
+        "the loaded recorder uses {loaded} of cgroups, but this container is in {wanted}; \
          remove {} while nothing is recorded", pins.display()
     )]
     OtherHierarchy {
@@ -37,18 +37,18 @@ pub enum KernelError {
         /// Where it is pinned.
         pins: PathBuf,
     },
-    /// One of the operations failed.
+    /// An operation failed.
     #[error("{what} {}: {source}", path.display())]
     Io {
-        /// What was done.
+        /// The operation.
         what: &'static str,
-        /// With which pin.
+        /// The pin.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
     /// A pinned object is not what it should be.
-    #[error("{}: not what this version of the recorder pins there", .0.display())]
+    #[error("{}: is not what this version of the recorder pins there", .0.display())]
     Foreign(PathBuf),
 }
 

@@ -1,4 +1,4 @@
-//! The few system calls of the recorder that libbpf-rs has no safe form of.
+//! The few system calls of the recorder for which libbpf-rs has no safe function.
 
 use std::{
     ffi::CString,
@@ -10,10 +10,10 @@ use std::{
     path::Path,
 };
 
-/// Waits until every CPU has left the program, if it was in it.
+/// Waits until every CPU that was running the program has left it.
 pub(super) fn wait_for_all_cpus() {
-    // SAFETY: membarrier takes no pointers. A kernel without it answers ENOSYS; what is missed then
-    // is a call at the very moment at which a limit ended its recording.
+    // SAFETY: membarrier takes no pointers. A kernel without it answers ENOSYS; then a call at the
+    // very moment at which a limit ends the recording may be missed.
     #[allow(unsafe_code)]
     unsafe {
         nix::libc::syscall(
@@ -25,8 +25,8 @@ pub(super) fn wait_for_all_cpus() {
     }
 }
 
-/// Attaches a `tp_btf` program, which knows its tracepoint itself. libbpf attaches only programs
-/// of an object that it loaded, not pinned ones.
+/// Attaches a pinned `tp_btf` program, which knows its own tracepoint. libbpf only attaches
+/// programs of objects that it loaded itself.
 pub(super) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is open for as long as `program` lives; no name is given.
     #[allow(unsafe_code)]
@@ -35,7 +35,7 @@ pub(super) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     if link < 0 {
         return Err(io::Error::from_raw_os_error(-link));
     }
-    // SAFETY: a descriptor that was just opened and that nobody else has.
+    // SAFETY: the descriptor was just opened and nothing else owns it.
     #[allow(unsafe_code)]
     Ok(unsafe { OwnedFd::from_raw_fd(link) })
 }

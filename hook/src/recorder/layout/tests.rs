@@ -1,4 +1,4 @@
-//! What is written is read back, and the C side has the same structures and numbers.
+//! Slots are read back as written, and the C side has the same structures and numbers.
 
 use super::*;
 use crate::recorder::{cgroup::Hierarchy, kernel::OBJECT};
@@ -64,7 +64,7 @@ fn arms_private_calls_get_their_numbers_back() {
     assert_eq!(calls(&table, true), BTreeSet::from([0x0f_0005]));
 }
 
-/// Members as name and offset, and the size of a structure, as the compiled program has them.
+/// The members of a structure with their offsets, and its size, in the compiled program.
 fn in_the_program(structure: &str) -> (Vec<(String, usize)>, usize) {
     let btf = Btf::from_raw("recorder", OBJECT).unwrap().unwrap();
     let found: Struct<'_> = btf.type_by_name(structure).unwrap();
@@ -116,7 +116,7 @@ fn the_program_has_the_same_structures() {
             filled
         })
     );
-    // Of `control` only the first number is written.
+    // Only the first number of `control` is written.
     assert_eq!(in_the_program("control").0, [("generation".to_owned(), 0)]);
     assert_eq!(in_the_program("control").1, 4);
 }
@@ -147,7 +147,7 @@ fn the_program_has_the_same_numbers() {
         ("HIERARCHY_FREEZER", number("freezer").into()),
     ];
     let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("bpf/recorder.h");
-    // Every number of the header is one that is compared here.
+    // Every number in the header is compared here.
     let text = fs::read_to_string(&header).unwrap();
     let defined: BTreeSet<&str> = text
         .lines()

@@ -1,4 +1,4 @@
-//! Events about the gate's decisions: in the log and, in a cluster, on the pod.
+//! Reports the gate's decisions: in the log and, in a cluster, as events on the pod.
 
 use super::count_event;
 use crate::kube::{
@@ -11,18 +11,18 @@ use portcullis_profile::gate::decision::{Decision, Outcome};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// How many events there may be about all pods.
+/// The limit on events about all pods together.
 const ALL: Rate = Rate {
     burst: 50,
     every: Duration::from_secs(1),
 };
-/// How many about one pod.
+/// The limit on events about one pod.
 const POD: Rate = Rate {
     burst: 5,
     every: Duration::from_secs(30),
 };
 
-/// Tells about decisions, within limits.
+/// Reports decisions, within limits.
 pub(super) struct DecisionEvents<'a> {
     publisher: Option<Publisher>,
     metrics: &'a AgentMetrics,
@@ -99,7 +99,7 @@ pub(super) fn notice(decision: &Decision) -> Option<Notice> {
 fn words(decision: &Decision) -> String {
     let part = |value: &'_ Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let what = match decision.outcome {
-        Outcome::Warned => "starts all the same",
+        Outcome::Warned => "starts anyway",
         _ => "does not start",
     };
     format!(
@@ -111,7 +111,7 @@ fn words(decision: &Decision) -> String {
     )
 }
 
-/// Whether a value can be an object's name, and so a part of a path.
+/// Whether a value can be the name of an object, and thus a part of a URL path.
 fn is_name(value: &str) -> bool {
     !value.is_empty()
         && value.len() <= 253

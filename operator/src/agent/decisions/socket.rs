@@ -1,4 +1,4 @@
-//! The datagram socket that the hook sends decisions to, and who sent what.
+//! The datagram socket that receives the hook's decisions, with the credentials of their senders.
 
 use nix::sys::{
     socket::{
@@ -32,8 +32,8 @@ pub(super) struct Received {
     pub(super) uid: Option<u32>,
 }
 
-/// The bound socket. Its file stays when the agent ends, and the next agent's replaces it, so that
-/// there is never a moment without one.
+/// The bound socket. Its file stays when the agent ends, and the next agent replaces it, so that
+/// there is always one.
 #[derive(Debug)]
 pub(super) struct Socket {
     descriptor: AsyncFd<OwnedFd>,
@@ -42,8 +42,8 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Binds under another name, and then takes the place of a socket that is there. Anything else
-    /// that is there is left alone.
+    /// Binds under a temporary name, then replaces an existing socket. Anything else in its place
+    /// is left alone.
     pub(super) fn bind(path: &Path) -> io::Result<Socket> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -59,12 +59,13 @@ impl Socket {
         let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
         setsockopt(&socket, sockopt::PassCred, &true)?;
         setsockopt(&socket, sockopt::RcvBuf, &BUFFER)?;
-        // Before it has a name, so that the file is made with this mode.
+        // Set before it has a name, so that the file is created with this mode.
         fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
         bind(socket.as_raw_fd(), &UnixAddr::new(&new)?)?;
         let inode = fs::symlink_metadata(&new)?.ino();
         fs::rename(&new, path)?;
-        // Its replacement is unsafe; here the descriptor is owned and lives as long as the socket.
+        // The replacement of this function is unsafe; here the descriptor is owned and lives long
+        // enough.
         #[allow(deprecated)]
         let descriptor = AsyncFd::new(socket)?;
         Ok(Socket {
@@ -74,7 +75,7 @@ impl Socket {
         })
     }
 
-    /// Whether its file is gone. The socket of another process in its place is left alone.
+    /// Whether its file is gone. Another process's socket in its place is left alone.
     pub(super) fn is_gone(&self) -> bool {
         match fs::symlink_metadata(&self.path) {
             Ok(there) => there.ino() != self.inode && !there.file_type().is_socket(),
@@ -94,8 +95,8 @@ impl Socket {
     }
 }
 
-/// Takes one datagram. There is room for the sender's credentials only, so the kernel closes any
-/// descriptor that comes with it.
+/// Receives one datagram. There is only room for the sender's credentials, so the kernel closes any
+/// descriptors sent with it.
 fn take(socket: &OwnedFd) -> io::Result<Received> {
     let mut buffer = vec![0; MAX_RECORD];
     let mut control = nix::cmsg_space!(UnixCredentials);
@@ -115,13 +116,13 @@ fn take(socket: &OwnedFd) -> io::Result<Received> {
     })
 }
 
-/// Whether there is a socket; an error if there is something else.
+/// Whether a socket exists. Anything else in its place is an error.
 fn require_socket(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(there) if there.file_type().is_socket() => Ok(true),
         Ok(_) => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            format!("{} is no socket", path.display()),
+            format!("{} is not a socket", path.display()),
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),

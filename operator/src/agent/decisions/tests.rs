@@ -1,4 +1,4 @@
-//! Datagrams on a real socket: whose are believed, and what becomes of them.
+//! Datagrams on a real socket: which are accepted, and what happens to them.
 
 use super::{Distrust, Received, Socket, count, events, read, receive};
 use crate::kube::{

@@ -1,72 +1,56 @@
-//! Copies of our files, kept beside the ledger: what an agent restores while it can't ask the API
-//! server. A copy that is torn or was changed does not match its digest, and is ignored.
+//! Copies of our files, kept next to the ledger, which an agent restores while it can't reach the
+//! API server. A truncated or modified copy does not match its digest and is ignored.
 
-use crate::resolve::digest;
+use crate::{agent::copies::Copies, resolve::digest};
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    fs::{self, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
 };
 
-/// The largest copy that is read, in bytes. No profile that the API server takes becomes larger.
+/// The largest copy that is read, in bytes. No profile that the API server accepts becomes larger.
 const MAX_BYTES: u64 = 16 << 20;
-const TEMPORARY: &str = ".new";
 
-/// The folder of the copies.
+/// The copies.
 #[derive(Debug)]
-pub(super) struct FileBackup {
-    folder: PathBuf,
-}
+pub(super) struct FileBackup(Copies);
 
 impl FileBackup {
-    /// Opens the folder, and makes it first if it is missing.
+    /// Opens the folder of the copies, creating it if it is missing.
     pub(super) fn open(state: &Path) -> io::Result<FileBackup> {
-        let folder = state.join("files");
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)?;
-        Ok(FileBackup { folder })
+        Copies::open(state, "files").map(FileBackup)
     }
 
-    /// Keeps a copy, without waiting for the disk: a copy that is lost is merely not restored.
+    /// Stores a copy without syncing to disk: a lost copy is merely not restored.
     pub(super) fn save(&self, name: &str, text: &[u8]) -> io::Result<()> {
         if self.load(name).as_deref() == Some(text) {
             return Ok(());
         }
-        let new = self.folder.join(TEMPORARY);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(digest(text).as_bytes())?;
-        file.write_all(b"\n")?;
-        file.write_all(text)?;
-        fs::rename(&new, self.folder.join(name))
+        let digest = digest(text);
+        self.0
+            .replace(name, &[digest.as_bytes(), b"\n", text], false)
     }
 
-    /// Forgets a copy.
+    /// Removes a copy.
     pub(super) fn remove(&self, name: &str) {
-        // One that stays behind is not restored: its name is no longer in the ledger.
-        let _ = fs::remove_file(self.folder.join(name));
+        // A copy that stays is not restored, because its name is no longer in the ledger.
+        let _ = fs::remove_file(self.0.path().join(name));
     }
 
-    /// Forgets a copy of any other text than this one.
+    /// Removes a copy unless it has this text.
     pub(super) fn remove_other(&self, name: &str, text: &[u8]) {
         if self.load(name).is_some_and(|kept| kept != text) {
             self.remove(name);
         }
     }
 
-    /// The text of a copy, or `None` if there is none that can be trusted.
+    /// The text of a copy; `None` if there is no intact one.
     pub(super) fn load(&self, name: &str) -> Option<Vec<u8>> {
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-            .open(self.folder.join(name))
+            .open(self.0.path().join(name))
             .ok()?;
         let data = file.metadata().ok()?;
         if !data.is_file() || data.len() > MAX_BYTES {

@@ -1,4 +1,4 @@
-//! Tells what happens to the files in some folders: inotify.
+//! Watches the files in some folders with inotify.
 
 use nix::{
     errno::Errno,
@@ -14,7 +14,7 @@ use std::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// The kernel's queue of events, in a form that tokio can wait for.
+/// The kernel's queue of events, as something that tokio can wait for.
 #[derive(Debug)]
 struct Queue(Inotify);
 
@@ -46,11 +46,11 @@ struct Watched {
 }
 
 impl Watched {
-    /// Fails if the folder was moved away or deleted although its path still leads to it. Then a
-    /// mount, for example a container's, hides what is in its place now. Mounts are made anew with
-    /// the container, so ending the process helps.
+    /// Fails if the folder was moved or deleted although its path still leads to it. Then a mount,
+    /// for example that of a container, hides its replacement. A new container gets a new mount, so
+    /// exiting helps.
     fn require_in_place(&self, moved: bool) -> io::Result<()> {
-        // A link to it in its place is another matter: links are not followed.
+        // A link in its place is dealt with elsewhere: links are not followed.
         match fs::symlink_metadata(&self.path) {
             Ok(there)
                 if (moved || there.nlink() == 0) && (there.dev(), there.ino()) == self.identity =>
@@ -73,7 +73,7 @@ impl FileWatcher {
     pub fn watch(folders: &[&Path]) -> io::Result<FileWatcher> {
         let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
         let inotify = Inotify::init(flags).map_err(|error| match error {
-            // The system's own words, "too many open files", mislead.
+            // The system's message, "too many open files", would be misleading.
             Errno::EMFILE => io::Error::other(
                 "no inotify instance is left for this user: raise fs.inotify.max_user_instances",
             ),
@@ -110,10 +110,10 @@ impl FileWatcher {
         })
     }
 
-    /// Waits until files are touched, and returns their names; `None` if events were lost.
+    /// Waits until files are changed, and returns their names; `None` if events were lost.
     ///
     /// # Errors
-    /// If events can't be read, or a folder can't be seen any more.
+    /// If events can't be read, or a folder is no longer visible.
     pub async fn touched(&self) -> io::Result<Option<Vec<String>>> {
         for folder in &self.folders {
             folder.require_in_place(false)?;

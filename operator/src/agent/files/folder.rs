@@ -1,5 +1,5 @@
-//! The folder `operator/` in the seccomp root. Files in it are written atomically, and no link is
-//! followed.
+//! The folder `operator/` in the seccomp root. Files in it are written atomically, and links are
+//! not followed.
 
 use nix::{
     dir::Dir,
@@ -24,7 +24,7 @@ const MODE: u32 = 0o644;
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The folder is a link.
-    #[error("{0} is a link, and no link is followed there; mend it with: rm {0}", path.display())]
+    #[error("{0} is a link, and links are not followed there; to fix this: rm {0}", path.display())]
     Linked {
         /// The folder.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum FolderError {
     },
 }
 
-/// What is in a file's place.
+/// What is found in a file's place.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     /// Nothing.
@@ -58,7 +58,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens it, and makes it first if it is missing.
+    /// Opens it, creating it if it is missing.
     ///
     /// # Errors
     /// [`FolderError`], also if it is a link.
@@ -106,7 +106,7 @@ impl Folder {
         })
     }
 
-    /// What is in the place of a file that should have this text.
+    /// What is found in the place of a file that should have this text.
     ///
     /// # Errors
     /// [`FolderError::Io`].
@@ -145,15 +145,15 @@ impl Folder {
         })
     }
 
-    /// Whether there is anything of this name, even a link.
+    /// Whether anything has this name, even a link.
     pub fn has(&self, file: &str) -> bool {
         fstatat(&self.descriptor, file, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Puts a file in place. A reader sees the old file or the new one, never a part.
+    /// Writes a file. A reader sees the old file or the new one, never a part.
     ///
     /// # Errors
-    /// [`FolderError::Io`]; then what was there is still there.
+    /// [`FolderError::Io`]; then nothing has changed.
     pub fn put(&self, file: &str, text: &[u8]) -> Result<(), FolderError> {
         let _ = unlinkat(&self.descriptor, TEMPORARY, UnlinkatFlags::NoRemoveDir);
         let flags =
@@ -174,7 +174,7 @@ impl Folder {
             .map_err(|error| self.io(file, error))
     }
 
-    /// Removes a file. It is no error if there is none.
+    /// Removes a file. It is not an error if there is none.
     ///
     /// # Errors
     /// [`FolderError::Io`].
@@ -185,7 +185,7 @@ impl Folder {
         }
     }
 
-    /// Makes what was put and removed durable.
+    /// Makes writes and removals durable.
     ///
     /// # Errors
     /// [`FolderError::Io`].
@@ -193,7 +193,7 @@ impl Folder {
         fsync(&self.descriptor).map_err(|error| self.io(".", error))
     }
 
-    /// The names of the files in it, without hidden ones.
+    /// The names of its files, without hidden ones.
     ///
     /// # Errors
     /// [`FolderError::Io`].
@@ -303,7 +303,7 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         symlink(elsewhere.path(), root.path().join(NAME)).unwrap();
         let error = Folder::open(root.path()).unwrap_err();
-        assert!(error.to_string().contains("mend it with: rm "), "{error}");
+        assert!(error.to_string().contains("to fix this: rm "), "{error}");
         assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     }
 

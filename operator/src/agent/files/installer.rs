@@ -1,4 +1,4 @@
-//! Makes the files of a node as the profiles say.
+//! Makes the files of a node what the profiles say.
 //!
 //! Changes only mark names; [`Installer::settle`] does the work, so that a burst is one batch.
 
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     agent::node_report,
     crd::SeccompNodeSpec,
-    effect::{Effects, Verdict},
+    effect::{Effect, Effects},
     file_name::{file_name, holder, profiles_of},
     resolve::{ResolveError, Resolved, digest, has_base, resolve},
 };
@@ -33,7 +33,7 @@ enum InstallError {
     Resolve(#[from] ResolveError),
     #[error(transparent)]
     Folder(#[from] FolderError),
-    #[error("{} is there already and is not the operator's; it is left alone", .0.display())]
+    #[error("{} already exists and does not belong to the operator; it is left alone", .0.display())]
     Foreign(PathBuf),
     #[error("the ledger: {0}")]
     Ledger(#[from] io::Error),
@@ -42,7 +42,7 @@ enum InstallError {
 /// How many files were written and removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// Files written for the first time or anew.
+    /// Files written, new or changed.
     pub written: u64,
     /// Those of them that someone else had changed or removed.
     pub repaired: u64,
@@ -57,19 +57,19 @@ pub struct Installer {
     folder: Option<Folder>,
     ledger: Ledger,
     backup: FileBackup,
-    /// Whether every profile is known.
+    /// Whether all profiles are known.
     complete: bool,
-    /// While not every profile is known: names whose files may differ from their copies.
+    /// While not all profiles are known: names whose files may differ from their copies.
     disturbed: BTreeSet<String>,
-    /// Specifications as JSON, which takes little memory.
+    /// Specifications as JSON, which saves memory.
     specs: BTreeMap<String, Box<str>>,
-    /// When their profiles were created, where that is known.
+    /// When their profiles were created, if known.
     created: BTreeMap<String, Option<Timestamp>>,
     /// The names of those that have a base.
     based: BTreeSet<String>,
     /// The digests of the filters whose files are as they should be.
     installed: BTreeMap<String, String>,
-    /// The digests of the texts that they were given.
+    /// The digests of their texts.
     texts: BTreeMap<String, String>,
     /// The warnings about each profile that were logged last.
     warned: BTreeMap<String, Vec<String>>,
@@ -77,9 +77,9 @@ pub struct Installer {
     failures: BTreeMap<String, String>,
     /// What is wrong with the folder or the ledger.
     problem: Option<String>,
-    /// Whether the files would do what they say.
+    /// The results of checking what the files would do.
     effects: Effects,
-    /// Names whose files have to be looked at, and since when.
+    /// Names whose files have to be checked, and since when.
     dirty: BTreeMap<String, Instant>,
 }
 
@@ -112,13 +112,12 @@ impl Installer {
         Ok(installer)
     }
 
-    /// What programs do is remembered there, over the end of this process.
+    /// Stores the results of checks in this cache, which outlives the process.
     pub fn remember_in(&mut self, memo: Memo) {
         self.effects.remember_in(memo);
     }
 
-    /// Opens the folder again if it is no longer the one at its path. Returns whether that made a
-    /// difference.
+    /// Reopens the folder if it is no longer the one at its path. Returns whether it did.
     pub fn reopen(&mut self) -> bool {
         if let Some(folder) = &self.folder
             && folder.is_current(&self.root)
@@ -141,14 +140,14 @@ impl Installer {
         false
     }
 
-    /// When a profile was created, which decides who has a file that two want.
+    /// Stores when a profile was created, which decides who gets a file that two profiles want.
     pub fn created(&mut self, name: &str, at: Option<Timestamp>) {
         if self.created.insert(name.to_owned(), at) != Some(at) {
             self.mark(name);
         }
     }
 
-    /// A profile is new or has changed; its specification as JSON.
+    /// Takes a new or changed profile, with its specification as JSON.
     pub fn set(&mut self, name: &str, text: Box<str>) {
         if self.specs.get(name) != Some(&text) {
             if has_base(&text) {
@@ -161,7 +160,7 @@ impl Installer {
         }
     }
 
-    /// A profile is gone.
+    /// Takes note that a profile is gone.
     pub fn unset(&mut self, name: &str) {
         self.specs.remove(name);
         self.created.remove(name);
@@ -171,7 +170,7 @@ impl Installer {
         self.mark(name);
     }
 
-    /// These are all profiles: every other file that is ours goes.
+    /// These are all the profiles; every other file of ours is removed.
     pub fn keep_only(&mut self, names: &BTreeSet<String>) {
         self.complete = true;
         self.disturbed.clear();
@@ -187,7 +186,7 @@ impl Installer {
         }
     }
 
-    /// A file of the folder was touched.
+    /// A file in the folder was changed.
     pub fn touched(&mut self, file: &str) {
         for name in profiles_of(file) {
             if self.specs.contains_key(name) || self.ledger.has(name) {
@@ -199,7 +198,7 @@ impl Installer {
         }
     }
 
-    /// Every file has to be looked at again.
+    /// Marks every file to be checked again.
     pub fn check_all(&mut self) {
         let now = Instant::now();
         for name in self.specs.keys().chain(self.ledger.names()) {
@@ -210,7 +209,7 @@ impl Installer {
         }
     }
 
-    /// Whether every profile is known. Until then a file whose profile or base is missing may be
+    /// Whether all profiles are known. Until then, a file whose profile or base is missing may be
     /// right, so it is kept as it was.
     pub fn is_complete(&self) -> bool {
         self.complete
@@ -221,7 +220,7 @@ impl Installer {
         self.dirty.entry(name.to_owned()).or_insert(now);
     }
 
-    /// Marks a profile, one that wants the same file, and every one that has a base, which may be
+    /// Marks a profile, any other one that wants the same file, and all with a base, which may be
     /// this one.
     fn mark(&mut self, name: &str) {
         let now = Instant::now();
@@ -234,8 +233,8 @@ impl Installer {
         }
     }
 
-    /// Makes the marked files right. Returns `None` if there is nothing to do. `written` is told of
-    /// each written file how long after it was marked that was.
+    /// Updates the marked files. Returns `None` if there is nothing to do. For each written file,
+    /// `written` gets the time since it was marked.
     pub fn settle(&mut self, written: &dyn Fn(Duration)) -> Option<Done> {
         let idle = if self.complete {
             self.dirty.is_empty()
@@ -274,14 +273,14 @@ impl Installer {
             .start(|name| file_of(specs, name).unwrap_or_default());
     }
 
-    /// Waits until it is found out what a new file would do; its profile is then marked.
+    /// Waits until a new file has been checked, and marks its profile.
     pub async fn checked(&mut self) {
         let name = self.effects.next().await;
-        self.take_verdict(&name);
+        self.mark_checked(&name);
     }
 
-    fn take_verdict(&mut self, name: &str) {
-        if let Some(Verdict::Usable(warnings)) = self.effects.known(name) {
+    fn mark_checked(&mut self, name: &str) {
+        if let Some(Effect::Usable(warnings)) = self.effects.known(name) {
             for warning in warnings {
                 tracing::warn!(name, "{}", plain(warning));
             }
@@ -290,12 +289,12 @@ impl Installer {
         self.start_checks();
     }
 
-    /// Whether it is still to be found out what files would do.
+    /// Whether files are still being checked.
     pub fn is_checking(&self) -> bool {
         self.effects.is_waiting()
     }
 
-    /// Makes disturbed files as they were when the agent last knew what they should be.
+    /// Restores disturbed files from their copies.
     fn restore(&mut self, done: &mut Done) {
         let Some(folder) = &self.folder else {
             return;
@@ -305,7 +304,7 @@ impl Installer {
         }
     }
 
-    /// Makes a file as it was when the agent last knew what it should be.
+    /// Restores a file from its copy.
     fn put_back(&self, folder: &Folder, name: &str, done: &mut Done) {
         let Some(text) = self.backup.load(name).filter(|_| self.ledger.has(name)) else {
             return;
@@ -335,7 +334,7 @@ impl Installer {
         let mut new = Vec::new();
         for (name, since) in batch {
             if let Some(by) = self.holder(&name) {
-                // What is on the node is the other one's, as soon as that is installed.
+                // The file on the node will be the other profile's once that is installed.
                 if self.ledger.has(&by) || !self.ledger.has(&name) {
                     unwanted.push(name.clone());
                 }
@@ -345,12 +344,12 @@ impl Installer {
             match file_of(&self.specs, &name) {
                 Ok(Some(resolved)) => {
                     match self.effects.of(&name, &resolved.sum).cloned() {
-                        Some(Verdict::Usable(_)) => {}
-                        Some(Verdict::Unusable(why)) => {
+                        Some(Effect::Usable(_)) => {}
+                        Some(Effect::Unusable(why)) => {
                             self.keep_last_good(&folder, &name, &why, done);
                             continue;
                         }
-                        // What was on the node before is put back at once; what is new waits.
+                        // The previous file is put back at once; a new one has to wait.
                         None if self.was_here(&name, &resolved.text) => {}
                         None => {
                             self.put_back(&folder, &name, done);
@@ -399,7 +398,7 @@ impl Installer {
                 Err(error) => self.fail(&name, &error),
             }
         }
-        // Only now, so that no file waits for a copy.
+        // Only now, so that no file has to wait for a copy.
         for (name, text) in texts {
             if let Err(error) = self.backup.save(&name, &text) {
                 tracing::warn!(name, "no copy is kept: {error}");
@@ -430,7 +429,7 @@ impl Installer {
         self.folder = Some(folder);
     }
 
-    /// Makes one file right. Returns whether it was written.
+    /// Updates one file. Returns whether it was written.
     fn install(
         &self,
         folder: &Folder,
@@ -438,13 +437,13 @@ impl Installer {
         resolved: &Resolved,
         done: &mut Done,
     ) -> Result<bool, InstallError> {
-        // What is restored must never be older than the file.
+        // A copy must never be older than the file.
         let forget_copy = || self.backup.remove_other(name, &resolved.text);
         if !put_if_other(folder, name, &resolved.text, forget_copy)? {
             return Ok(false);
         }
         done.written += 1;
-        // The same filter written otherwise is an edit of the profile.
+        // The same filter in another spelling is an edit of the profile.
         if self.installed.contains_key(name)
             && self.texts.get(name) == Some(&digest(&resolved.text))
         {
@@ -454,7 +453,7 @@ impl Installer {
         Ok(true)
     }
 
-    /// The profile that has the file of this one, if that is another one.
+    /// The other profile that has the file that this one wants, if there is one.
     fn holder(&self, name: &str) -> Option<String> {
         if !self.specs.contains_key(name) {
             return None;
@@ -465,12 +464,12 @@ impl Installer {
         })
     }
 
-    /// Whether this text was the file of this profile when the agent last knew what it should be.
+    /// Whether this text is the last known right one for the profile's file.
     fn was_here(&self, name: &str, text: &[u8]) -> bool {
         self.ledger.has(name) && self.backup.load(name).is_some_and(|copy| copy == text)
     }
 
-    /// Logs the warnings about a profile, once for each change of them.
+    /// Logs the warnings about a profile whenever they change.
     fn warn(&mut self, name: &str, warnings: &[String]) {
         if self.warned.get(name).map_or(&[][..], Vec::as_slice) != warnings {
             for warning in warnings {
@@ -480,7 +479,8 @@ impl Installer {
         }
     }
 
-    /// A profile has no valid file. The one that it had stays and is kept right: containers need it.
+    /// A profile has no valid file. Its previous file stays and is repaired if necessary, because
+    /// containers need it.
     fn keep_last_good(
         &mut self,
         folder: &Folder,
@@ -492,7 +492,7 @@ impl Installer {
             return self.fail(name, error);
         }
         self.put_back(folder, name, done);
-        self.fail(name, &format!("{error}; the last good file stays"));
+        self.fail(name, &format!("{error}; the last valid file stays"));
     }
 
     fn fail(&mut self, name: &str, error: &impl fmt::Display) {
@@ -504,7 +504,7 @@ impl Installer {
         self.failures.insert(name.to_owned(), message);
     }
 
-    /// What the node has, for its `SeccompNode`.
+    /// The content of the node's `SeccompNode`.
     pub fn report(&self) -> SeccompNodeSpec {
         node_report::report(&self.installed, &self.failures, self.problem.as_deref())
     }
@@ -532,8 +532,8 @@ fn file_of(
     resolve(name, text, &find)
 }
 
-/// Writes the file of a profile if it is not as it should be. Returns whether it was written;
-/// `before` is called first.
+/// Writes the file of a profile if it is not right, after calling `before`. Returns whether it was
+/// written.
 fn put_if_other(
     folder: &Folder,
     name: &str,

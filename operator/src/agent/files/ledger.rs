@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-/// The names that are ours, and the log that outlives the agent.
+/// The names that are ours, and the log of them, which outlives the agent.
 #[derive(Debug)]
 pub struct Ledger {
     names: BTreeSet<String>,
@@ -16,8 +16,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Reads the log, and writes it anew without the names that are gone. An unfinished last line is
-    /// ignored: its file was not written. So is what can't be a profile's name.
+    /// Reads the log, and rewrites it without the names that are gone. An unfinished last line is
+    /// ignored, because its file was not written. So is anything that can't be the name of a
+    /// profile.
     ///
     /// # Errors
     /// If the log can't be read or written.
@@ -66,7 +67,7 @@ impl Ledger {
         self.names.iter()
     }
 
-    /// Adds names. It comes before their files are written.
+    /// Adds names. Call it before writing their files.
     ///
     /// # Errors
     /// If the log can't be written; then none is added.
@@ -76,7 +77,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes names. It comes after their files are gone.
+    /// Removes names. Call it after removing their files.
     ///
     /// # Errors
     /// If the log can't be written; then they stay.

@@ -1,4 +1,4 @@
-//! The keeper on real folders: changes come from a channel, and from whoever touches the files.
+//! The keeper on real folders: changes come from a channel, and from others who change the files.
 
 use super::*;
 use crate::kube::metrics::exposition;

@@ -1,29 +1,29 @@
-//! What a `SeccompNode` says, and what it leaves out once it is full.
+//! The content of a `SeccompNode`, and what it omits once it is full.
 
 use crate::crd::SeccompNodeSpec;
 use std::collections::BTreeMap;
 
-/// The most bytes of names, digests and reasons that a report holds, as JSON; etcd takes 1.5 MiB.
+/// How many bytes of names, digests and reasons a report holds as JSON; etcd accepts 1.5 MiB.
 /// With names of 20 characters that is [`capacity`]`(20)`, 23,809 profiles.
 pub const MAX_REPORT: usize = 1_000_000;
 /// The length of a digest.
 const DIGEST: usize = 16;
-/// What an entry takes beside its name and value: quotes, colon and comma.
+/// The size of an entry without its name and value: quotes, colon and comma.
 const ENTRY: usize = 6;
 
-/// How many profiles a report can name whose names have this many characters.
+/// How many profiles with names of this length a report can hold.
 pub const fn capacity(name: usize) -> usize {
     MAX_REPORT / (name + DIGEST + ENTRY)
 }
 
-/// The length of a text in JSON, as the API server writes it at worst.
+/// The length of a text as JSON, at most, as written by the API server.
 fn length(text: &str) -> usize {
     let escaped = |char: &char| matches!(char, '"' | '\\' | '<' | '>' | '&');
     text.len() + 5 * text.chars().filter(escaped).count()
 }
 
-/// The report of a node with these profiles installed, each with its digest, and these failed, each
-/// with its reason. Failures come first; what has no room is counted.
+/// The report of a node with these installed profiles, by digest, and these failures, by reason.
+/// Failures come first; entries that don't fit are counted.
 pub(in crate::agent) fn report(
     installed: &BTreeMap<String, String>,
     failures: &BTreeMap<String, String>,
@@ -50,7 +50,7 @@ pub(in crate::agent) fn report(
     let full = (report.omitted > 0).then(|| {
         let named = report.failures.len() + report.profiles.len();
         let omitted = report.omitted;
-        format!("its SeccompNode is full: it names {named} profiles and leaves out {omitted}")
+        format!("its SeccompNode is full: it names {named} profiles and omits {omitted}")
     });
     let problems: Vec<&str> = problem.into_iter().chain(full.as_deref()).collect();
     report.problem = (!problems.is_empty()).then(|| problems.join("; "));
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(over.count, capacity as u64 + 3);
         assert_eq!(
             over.problem.as_deref(),
-            Some("a link; its SeccompNode is full: it names 23809 profiles and leaves out 3")
+            Some("a link; its SeccompNode is full: it names 23809 profiles and omits 3")
         );
     }
 

@@ -1,11 +1,12 @@
-//! When the node is reported on: soon after a change, and while changes go on, less and less often.
+//! When the node's report is written: soon after a change, and less and less often while changes
+//! continue.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long changes are collected at first, so that a burst is one report.
+/// How long changes are collected at first, so that a burst becomes one report.
 const DEBOUNCE: Duration = Duration::from_millis(300);
-/// How long at most, while there is no end of changes.
+/// How long at most, while changes continue.
 const DEBOUNCE_LIMIT: Duration = Duration::from_millis(2400);
 
 /// When the next report is due.
@@ -42,7 +43,7 @@ impl Debounce {
         self.due = Some(now + self.delay);
     }
 
-    /// The node is reported on now.
+    /// The report is being written now.
     pub(in crate::agent) fn done(&mut self, now: Instant) {
         self.due = None;
         self.last = Some(now);

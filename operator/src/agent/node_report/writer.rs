@@ -1,5 +1,5 @@
-//! Writes this node's `SeccompNode`. It is a task of its own: an API server that does not answer
-//! keeps no file from being repaired.
+//! Writes this node's `SeccompNode`. It is a task of its own, so that files are repaired even while
+//! the API server does not answer.
 
 use crate::{
     crd::{SeccompNode, SeccompNodeSpec},
@@ -19,11 +19,11 @@ use tokio::{sync::watch, time::sleep};
 
 /// The field manager under which reports are applied.
 const FIELD_MANAGER: &str = "portcullis-agent";
-/// How long until a failed write is tried again, at first.
+/// The first delay before a failed write is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
-/// And at most.
+/// The longest such delay.
 const RETRY_LIMIT: Duration = Duration::from_secs(30);
-/// How often it is checked that what was written is still there.
+/// How often to check that the written report is still there.
 const CHECK: Duration = Duration::from_secs(60);
 
 /// Writes reports.
@@ -74,7 +74,7 @@ impl Writer<'_> {
                 Err(error) => {
                     tracing::warn!("the SeccompNode {}: {error}", self.node);
                     self.count(ReportResult::Failed);
-                    // The Node may be another one by now.
+                    // The Node may have been replaced.
                     self.owner = None;
                     backoff.fail()
                 }
@@ -128,8 +128,8 @@ impl Writer<'_> {
         Ok(owner)
     }
 
-    /// Forgets what was written if it is not there any more: it was deleted with a Node that has
-    /// come back, or somebody has changed it.
+    /// Forgets the written report if it is no longer there, because it was deleted with a Node that
+    /// has come back, or because somebody has changed it.
     async fn check(&mut self) {
         let there = match request(self.stored.get(&self.node)).await {
             Ok(object) => object.report().ok(),
@@ -137,7 +137,7 @@ impl Writer<'_> {
             Err(_) => return,
         };
         if there != self.written {
-            tracing::warn!("the SeccompNode {} is not as it was written", self.node);
+            tracing::warn!("the SeccompNode {} was changed by someone else", self.node);
             self.written = None;
             self.owner = None;
         }

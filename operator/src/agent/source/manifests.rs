@@ -1,7 +1,7 @@
 //! Profiles from a folder of manifests, for hosts without a cluster.
 //!
-//! What counts of a manifest in which something is wrong: the objects in it that are right, and of
-//! the others what the manifest said before, also before the agent was started.
+//! If a manifest contains a mistake, its valid objects take effect, and the others keep their last
+//! valid version, even from before the agent was started.
 
 mod json;
 mod last_good;
@@ -25,22 +25,22 @@ use std::{
 
 /// The largest manifest that is read, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
-/// How many of a manifest's problems are logged.
+/// How many problems of a manifest are logged.
 const MAX_LOGGED: usize = 20;
 
 /// Profiles by name, with their specifications as JSON.
 type Profiles = BTreeMap<String, Box<str>>;
 
-/// What a manifest says.
+/// The contents of a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parsed {
-    /// The profiles in it that are right, in their order.
+    /// Its valid profiles, in their order.
     pub profiles: Vec<ManifestProfile>,
-    /// What is wrong with it, a line each.
+    /// Its problems, one line each.
     pub problems: Vec<String>,
 }
 
-/// Reads a manifest: YAML documents or JSON objects, as kubectl takes them.
+/// Parses a manifest: YAML documents or JSON objects, as accepted by kubectl.
 pub fn parse(text: &[u8]) -> Parsed {
     let mut parsed = Parsed::default();
     let text = match std::str::from_utf8(text) {
@@ -53,7 +53,7 @@ pub fn parse(text: &[u8]) -> Parsed {
     };
     let documents = yaml::documents(text);
     if documents.is_empty() {
-        // As while it is being written. kubectl refuses it, too.
+        // It may be just being written. kubectl refuses it, too.
         let problem = "there is no object in it; to remove its profiles, remove the file";
         parsed.problems.push(problem.to_owned());
     }
@@ -69,14 +69,14 @@ pub fn parse(text: &[u8]) -> Parsed {
     parsed
 }
 
-/// What is known of one manifest.
+/// What is known about one manifest.
 #[derive(Debug, Default)]
 struct Manifest {
-    /// Of its text, or of why it can't be read.
+    /// The digest of its text, or of the reason why it can't be read.
     digest: String,
-    /// The profiles that it says now.
+    /// The profiles that it has now.
     said: Profiles,
-    /// Those that count: while something is wrong, also what it said before.
+    /// The profiles that take effect: while it contains a mistake, also its earlier ones.
     counting: Profiles,
     is_right: bool,
 }
@@ -86,15 +86,15 @@ struct Manifest {
 pub(super) struct Manifests {
     last_good: LastGood,
     known: BTreeMap<PathBuf, Manifest>,
-    /// The profiles that were logged as being in two manifests, with the second one.
+    /// The profiles that were logged as duplicates, each with its second manifest.
     repeated: BTreeSet<(PathBuf, String)>,
 }
 
 impl Manifests {
-    /// Opens what was remembered below the agent's state.
+    /// Opens the copies in the agent's state.
     ///
     /// # Errors
-    /// If that can't be read or made.
+    /// If these can't be read or created.
     pub(super) fn open(state: &Path) -> io::Result<Manifests> {
         Ok(Manifests {
             last_good: LastGood::open(state)?,
@@ -103,9 +103,9 @@ impl Manifests {
         })
     }
 
-    /// Reads every `.yaml`, `.yml` and `.json` in a folder: the profiles by name, with their
-    /// specifications as JSON. What is wrong is logged, once for each change. Of two manifests with
-    /// one profile, the first one by name counts.
+    /// Reads every `.yaml`, `.yml` and `.json` file in a folder, and returns the profiles by name,
+    /// with their specifications as JSON. Problems are logged once for each change. If two
+    /// manifests have the same profile, the first one by name counts.
     ///
     /// # Errors
     /// If the folder can't be read.
@@ -125,7 +125,7 @@ impl Manifests {
         Ok(self.counting())
     }
 
-    /// Reads a manifest, if it has changed.
+    /// Reads a manifest if it has changed.
     fn look_at(&mut self, file: &Path) {
         let text = text(file);
         let digest = match &text {
@@ -188,7 +188,8 @@ impl Manifests {
         self.known.insert(file.to_owned(), manifest);
     }
 
-    /// The profiles that count. What a manifest says counts before what another one said.
+    /// The profiles that take effect. A manifest's current contents override another one's earlier
+    /// contents.
     fn counting(&mut self) -> Profiles {
         let mut profiles = Profiles::new();
         let mut repeated = BTreeSet::new();

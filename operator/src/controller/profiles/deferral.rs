@@ -1,7 +1,7 @@
-//! Which status writes are put off, so that there are not as many writes as nodes times profiles.
+//! Defers status writes, so that their number does not grow with nodes times profiles.
 //!
-//! A status may be behind in what is only progress: on how many nodes the profile is, in how many
-//! pods. What is final is written at once.
+//! A status may lag in its counts, of nodes that have the profile and pods that use it. Final
+//! states are written at once.
 
 use crate::crd::{
     SeccompProfileStatus,
@@ -14,9 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a status may be behind at first.
+/// How long a status may lag at first.
 const FIRST: Duration = Duration::from_secs(3);
-/// How long it may be behind at most, as the progress goes on.
+/// How long it may lag at most, while its counts keep changing.
 const LIMIT: Duration = Duration::from_secs(48);
 
 #[derive(Debug)]
@@ -25,13 +25,12 @@ struct Behind {
     backoff: Backoff,
 }
 
-/// The statuses that are behind, by profile.
+/// The statuses that lag, by profile.
 #[derive(Debug, Default)]
 pub(super) struct Deferral(BTreeMap<String, Behind>);
 
 impl Deferral {
-    /// Until when the write of a status that has changed is put off; `None` if it is to be written
-    /// now.
+    /// Until when to defer writing a changed status; `None` to write it now.
     pub(super) fn until(
         &mut self,
         name: &str,
@@ -55,8 +54,8 @@ impl Deferral {
         None
     }
 
-    /// A status has not changed. If it has not for as long as it might have been behind, its next
-    /// progress is put off for a short time again.
+    /// Takes note that a status has not changed. After a quiet period as long as its lag, the lag
+    /// becomes short again.
     pub(super) fn unchanged(&mut self, name: &str, now: Instant) {
         if self.0.get(name).is_some_and(|behind| behind.until <= now) {
             self.0.remove(name);
@@ -69,7 +68,7 @@ impl Deferral {
     }
 }
 
-/// Whether what has changed in a status is only progress.
+/// Whether only counts have changed in a status.
 fn is_progress(before: Option<&SeccompProfileStatus>, after: &SeccompProfileStatus) -> bool {
     let Some(ready) = ReadyReason::of(&after.conditions) else {
         return false;
@@ -124,7 +123,7 @@ mod tests {
     }
 
     const READY: (ReadyReason, &str) = (ReadyReason::Ready, "");
-    const MISSING: (ReadyReason, &str) = (ReadyReason::NodesMissing, "node n: not there yet");
+    const MISSING: (ReadyReason, &str) = (ReadyReason::NodesMissing, "node n: not installed yet");
     const FAILED: (ReadyReason, &str) = (ReadyReason::NodeFailed, "node n: a foreign file");
 
     fn waits(before: Option<&SeccompProfileStatus>, after: &SeccompProfileStatus) {

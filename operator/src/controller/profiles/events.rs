@@ -19,12 +19,12 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// How many events there may be about all profiles.
+/// The limit on events about all profiles together.
 const ALL: Rate = Rate {
     burst: 50,
     every: Duration::from_secs(1),
 };
-/// How many about one profile.
+/// The limit on events about one profile.
 const PROFILE: Rate = Rate {
     burst: 6,
     every: Duration::from_secs(60),
@@ -34,7 +34,7 @@ const QUEUE: usize = 64;
 /// How long a node may take to install a profile before there is an event about it.
 pub(super) const NODE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Something that is the case with a profile, and whether it was published.
+/// A condition of a profile, and whether it has been published.
 #[derive(Debug)]
 struct Case {
     note: String,
@@ -42,7 +42,7 @@ struct Case {
     published: bool,
 }
 
-/// Decides which events there are. It never waits for the API server: [`publish`] does.
+/// Decides which events to publish. It never waits for the API server; [`publish`] does.
 #[derive(Debug)]
 pub(super) struct ProfileEvents {
     cases: BTreeMap<String, BTreeMap<EventReason, Case>>,
@@ -51,7 +51,7 @@ pub(super) struct ProfileEvents {
 }
 
 impl ProfileEvents {
-    /// And the queue that [`publish`] reads.
+    /// A new instance, and the queue for [`publish`].
     pub(super) fn new() -> (ProfileEvents, mpsc::Receiver<Notice>) {
         let (queue, notices) = mpsc::channel(QUEUE);
         let events = ProfileEvents {
@@ -62,7 +62,7 @@ impl ProfileEvents {
         (events, notices)
     }
 
-    /// Whether there is something that has not been published yet.
+    /// Whether something has not been published yet.
     pub(super) fn are_waiting(&self) -> bool {
         let mut cases = self.cases.values().flat_map(BTreeMap::values);
         cases.any(|case| !case.published)
@@ -73,7 +73,7 @@ impl ProfileEvents {
         self.cases.retain(|name, _| names.contains(name.as_str()));
     }
 
-    /// Queues what is new about a profile; `waits_for` are the pods that its deletion waits for.
+    /// Queues events about a profile. `waits_for` are the pods that its deletion waits for.
     pub(super) fn observe(
         &mut self,
         profile: &Profile,
@@ -89,7 +89,7 @@ impl ProfileEvents {
                 Some(case) if case.note == note => case,
                 other => Case {
                     note,
-                    // A case that only changes its words has lasted.
+                    // If only the message changes, the condition has persisted.
                     since: other.map_or(now, |case| case.since),
                     published: false,
                 },
@@ -111,7 +111,7 @@ impl ProfileEvents {
     }
 }
 
-/// What is worth an event, and how long it has to last for that.
+/// What deserves an event, and how long it has to persist first.
 fn facts(
     status: &SeccompProfileStatus,
     waits_for: Option<&Users>,
@@ -149,7 +149,7 @@ fn facts(
     facts
 }
 
-/// Publishes the queue for as long as it is polled.
+/// Publishes the queue until the future is dropped.
 pub(super) async fn publish(
     publisher: Publisher,
     mut queue: mpsc::Receiver<Notice>,
@@ -206,11 +206,11 @@ mod tests {
     fn a_node_that_is_late_has_time_and_one_that_fails_has_none() {
         let (mut events, mut queue) = ProfileEvents::new();
         let now = Instant::now();
-        let late = status(ReadyReason::NodesMissing, "node n: not there yet");
+        let late = status(ReadyReason::NodesMissing, "node n: not installed yet");
         events.observe(&profile(), &late, None, now);
         assert!(queue.try_recv().is_err() && events.are_waiting());
         events.observe(&profile(), &late, None, now + NODE_PATIENCE);
-        assert_eq!(queue.try_recv().unwrap().note, "node n: not there yet");
+        assert_eq!(queue.try_recv().unwrap().note, "node n: not installed yet");
         assert!(!events.are_waiting());
         let failed = status(ReadyReason::NodeFailed, "node n: a foreign file");
         events.observe(&profile(), &failed, None, now + NODE_PATIENCE);

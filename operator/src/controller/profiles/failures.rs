@@ -1,5 +1,5 @@
-//! Profiles that could not be written: when each is tried again, so that one that the API server
-//! refuses holds up no other.
+//! Profiles that could not be written, and when to retry each, so that one that the API server
+//! refuses does not block the others.
 
 use crate::kube::{
     metrics::ControllerMetrics,
@@ -11,9 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long until a failed write is tried again, at first.
+/// The first delay before a failed write is retried.
 pub(super) const RETRY_DELAY: Duration = Duration::from_secs(2);
-/// And at most.
+/// The longest such delay.
 const RETRY_LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -29,19 +29,17 @@ struct Failing {
 pub(super) struct Failures(BTreeMap<String, Failing>);
 
 impl Failures {
-    /// When a profile is to be tried again, if that is not yet; one that has changed is tried at
-    /// once.
+    /// When to retry a profile, if that is in the future. A changed profile is retried at once.
     pub(super) fn retry_at(&self, profile: &Profile, now: Instant) -> Option<Instant> {
         let failing = self.0.get(&profile.name)?;
         let waits = failing.version == profile.resource_version && now < failing.retry_at;
         waits.then_some(failing.retry_at)
     }
 
-    /// Takes in what the writes of a profile have come to. Returns when it is to be tried again, if
-    /// at all.
+    /// Takes the result of writing a profile. Returns when to retry it, if at all.
     ///
     /// # Errors
-    /// An error that is not about this profile: the next one would fail as well.
+    /// An error that is not about this profile, so that the next one would fail as well.
     pub(super) fn record(
         &mut self,
         profile: &Profile,

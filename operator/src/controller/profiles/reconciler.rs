@@ -1,5 +1,4 @@
-//! A pass over all profiles: brings their finalizers and status up to date, with as few writes as
-//! that takes.
+//! A pass over all profiles: updates their finalizers and status with as few writes as possible.
 
 use super::{
     deferral::Deferral,
@@ -11,7 +10,7 @@ use super::{
 };
 use crate::{
     crd::{SeccompProfileStatus, condition::Reason, profile::ReadyReason},
-    effect::{Effects, Verdict},
+    effect::{Effect, Effects},
     file_name::file_name,
     kube::{
         health::Heartbeat,
@@ -32,21 +31,21 @@ use std::{
     time::Instant,
 };
 
-/// What is to be done about one profile.
+/// What has to be done for one profile.
 struct Task<'a> {
     profile: &'a Profile,
     status: SeccompProfileStatus,
     users: Users,
-    /// Whether it may go: its deletion was asked for and no pod uses it.
+    /// Whether it may be deleted: its deletion was requested and no pod uses it.
     release: bool,
 }
 
-/// Makes the passes, and remembers what it has put off.
+/// Makes the passes, and keeps track of what was deferred.
 pub(super) struct Reconciler {
     pods: Api<PodUsage>,
     writer: Writer,
     resolutions: Resolutions,
-    /// What this controller's libseccomp would make of the files.
+    /// The results of checking the files with this controller's libseccomp.
     effects: Effects,
     events: ProfileEvents,
     deferral: Deferral,
@@ -72,17 +71,17 @@ impl Reconciler {
         }
     }
 
-    /// Whether there are events that wait until their cause has lasted.
+    /// Whether there are events that wait until their cause has persisted.
     pub(super) fn has_waiting_events(&self) -> bool {
         self.events.are_waiting()
     }
 
-    /// Waits until it is found out what the file of a profile would do. Returns whether there is
-    /// anything to be said of it.
+    /// Waits until the file of a profile has been checked. Returns whether there is anything to
+    /// report about it.
     pub(super) async fn checked(&mut self, stores: &Stores) -> bool {
         let name = self.effects.next().await;
         self.start_checks(&stores.profiles.snapshot());
-        !matches!(self.effects.known(&name), Some(Verdict::Usable(warnings)) if warnings.is_empty())
+        !matches!(self.effects.known(&name), Some(Effect::Usable(warnings)) if warnings.is_empty())
     }
 
     fn start_checks(&mut self, profiles: &Items<Arc<Profile>>) {
@@ -92,8 +91,8 @@ impl Reconciler {
         });
     }
 
-    /// Looks at every profile. Returns when the next pass is due at the latest, if there was
-    /// something to put off. A profile that can't be written holds up no other.
+    /// Reconciles every profile. Returns when the next pass is due at the latest, if something was
+    /// deferred. A profile that can't be written does not block the others.
     pub(super) async fn pass(&mut self, stores: &Stores, heartbeat: &Heartbeat) -> Option<Instant> {
         let begin = Instant::now();
         let profiles = stores.profiles.snapshot();
@@ -146,7 +145,7 @@ impl Reconciler {
             match self.reconcile(&task).await {
                 Ok(at) => next = next.into_iter().chain(at).min(),
                 Err(error) => {
-                    // The next one would wait as long, and in vain.
+                    // The next one would wait just as long, in vain.
                     tracing::warn!(name, "this pass ends early: {error}");
                     self.metrics.errors.inc();
                     return Some(Instant::now() + RETRY_DELAY);
@@ -174,7 +173,7 @@ impl Reconciler {
         self.effects.keep_only(&names);
     }
 
-    /// The users of each profile: those of its file, unless an older profile has that.
+    /// The users of each profile: those of its file, unless an older profile has that file.
     fn users(
         &self,
         profiles: &Items<Arc<Profile>>,
@@ -191,9 +190,9 @@ impl Reconciler {
             .collect()
     }
 
-    /// The users, by file, of those of these profiles that are in use after all. The API server is
-    /// asked after their deletion was seen, so every pod that was there before the deletion counts.
-    /// `None` if it did not tell.
+    /// The users, by file, of those of these profiles that are still in use. The API server is
+    /// asked after their deletion was seen, so every pod that existed before the deletion counts.
+    /// `None` if it did not answer.
     async fn still_used(
         &self,
         names: &BTreeSet<String>,
@@ -210,17 +209,17 @@ impl Reconciler {
         match list_users(&self.pods, &files, || heartbeat.beat()).await {
             Ok(users) => Some(users),
             Err(error) => {
-                tracing::warn!("no profile is released, the pods can't be listed: {error}");
+                tracing::warn!("no profile is released because the pods can't be listed: {error}");
                 self.metrics.errors.inc();
                 None
             }
         }
     }
 
-    /// Brings one profile up to date. Returns when it is to be looked at again, if at all.
+    /// Updates one profile. Returns when to look at it again, if necessary.
     ///
     /// # Errors
-    /// One that is not about this profile.
+    /// An error that is not about this profile.
     async fn reconcile(&mut self, task: &Task<'_>) -> Result<Option<Instant>, RequestError> {
         let now = Instant::now();
         let profile = task.profile;

@@ -1,5 +1,4 @@
-//! What the file of each profile has to be, remembered as long as nothing that it depends on
-//! changes.
+//! The file that each profile should have, cached until something that it depends on changes.
 
 use crate::{
     crd::profile::ValidReason,
@@ -12,7 +11,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// What a profile's file must be, or why it has none.
+/// The file that a profile must have, or why it has none.
 pub(super) type Resolution = Result<Expected, Refusal>;
 
 /// Why a profile has no file.
@@ -33,14 +32,14 @@ impl From<ResolveError> for Refusal {
     }
 }
 
-/// What a profile's file must be.
+/// The file that a profile must have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected {
     /// Its digest; `None` if there must be no file.
     pub(super) digest: Option<u64>,
     /// The checksum of its text, if there must be a file.
     pub(super) sum: Option<[u8; 32]>,
-    /// What is hardly meant in the profile; empty if nothing is.
+    /// Warnings about the profile; empty if there are none.
     pub(super) warning: String,
 }
 
@@ -69,8 +68,8 @@ pub(super) struct Resolutions {
 }
 
 impl Resolutions {
-    /// Resolves the profiles whose specification has changed, and if any has, those with a base,
-    /// which may be the changed one.
+    /// Resolves the profiles whose specification has changed. If any has, also resolves those with
+    /// a base, which may be the changed one.
     pub(super) fn update(&mut self, profiles: &Items<Arc<Profile>>) {
         let created = |name: &str| profiles.get(name).map(|profile| profile.created);
         let refused = profiles.keys().filter_map(|name| {
@@ -101,7 +100,7 @@ impl Resolutions {
         }
     }
 
-    /// The resolution of a profile that was there at the last update.
+    /// The resolution of a profile that existed at the last update.
     pub(super) fn of(&self, name: &str) -> Option<&Resolution> {
         let remembered = || self.remembered.get(name);
         let refused = self.refused.get(name);
@@ -159,7 +158,7 @@ mod tests {
             }
         }
 
-        /// Puts a mark in the place of a resolution, which stays as long as nothing resolves anew.
+        /// Replaces a resolution by a mark, which stays until the profile is resolved again.
         fn mark(&mut self, name: &str) {
             let remembered = self.resolutions.remembered.get_mut(name).unwrap();
             remembered.resolution = Ok(Cluster::marked());
@@ -236,7 +235,7 @@ mod tests {
         assert_eq!(long, "");
         let [short, long] = create("a.json", 3);
         assert_eq!(short, "");
-        assert!(long.contains("the file a.json is that of the older SeccompProfile \"a\""));
+        assert!(long.contains("the file a.json belongs to the older SeccompProfile \"a\""));
         let refusal = cluster.of("a.json").unwrap_err();
         assert_eq!(refusal.reason, ValidReason::FileNameTaken);
         assert!(cluster.resolutions.is_file_taken("a.json"));

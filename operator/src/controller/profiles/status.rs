@@ -1,4 +1,4 @@
-//! The status that follows from a profile, its resolution, the nodes and its users.
+//! Computes a profile's status from the profile, its resolution, the nodes and its users.
 
 use super::resolutions::Resolution;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
         condition::condition,
         profile::{InUseReason, ReadyReason, ValidReason},
     },
-    effect::Verdict,
+    effect::Effect,
     file_name::localhost_profile,
     kube::stores::{
         Stores,
@@ -18,12 +18,12 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The nodes of the cluster, each with its report, if it has reported.
+/// The nodes of the cluster, each with its report if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Nodes(Vec<(String, Option<Arc<NodeReport>>)>);
 
 impl Nodes {
-    /// The nodes at this moment. Reports of nodes that are gone don't count.
+    /// The current nodes. Reports of nodes that are gone are ignored.
     pub(super) fn of(stores: &Stores) -> Nodes {
         let reports = stores.node_reports.snapshot();
         let nodes = stores.nodes.snapshot();
@@ -42,18 +42,18 @@ impl Nodes {
     }
 }
 
-/// What is to be said of a profile that has a file, or has none since it is disabled.
-fn warnings(warning: &str, effect: Option<&Verdict>) -> String {
+/// The message about a valid profile: one that has a file, or none because it is disabled.
+fn warnings(warning: &str, effect: Option<&Effect>) -> String {
     let mut said: Vec<&str> = Some(warning)
         .filter(|it| !it.is_empty())
         .into_iter()
         .collect();
     let unusable;
     match effect {
-        Some(Verdict::Usable(warnings)) => said.extend(warnings.iter().map(String::as_str)),
-        Some(Verdict::Unusable(why)) => {
+        Some(Effect::Usable(warnings)) => said.extend(warnings.iter().map(String::as_str)),
+        Some(Effect::Unusable(why)) => {
             unusable =
-                format!("by the controller's libseccomp, {why}; each node decides by its own");
+                format!("with the controller's libseccomp, {why}; each node decides with its own");
             said.push(&unusable);
         }
         None => {}
@@ -61,12 +61,13 @@ fn warnings(warning: &str, effect: Option<&Verdict>) -> String {
     said.join("; ")
 }
 
-/// The status of a profile. `effect` is what the controller's libseccomp makes of its file, as soon
-/// as that is known; the nodes' may be another one, so it does not make the profile invalid.
+/// The status of a profile. `effect` is the result of checking its file with the controller's
+/// libseccomp, once known. The nodes' libseccomp may differ, so that does not make the profile
+/// invalid.
 pub(super) fn status(
     profile: &Profile,
     resolution: &Resolution,
-    effect: Option<&Verdict>,
+    effect: Option<&Effect>,
     nodes: &Nodes,
     users: &Users,
 ) -> SeccompProfileStatus {
@@ -113,7 +114,7 @@ pub(super) fn status(
     }
 }
 
-/// On how many nodes a profile is, and what that means.
+/// How many nodes have a profile, and the resulting condition.
 fn ready(name: &str, digest: u64, nodes: &Nodes) -> (usize, ReadyReason, String) {
     let mut count = 0;
     let (mut failed, mut missing, mut full) = (None, None, None);
@@ -128,13 +129,11 @@ fn ready(name: &str, digest: u64, nodes: &Nodes) -> (usize, ReadyReason, String)
             }
             Reported::Omitted(omitted) => {
                 full.get_or_insert_with(|| {
-                    format!(
-                        "node {node}: its SeccompNode is full and leaves out {omitted} profiles"
-                    )
+                    format!("node {node}: its SeccompNode is full and omits {omitted} profiles")
                 });
             }
             Reported::Nothing => {
-                missing.get_or_insert_with(|| format!("node {node}: not there yet"));
+                missing.get_or_insert_with(|| format!("node {node}: not installed yet"));
             }
         }
     }
@@ -198,12 +197,12 @@ mod tests {
         assert_eq!(reason, Some(ReadyReason::NodeReportFull));
         assert_eq!(
             message,
-            "node n2: its SeccompNode is full and leaves out 3 profiles"
+            "node n2: its SeccompNode is full and omits 3 profiles"
         );
         assert_eq!(count, "1/2");
         let (reason, message, _) = of(&[("n2", full()), ("n3", None)]);
         assert_eq!(reason, Some(ReadyReason::NodesMissing));
-        assert_eq!(message, "node n3: not there yet");
+        assert_eq!(message, "node n3: not installed yet");
         let (reason, message, _) = of(&[("n2", full()), ("n3", None), ("n4", failed())]);
         assert_eq!(reason, Some(ReadyReason::NodeFailed));
         assert_eq!(message, "node n4: a foreign file");
@@ -254,7 +253,7 @@ mod tests {
             warning: "spec: unknown system call".to_owned(),
             ..Expected::default()
         });
-        let message = |effect: Option<&Verdict>| {
+        let message = |effect: Option<&Effect>| {
             let (nodes, users) = (Nodes::default(), Users::default());
             let status = status(&profile, &resolution, effect, &nodes, &users);
             let valid = find(&status.conditions, ValidReason::TYPE).unwrap();
@@ -262,16 +261,16 @@ mod tests {
             valid.message.clone()
         };
         assert_eq!(message(None), "spec: unknown system call");
-        let usable = Verdict::Usable(vec!["spec.allow: a remark".to_owned()]);
+        let usable = Effect::Usable(vec!["spec.allow: a remark".to_owned()]);
         assert_eq!(
             message(Some(&usable)),
             "spec: unknown system call; spec.allow: a remark"
         );
-        let unusable = Verdict::Unusable("the filter would not do what it says".to_owned());
+        let unusable = Effect::Unusable("the filter would not do what it says".to_owned());
         assert_eq!(
             message(Some(&unusable)),
-            "spec: unknown system call; by the controller's libseccomp, the filter would not do what \
-             it says; each node decides by its own"
+            "spec: unknown system call; with the controller's libseccomp, the filter would not do what \
+             it says; each node decides with its own"
         );
     }
 }

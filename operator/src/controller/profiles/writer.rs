@@ -1,4 +1,4 @@
-//! What the controller writes of profiles: their status and its finalizer.
+//! Writes profiles: their status and the controller's finalizer.
 
 use crate::{
     crd::SeccompProfileStatus,
@@ -49,14 +49,17 @@ impl Writer {
             .await
     }
 
-    /// Takes our finalizer away, so that a profile whose deletion was asked for can go.
+    /// Removes our finalizer, so that a profile whose deletion was requested can be deleted.
     pub(super) async fn release(&self, profile: &Profile) -> Result<(), RequestError> {
         let mut patch = finalizers_patch(profile, &others(profile).collect::<Vec<_>>());
         match self.metadata(profile, &patch).await {
-            // A profile that was stored under a laxer schema has to meet the present one first.
+            // A profile that was stored under a laxer schema must first conform to the current one.
             Err(error) if error.code() == Some(422) => {
                 let name = &profile.name;
-                tracing::warn!(name, "emptied, since it can't be deleted as it is: {error}");
+                tracing::warn!(
+                    name,
+                    "emptied, because it can't be deleted as it is: {error}"
+                );
                 patch["spec"] = emptied(&profile.spec);
                 self.metadata(profile, &patch).await
             }
@@ -87,18 +90,18 @@ impl Writer {
     }
 }
 
-/// The finalizers of others.
+/// Foreign finalizers.
 fn others(profile: &Profile) -> impl Iterator<Item = &str> {
     let finalizers = profile.finalizers.iter().map(String::as_str);
     finalizers.filter(|finalizer| *finalizer != FINALIZER)
 }
 
-/// A merge patch of the finalizers, which only the profile as it was read takes.
+/// A merge patch for the finalizers, which fails if the profile has changed meanwhile.
 fn finalizers_patch(profile: &Profile, finalizers: &[&str]) -> Value {
     json!({"metadata": {"finalizers": finalizers, "resourceVersion": profile.resource_version}})
 }
 
-/// A merge patch that takes everything out of a specification.
+/// A merge patch that removes everything from a specification.
 fn emptied(spec: &str) -> Value {
     let mut fields: serde_json::Map<_, _> = serde_json::from_str(spec).unwrap_or_default();
     fields.values_mut().for_each(|value| *value = json!(null));

@@ -1,4 +1,4 @@
-//! The open connections of a server, from the oldest to the newest.
+//! The open connections of a server, oldest first.
 
 use super::{Acceptor, Limits, Routes};
 use crate::kube::metrics::{Closed, ClosedLabels, ServerMetrics};
@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-/// The longest request line and headers, in bytes: hyper's smallest.
+/// The longest request line and headers, in bytes: the smallest value that hyper accepts.
 const MAX_HEADERS: usize = 8192;
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl<A: Acceptor> Connections<A> {
         }
     }
 
-    /// Serves a connection. If there are too many, it takes another one's place.
+    /// Serves a connection. If there are too many, it replaces another one.
     pub(super) async fn begin(&mut self, connection: TcpStream) {
         while self.open.len() >= self.limits.connections {
             self.displace().await;
@@ -80,14 +80,14 @@ impl<A: Acceptor> Connections<A> {
         self.open.push_back(Connection { task, asked });
     }
 
-    /// Closes the oldest connection that has sent no request, else the oldest of all.
+    /// Closes the oldest connection that has sent no request, or else the oldest one.
     pub(super) async fn displace(&mut self) {
         let asked = |connection: &Connection| connection.asked.load(Ordering::Relaxed);
         let idle = self.open.iter().position(|connection| !asked(connection));
         if let Some(connection) = self.open.remove(idle.unwrap_or(0)) {
             connection.task.abort();
             count(&self.metrics, Closed::Displaced);
-            // The task, and with it the descriptor, goes when it is scheduled the next time.
+            // The task and its descriptor are dropped when the task is scheduled the next time.
             yield_now().await;
         }
     }
@@ -145,7 +145,7 @@ async fn serve<A: Acceptor>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEADERS)
-        // A connection that waits for its next request would be an idle one.
+        // Keep-alive would leave idle connections.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await;

@@ -1,4 +1,4 @@
-//! Which handler answers which request.
+//! Maps requests to handlers.
 
 use super::{Response, text};
 use futures::{FutureExt, future::BoxFuture};
@@ -26,7 +26,7 @@ impl fmt::Debug for Routes {
 }
 
 impl Routes {
-    /// Adds a route for GET, and with it for HEAD.
+    /// Adds a route for GET and HEAD.
     #[must_use]
     pub fn get(
         mut self,

@@ -1,4 +1,4 @@
-//! The server under callers who mean well and callers who don't, on real sockets.
+//! The server with well-behaved and misbehaving clients, on real sockets.
 
 use super::*;
 use crate::kube::metrics::{Closed, ClosedLabels};
@@ -134,8 +134,8 @@ async fn what_is_not_http_is_refused_and_headers_without_end_too() {
     probe(server.address()).await;
 }
 
-/// What was seen to make every probe fail before: 120 connections that say nothing, then eight more
-/// every five seconds. Here they come faster, and there are more of them.
+/// This used to make every probe fail: 120 idle connections, then eight more every five seconds.
+/// Here they come faster, and there are more of them.
 #[tokio::test]
 async fn probes_are_answered_beside_hundreds_of_idle_connections() {
     let (server, metrics) = start(Limits {

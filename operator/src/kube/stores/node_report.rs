@@ -1,20 +1,20 @@
-//! What is kept of a `SeccompNode`. It is small, since there are as many entries as nodes times
+//! What is kept of a `SeccompNode`. It is compact, because there are as many entries as nodes times
 //! profiles.
 
 use super::texts::Texts;
 use crate::{crd::SeccompNodeSpec, kube::stored::StoredNode};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// What a node reports of one profile.
+/// What a node reports about one profile.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reported<'a> {
     /// Its file is the right one.
     Installed,
     /// There is no file, for this reason.
     Failed(&'a str),
-    /// The report is full and leaves out so many profiles; this may be one of them.
+    /// The report is full and omits this many profiles, perhaps this one.
     Omitted(u64),
-    /// Nothing yet.
+    /// It has reported nothing yet.
     Nothing,
 }
 
@@ -23,14 +23,14 @@ pub enum Reported<'a> {
 pub struct NodeReport {
     /// The digests of files, sorted by the name of the profile.
     digests: Box<[(Arc<str>, u64)]>,
-    /// Why profiles have no file, sorted by name.
+    /// The reasons of profiles without a file, sorted by name.
     failures: Box<[(Arc<str>, Arc<str>)]>,
     problem: Option<Arc<str>>,
     omitted: u64,
 }
 
 impl NodeReport {
-    /// What is kept of a stored report. One that can't be read is a problem of its node.
+    /// What is kept of a stored report. A report that can't be parsed is a problem of its node.
     pub(super) fn new(stored: &StoredNode, texts: &mut Texts) -> NodeReport {
         match stored.report() {
             Ok(report) => NodeReport::of(&report, texts),
@@ -54,7 +54,7 @@ impl NodeReport {
         }
     }
 
-    /// What it says of a profile whose file must have this digest.
+    /// What it says about a profile whose file must have this digest.
     pub fn of_profile(&self, name: &str, digest: u64) -> Reported<'_> {
         let reported = find(&self.digests, name);
         if reported == Some(&digest) {
@@ -62,7 +62,7 @@ impl NodeReport {
         }
         match (find(&self.failures, name), &self.problem) {
             (Some(reason), _) => Reported::Failed(reason),
-            // A profile that is named, with another digest, is not left out.
+            // A profile that is named with another digest was not omitted.
             (None, _) if self.omitted > 0 && reported.is_none() => Reported::Omitted(self.omitted),
             (None, Some(problem)) if self.omitted == 0 => Reported::Failed(problem),
             _ => Reported::Nothing,
@@ -136,7 +136,7 @@ mod tests {
             let Reported::Failed(problem) = said.of_profile("a", 1) else {
                 panic!("{said:?}");
             };
-            assert!(problem.contains("can't be read"), "{problem}");
+            assert!(problem.contains("can't be parsed"), "{problem}");
         }
     }
 }

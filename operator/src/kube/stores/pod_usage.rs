@@ -1,6 +1,6 @@
-//! Which files of profiles a pod uses, by field and by both legacy annotations.
+//! Which profiles' files a pod uses, by field and by both legacy annotations.
 //!
-//! Only what says so is read of a pod: a cluster has many pods, and they are large.
+//! Only these parts of a pod are parsed, because a cluster has many pods, and they are large.
 
 use super::UsedFiles;
 use crate::file_name::file_of;
@@ -21,10 +21,10 @@ use std::{
     sync::Arc,
 };
 
-/// How many pods a page of a list has.
+/// How many pods are listed at a time.
 const PAGE: u32 = 200;
 
-/// A pod and the files that it uses. A pod that has ended uses none.
+/// A pod and the files that it uses. A finished pod uses none.
 #[derive(Clone, Debug)]
 pub struct PodUsage {
     metadata: ObjectMeta,
@@ -32,7 +32,8 @@ pub struct PodUsage {
 }
 
 impl PodUsage {
-    /// The pod as `namespace/name`, and the names of the files that it uses; `None` if it uses none.
+    /// The pod as `namespace/name`, and the names of the files that it uses; `None` if it uses
+    /// none.
     pub fn used(self) -> Option<(String, BTreeSet<String>)> {
         let key = self.key();
         (!self.used.is_empty()).then_some((key, self.used))
@@ -153,7 +154,8 @@ impl Wire {
             return BTreeSet::new();
         }
         let containers = || self.spec.iter().flat_map(Spec::containers);
-        // Anyone can annotate containers that the pod does not have: no filter comes of that.
+        // Anyone can write annotations for containers that the pod does not have; these select
+        // nothing.
         let has = |name: &str| containers().any(|container| container.name == name);
         let by_annotation = self.metadata.annotations.iter().flatten();
         let by_annotation = by_annotation
@@ -194,7 +196,7 @@ impl Users {
     }
 }
 
-/// The users of each file among the pods of a store.
+/// The users of each file, among the pods of a store.
 pub fn watched_users(pods: &Items<UsedFiles>) -> BTreeMap<Arc<str>, Users> {
     let mut users: BTreeMap<Arc<str>, Users> = BTreeMap::new();
     for (pod, used) in pods {
@@ -205,11 +207,11 @@ pub fn watched_users(pods: &Items<UsedFiles>) -> BTreeMap<Arc<str>, Users> {
     users
 }
 
-/// The users of some files at this moment, listed from the API server: what a watch has told may
-/// be older than a deletion that was seen. `each_page` is called before each request.
+/// The current users of some files, listed from the API server, because a watch may lag behind a
+/// deletion that was seen. `each_page` is called before each request.
 ///
 /// # Errors
-/// [`RequestError`], if a page of the list can't be had.
+/// [`RequestError`], if a page of the list can't be fetched.
 pub async fn list_users(
     pods: &Api<PodUsage>,
     files: &BTreeSet<String>,

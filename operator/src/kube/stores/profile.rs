@@ -19,21 +19,21 @@ pub struct Profile {
     pub name: String,
     /// Its UID, for references in events.
     uid: Option<String>,
-    /// The version of the object that this was read from.
+    /// The resource version that this was read from.
     pub resource_version: Option<String>,
     /// The generation of its specification.
     pub generation: Option<i64>,
-    /// When it was created; a profile whose time is not known counts as the oldest.
+    /// When it was created. A profile without that counts as the oldest.
     pub created: Option<Timestamp>,
-    /// Every finalizer on it, also those of others.
+    /// All its finalizers, including foreign ones.
     pub finalizers: Vec<String>,
-    /// Whether its deletion was asked for.
+    /// Whether its deletion was requested.
     pub deleted: bool,
     /// Its specification as JSON.
     pub spec: Arc<str>,
     /// Whether its specification names a base.
     pub based: bool,
-    /// Its status; `None` if there is none, or none that can be read: then it is written anew.
+    /// Its status; `None` if there is none or it can't be parsed, so that it is rewritten.
     pub status: Option<SeccompProfileStatus>,
 }
 

@@ -1,8 +1,8 @@
-//! Texts that many objects have in common, such as the names of profiles: each is kept once.
+//! Texts that many objects share, such as the names of profiles; each is stored once.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-/// Texts that many objects share, each kept once.
+/// Texts that many objects share, each stored once.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     all: BTreeSet<Arc<str>>,
@@ -19,8 +19,8 @@ impl Texts {
         shared
     }
 
-    /// Forgets the texts that no object has any more. It does so only once in a while: when there
-    /// are twice as many as the last time.
+    /// Drops the texts that no object has any more. To save time, it does so only when there are
+    /// twice as many as the last time.
     pub(super) fn tidy(&mut self) {
         if self.all.len() > self.tidy_at {
             self.all.retain(|text| Arc::strong_count(text) > 1);

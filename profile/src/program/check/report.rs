@@ -1,24 +1,24 @@
-//! What is found when a program is held against its filter, in words.
+//! The findings from comparing a program with its filter, in words.
 
 use crate::{Arch, compare::difference::first_names, filter::Treatment, program::walk::WalkError};
 use std::fmt;
 
-/// Something that is as libseccomp means it, but hardly as the profile's author does.
+/// Something that libseccomp does by design but the profile's author probably did not intend.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Warning {
-    /// Rules ask for different errnos for the same call.
+    /// Rules give different errnos for the same call.
     Errnos {
         /// The system call.
         name: String,
-        /// Two of the rules, as places in `syscalls`.
+        /// The indices of two of the rules in `syscalls`.
         rules: (usize, usize),
     },
-    /// One rule allows a call that another one denies as the default does, with another errno, as
-    /// Podman's own default does with `setns`.
+    /// One rule allows a call that another one denies like the default but with another errno, as
+    /// in Podman's own default for `setns`.
     Contradiction {
         /// The system call.
         name: String,
-        /// The rule that denies and the rule that allows, as places in `syscalls`.
+        /// The indices in `syscalls` of the rule that denies and the rule that allows.
         rules: (usize, usize),
         /// What the compiled filter does.
         found: Treatment,
@@ -32,8 +32,8 @@ pub enum Warning {
         /// The calls.
         names: Vec<String>,
     },
-    /// Calls whose rules libseccomp does not make behind a multiplexer: the default applies to them
-    /// there.
+    /// Calls for which libseccomp creates no rules behind a multiplexer, so that the default
+    /// applies to them there.
     Unfiltered {
         /// The architecture.
         arch: Arch,
@@ -42,8 +42,8 @@ pub enum Warning {
         /// The calls.
         names: Vec<String>,
     },
-    /// Names that the linked libseccomp does not know, of rules no stricter than the default: the
-    /// default applies to them.
+    /// Names that the linked libseccomp does not know, in rules that are no stricter than the
+    /// default. The default applies to them.
     Unknown(Vec<String>),
 }
 
@@ -90,16 +90,16 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Something that a filter asks for and its program does not do.
+/// Something that a filter says but its program does not do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// A call is treated otherwise than its rule says.
+    /// A call is not treated as its rule says.
     #[error(
         "syscalls[{rule}]: {name} on {arch} should get {expected}, but the compiled filter gives \
          {found}{}", because(*.other, *.known)
     )]
     Rule {
-        /// The rule, as a place in `syscalls`.
+        /// The rule's index in `syscalls`.
         rule: usize,
         /// The system call.
         name: String,
@@ -114,7 +114,7 @@ pub enum Fault {
         /// Whether the linked libseccomp knows the call.
         known: bool,
     },
-    /// A call is not treated by the default although no rule that matches speaks of it.
+    /// A call does not get the default although no rule matches it.
     #[error(
         "call {number}{} on {arch} should get the default {expected}, but the compiled filter gives \
          {found}", of_name(.name.as_deref())
@@ -122,7 +122,7 @@ pub enum Fault {
     Default {
         /// The call's number.
         number: u32,
-        /// Its name, where a rule speaks of it under other conditions.
+        /// Its name, if a rule mentions it under other conditions.
         name: Option<String>,
         /// The architecture.
         arch: Arch,
@@ -147,7 +147,7 @@ pub enum Fault {
     /// A rule stricter than the default for a name that nothing knows.
     #[error("syscalls[{rule}]: libseccomp does not know {name} and would drop the rule")]
     Lost {
-        /// The rule, as a place in `syscalls`.
+        /// The rule's index in `syscalls`.
         rule: usize,
         /// The system call, quoted.
         name: String,
@@ -155,18 +155,18 @@ pub enum Fault {
     /// A name that runtimes would cut or refuse.
     #[error("syscalls[{rule}]: {name} is not a system call name: it contains a NUL character")]
     Name {
-        /// The rule, as a place in `syscalls`.
+        /// The rule's index in `syscalls`.
         rule: usize,
         /// The name, quoted.
         name: String,
     },
-    /// A constant with a high half where only low halves are compared.
+    /// A constant with a high half although only low halves are compared.
     #[error(
         "syscalls[{rule}]: {name} on {arch} is compared with {value:#x}, but only the low 32 bits of \
          arguments are compared there"
     )]
     Constant {
-        /// The rule, as a place in `syscalls`.
+        /// The rule's index in `syscalls`.
         rule: usize,
         /// The system call.
         name: String,
@@ -178,7 +178,7 @@ pub enum Fault {
     /// A condition on an argument that no call has.
     #[error("syscalls[{rule}]: there is no argument {index}")]
     Argument {
-        /// The rule, as a place in `syscalls`.
+        /// The rule's index in `syscalls`.
         rule: usize,
         /// The index.
         index: u8,
@@ -197,7 +197,7 @@ fn of_name(name: Option<&str>) -> String {
     name.map_or_else(String::new, |name| format!(" ({name})"))
 }
 
-/// Faults of one filter: at least one, of many the first.
+/// The faults of a filter: at least one, and of many only the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// The first ones.
@@ -218,13 +218,13 @@ impl fmt::Display for Faults {
     }
 }
 
-/// Why a program is not what its filter asks for, as far as that can be told.
+/// Why a program does not do, or may not do, what its filter says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
-    /// It surely is not.
+    /// It certainly does not.
     #[error("{0}")]
     Faults(Faults),
-    /// It can't be told.
+    /// It can't be determined.
     #[error("the compiled filter can't be checked: {0}")]
     Unchecked(#[from] WalkError),
 }

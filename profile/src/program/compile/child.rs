@@ -1,5 +1,5 @@
-//! Compiling in another process of the same program, which can be ended: libseccomp does not come to
-//! an end with some conditional rules of one call.
+//! Compiles in another process of the same program, which can be killed: libseccomp never finishes
+//! with some conditional rules for one call.
 //!
 //! The program executes itself again under another name; nothing is forked off a process that may
 //! have threads. A request goes in on standard input: which programs, and the filter. An answer comes
@@ -28,13 +28,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The name under which a program compiles.
+/// The program name that makes a process compile.
 const NAME: &str = "portcullis-compile";
 
 /// How long libseccomp may take for one filter.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
 
-/// How much memory it may take beyond what the program itself has, in bytes.
+/// How many bytes of memory it may use in addition to what the program itself uses.
 pub(super) const ROOM: u64 = 64 * 1024 * 1024;
 
 /// The longest answer, in bytes: two programs, each eight times as large as the kernel takes, so that
@@ -49,25 +49,25 @@ const WITH_TREE: u8 = b'T';
 const PROGRAMS: u8 = b'P';
 const REFUSED: u8 = b'R';
 
-/// Whether this program's `main` lets it compile.
+/// Whether this program's `main` supports compiling.
 static IS_ABLE: AtomicBool = AtomicBool::new(false);
 
-/// What came of it.
+/// The result.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The program, and the binary tree where it was asked for and libseccomp can make one.
     Programs(Vec<Vec<u8>>),
     /// libseccomp said no.
     Refused(String),
-    /// It took too long, and was ended; so much of the time the processor was its own.
+    /// It took too long and was killed. Contains how much processor time it had.
     Late { used: Duration },
-    /// It ended without an answer.
+    /// It exited without an answer.
     None,
 }
 
-/// Comes first in the `main` of every program that compiles filters: where this process was started
-/// to compile one for another, it does so and returns what to exit with. It then lives no longer
-/// than the other process, and is limited in memory and time.
+/// Must come first in the `main` of every program that compiles filters. If this process was
+/// started to compile a filter for another one, this does so and returns the exit code. It then
+/// lives no longer than the other process, and has limited memory and time.
 pub fn in_child() -> Option<ExitCode> {
     let mut arguments = env::args_os();
     if arguments.next().as_deref() != Some(OsStr::new(NAME)) {
@@ -83,7 +83,7 @@ pub fn in_child() -> Option<ExitCode> {
 
 fn answer(parent: i32) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
-    // It may have ended before that was heard.
+    // The parent may have exited before this took effect.
     if getppid().as_raw() != parent {
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -180,20 +180,20 @@ pub(super) fn ask(encoded: &[u8], with_tree: bool) -> io::Result<Answer> {
     if !matches!(read, Ok(true)) {
         let _ = child.kill();
     }
-    // What it said counts, not how it ended: whoever executed this program may have it that nobody
-    // is told that.
+    // Its answer counts, not its exit status: the caller of this program may have set things up so
+    // that nobody is told that.
     let _ = child.wait();
     read.map(|_| answer)
 }
 
-/// Reads all that there is, as long as it comes in time; more than an answer is cut. Returns whether
-/// it came to its end.
+/// Reads everything until the deadline, but not more than an answer. Returns whether the end was
+/// reached.
 fn read_until(end: Instant, mut out: impl Read + AsFd, bytes: &mut Vec<u8>) -> io::Result<bool> {
     let mut part = [0; 4096];
     while bytes.len() <= MAX_ANSWER {
         let left = end.saturating_duration_since(Instant::now());
         let mut events = [PollFd::new(out.as_fd(), PollFlags::POLLIN)];
-        // Rounded up, so that the last millisecond is not spun away.
+        // Rounded up, to avoid spinning in the last millisecond.
         let left = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
         match poll(&mut events, PollTimeout::from(left.saturating_add(1))) {
             Ok(0) if Instant::now() >= end => return Ok(false),
@@ -226,7 +226,7 @@ fn parse(bytes: &[u8]) -> Answer {
     }
 }
 
-/// The processor time of a process (`stat`, proc(5)); `None` where that can't be told.
+/// The processor time of a process (`stat`, proc(5)); `None` if that can't be determined.
 fn time_used(process: u32) -> Option<Duration> {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(')')?;

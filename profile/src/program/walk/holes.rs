@@ -8,15 +8,15 @@ use crate::program::{
 /// Numbers and architectures that are not in a set although its interval spans them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holes {
-    /// Those that a walk began with, sorted.
+    /// The holes that a walk began with, sorted.
     numbers: Vec<u32>,
     arches: Vec<u32>,
-    /// Those of the path so far.
+    /// The holes of the path so far.
     path: Vec<(u8, u32)>,
 }
 
 impl Holes {
-    /// Those that a walk begins with, each list sorted.
+    /// The holes that a walk begins with, each list sorted.
     pub(super) fn beginning_with(numbers: Vec<u32>, arches: Vec<u32>) -> Holes {
         Holes {
             numbers,
@@ -25,7 +25,8 @@ impl Holes {
         }
     }
 
-    /// Goes back to where the path had so many holes, and perhaps adds one; how many it has then.
+    /// Goes back to when the path had this many holes, and optionally adds one. Returns how many it
+    /// then has.
     pub(super) fn go_back(&mut self, count: usize, further: Option<(u8, u32)>) -> usize {
         self.path.truncate(count);
         self.path.extend(further);

@@ -165,7 +165,7 @@ fn a_mistake_is_named_with_file_and_line() {
     rejects("[crio.runtime.runtimes]\nx = 'y'", "line 2: a handler is");
     rejects(
         "[crio.runtime]\nhooks_dir = []\nHooks_Dir = []",
-        "line 3: hooks_dir is there twice",
+        "line 3: hooks_dir is given twice",
     );
     rejects(
         "[crio.runtime.runtimes.x]\ninherit_default_runtime = 'yes'",

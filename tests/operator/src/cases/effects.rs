@@ -1,4 +1,5 @@
-//! Profiles whose program would not do what they say: warned about by the controller, not written by the agent.
+//! Profiles whose program would not do what they say: the controller warns, and the agent does not
+//! write them.
 
 use super::cases;
 use crate::{

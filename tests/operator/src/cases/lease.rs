@@ -1,4 +1,4 @@
-//! Of several controllers one works: the holder of the lease.
+//! If several controllers run, only the holder of the lease works.
 
 use super::cases;
 use crate::{objects::allowing, stage::Stage, wait::until};

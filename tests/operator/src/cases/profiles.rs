@@ -1,4 +1,4 @@
-//! From a profile to its file and its conditions, and back to nothing.
+//! From a profile to its file and its conditions, and its removal.
 
 use super::cases;
 use crate::{

@@ -1,4 +1,5 @@
-//! Profiles change and the operator's processes die in a random order; the end has to be right.
+//! Profiles change and the operator's processes die in a random order; the final state has to be
+//! right.
 
 use super::cases;
 use crate::{objects::profile, stage::Stage};

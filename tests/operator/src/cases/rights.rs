@@ -1,4 +1,4 @@
-//! What the operator's accounts may not do.
+//! What the operator's service accounts may not do.
 
 use super::cases;
 use crate::{

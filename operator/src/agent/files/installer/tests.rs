@@ -51,7 +51,7 @@ impl Node {
         all
     }
 
-    /// Takes in every verdict that is to come.
+    /// Takes in every pending result.
     fn settle_checked(&mut self) -> Done {
         self.settle_checked_telling(&|_| {})
     }
@@ -60,7 +60,7 @@ impl Node {
         let mut all = Done::default();
         while self.installer.is_checking() {
             if let Some(name) = self.installer.effects.next_blocking() {
-                self.installer.take_verdict(&name);
+                self.installer.mark_checked(&name);
             }
             let more = self.installer.settle(written).unwrap_or_default();
             all.written += more.written;
@@ -166,7 +166,7 @@ fn a_specification_that_is_not_valid_leaves_the_last_good_file_and_holds_up_no_o
     node.installer.set("b", r#"{"allow": ["rmdir"]}"#.into());
     let good = fs::read(node.file("a.json")).unwrap();
     for (invalid, why) in [
-        (json!({"allow": "text"}), "can't be read"),
+        (json!({"allow": "text"}), "can't be parsed"),
         (json!({"defaultAction": "SCMP_ACT_NO"}), "SCMP_ACT_NO"),
         (json!({"baseProfileName": "none"}), "\"none\""),
     ] {
@@ -174,7 +174,7 @@ fn a_specification_that_is_not_valid_leaves_the_last_good_file_and_holds_up_no_o
         assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
         let report = node.installer.report();
         assert!(report.failures["a"].contains(why), "{report:?}");
-        assert!(report.failures["a"].ends_with("; the last good file stays"));
+        assert!(report.failures["a"].ends_with("; the last valid file stays"));
         assert!(!report.profiles.contains_key("a"));
         fs::write(node.file("a.json"), "{}").unwrap();
         node.installer.touched("a.json");
@@ -366,7 +366,7 @@ fn a_profile_that_would_not_do_what_it_says_leaves_the_last_good_file_and_names_
 }
 
 #[test]
-fn a_new_file_waits_for_its_verdict_and_one_that_was_there_is_put_back_at_once() {
+fn a_new_file_waits_to_be_checked_and_the_previous_one_is_put_back_at_once() {
     let mut node = Node::new();
     let spec = json!({"allow": ["mkdir"]}).to_string();
     node.installer.set("a", spec.clone().into());

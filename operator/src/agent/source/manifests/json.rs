@@ -1,4 +1,4 @@
-//! JSON whose objects have each key once, with numbers as the API server reads them.
+//! JSON in which keys must be unique, with numbers as the API server reads them.
 
 use super::scalar;
 use serde::{
@@ -8,23 +8,23 @@ use serde::{
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// How the message begins that a key comes twice.
+/// The beginning of the message about a repeated key.
 const REPEATED: &str = "this key comes twice: ";
 
-/// That a key comes twice.
+/// The error for a repeated key.
 pub(super) fn repeated_key(key: &str) -> String {
     format!("{REPEATED}{key:?}")
 }
 
-/// Whether an error is that a key comes twice.
+/// Whether an error is about a repeated key.
 pub(super) fn is_repeated_key(error: &serde_json::Error) -> bool {
     error.to_string().starts_with(REPEATED)
 }
 
-/// Every value of a text.
+/// Parses all values in a text.
 ///
 /// # Errors
-/// If it is not JSON, or has a key twice.
+/// If it is not JSON, or has a repeated key.
 pub(super) fn documents(text: &str) -> serde_json::Result<Vec<Value>> {
     serde_json::Deserializer::from_str(text)
         .into_iter()

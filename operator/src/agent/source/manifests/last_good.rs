@@ -1,83 +1,62 @@
-//! What each manifest said when it was last right. It outlives the agent, so that a manifest that is
-//! broken when the agent starts takes no file away.
+//! The last valid contents of each manifest. They outlive the agent, so that a manifest that is
+//! broken when the agent starts removes no file.
 
 use super::Profiles;
-use crate::resolve::digest;
+use crate::{agent::copies::Copies, resolve::digest};
 use portcullis_profile::root::read_named;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{DirBuilderExt, OpenOptionsExt},
-    },
+    fs, io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-/// The largest copy that is read, in bytes: a manifest in another notation.
+/// The largest copy that is read, in bytes. As JSON, a manifest takes more space.
 const MAX_BYTES: u64 = 64 << 20;
-const TEMPORARY: &str = ".new";
 
-/// What a file of the folder has.
+/// The contents of a copy.
 #[derive(Serialize, Deserialize)]
-struct Copy {
+struct Remembered {
     manifest: PathBuf,
     profiles: Profiles,
 }
 
-/// The folder of the copies, one for each manifest.
+/// The copies, one for each manifest.
 #[derive(Debug)]
-pub(super) struct LastGood {
-    folder: PathBuf,
-}
+pub(super) struct LastGood(Copies);
 
 impl LastGood {
-    /// Opens the folder below the agent's state, and makes it first if it is missing.
+    /// Opens the folder of the copies, creating it if it is missing.
     pub(super) fn open(state: &Path) -> io::Result<LastGood> {
-        let folder = state.join("manifests");
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)?;
-        Ok(LastGood { folder })
+        Copies::open(state, "manifests").map(LastGood)
     }
 
     fn file(manifest: &Path) -> String {
         digest(manifest.as_os_str().as_bytes()) + ".json"
     }
 
-    /// What a manifest said; `None` if it was never seen, or its copy is damaged.
+    /// The last valid contents of a manifest; `None` if it is new, or its copy is damaged.
     pub(super) fn load(&self, manifest: &Path) -> Option<Profiles> {
-        let text = read_named(&self.folder.join(LastGood::file(manifest)), MAX_BYTES).ok()?;
-        let copy: Copy = serde_json::from_slice(&text).ok()?;
+        let text = read_named(&self.0.path().join(LastGood::file(manifest)), MAX_BYTES).ok()?;
+        let copy: Remembered = serde_json::from_slice(&text).ok()?;
         (copy.manifest == manifest).then_some(copy.profiles)
     }
 
-    /// Keeps what a manifest says.
+    /// Stores the contents of a manifest.
     pub(super) fn save(&self, manifest: &Path, profiles: &Profiles) -> io::Result<()> {
-        let copy = Copy {
+        let copy = Remembered {
             manifest: manifest.to_owned(),
             profiles: profiles.clone(),
         };
-        let new = self.folder.join(TEMPORARY);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(&serde_json::to_vec(&copy)?)?;
-        file.sync_all()?;
-        fs::rename(&new, self.folder.join(LastGood::file(manifest)))?;
-        File::open(&self.folder)?.sync_all()
+        let text = serde_json::to_vec(&copy)?;
+        self.0.replace(&LastGood::file(manifest), &[&text], true)
     }
 
     /// Forgets the manifests that are gone.
     pub(super) fn keep_only(&self, manifests: &[PathBuf]) -> io::Result<()> {
         let kept: BTreeSet<String> = manifests.iter().map(|path| LastGood::file(path)).collect();
-        for entry in fs::read_dir(&self.folder)? {
+        for entry in fs::read_dir(self.0.path())? {
             let entry = entry?;
             let is_kept = entry
                 .file_name()

@@ -1,4 +1,4 @@
-//! From the values in a manifest to profiles, as kubectl and the API server take them.
+//! From the values in a manifest to profiles, as kubectl and the API server would accept them.
 
 use super::schema::{self, UNKNOWN};
 use crate::{
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::sync::LazyLock;
 
-/// A profile of a manifest.
+/// A profile in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestProfile {
     /// Its name.
@@ -56,8 +56,8 @@ static SCHEMA: LazyLock<JSONSchemaProps> = LazyLock::new(|| {
         .unwrap_or_default()
 });
 
-/// The profiles of a value, and what is wrong with it. A list is taken apart, whatever its kind:
-/// as for kubectl, it is what has `items`.
+/// The profiles in a value, and its problems. A list is taken apart, whatever its kind: like
+/// kubectl, we consider anything with `items` a list.
 pub(super) fn take(
     mut value: Value,
     profiles: &mut Vec<ManifestProfile>,
@@ -74,7 +74,7 @@ pub(super) fn take(
     if let Some(Value::Array(items)) = object.get_mut("items") {
         let item_kind = kind.strip_suffix("List").unwrap_or(&kind);
         for mut item in std::mem::take(items) {
-            // A list of one kind need not repeat it.
+            // A list of one kind need not repeat the kind.
             if let Value::Object(item) = &mut item
                 && text(item, "apiVersion").is_empty()
                 && text(item, "kind").is_empty()
@@ -98,13 +98,13 @@ pub(super) fn take(
     }
 }
 
-/// As much of a text as a message needs.
+/// The beginning of a text, for messages.
 fn shortened(text: &str) -> &str {
     let end = text.char_indices().nth(64).map(|(end, _)| end);
     end.map_or(text, |end| &text[..end])
 }
 
-/// Whether these are the version and kind of a profile, or of something that others care for.
+/// Whether these are the version and kind of a profile, or of something that is not ours.
 fn is_profile(version: &str, kind: &str) -> Result<bool, String> {
     for (field, value) in [("apiVersion", version), ("kind", kind)] {
         if value.is_empty() {
@@ -136,7 +136,7 @@ fn profile(mut value: Value) -> Result<ManifestProfile, Vec<String>> {
         String::new()
     });
     let held = schema::hold(&SCHEMA, &mut value);
-    // The API server drops the status, but not before it has looked for unknown fields.
+    // The API server drops the status, but only after looking for unknown fields.
     let counts = |problem: &String| !problem.starts_with("status") || problem.ends_with(UNKNOWN);
     problems.extend(held.into_iter().filter(counts));
     if problems.is_empty() {

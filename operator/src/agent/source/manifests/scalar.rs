@@ -3,7 +3,7 @@
 
 use serde_json::{Number, Value};
 
-/// A tag of YAML's own (`tag:yaml.org,2002:`) that may stand before a scalar.
+/// A standard YAML tag (`tag:yaml.org,2002:`) that a scalar may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tag {
     Str,
@@ -26,7 +26,7 @@ impl Tag {
     }
 }
 
-/// What a scalar is, before it becomes JSON.
+/// The type of a scalar, before it becomes JSON.
 enum Resolved {
     Null,
     Bool(bool),
@@ -37,10 +37,10 @@ enum Resolved {
     Text,
 }
 
-/// The value of a scalar that is plain, or has a tag.
+/// The value of a plain or tagged scalar.
 ///
 /// # Errors
-/// What is wrong with it, in words: it is not what its tag says, or no JSON can hold it.
+/// The problem: it does not match its tag, or can't be expressed in JSON.
 pub(super) fn resolve(text: &str, tag: Option<Tag>) -> Result<Value, String> {
     let resolved = match tag {
         Some(Tag::Str) => Resolved::Text,
@@ -69,10 +69,10 @@ pub(super) fn resolve(text: &str, tag: Option<Tag>) -> Result<Value, String> {
     }
 }
 
-/// A float as Go writes it in JSON and the API server reads that: without a fraction it is a whole
-/// number. `None` if JSON can't hold it.
+/// A float as Go would write it to JSON and the API server would read it: a float without a
+/// fraction becomes an integer. `None` if JSON can't express it.
 pub(super) fn number(value: f64) -> Option<Value> {
-    // Both languages write the shortest digits that lead back to the value, then zeros.
+    // Both languages write the shortest digits that round-trip, then zeros.
     let whole = value.to_string().parse::<i64>();
     whole
         .map(Value::from)
@@ -83,7 +83,7 @@ pub(super) fn number(value: f64) -> Option<Value> {
 fn plain(text: &str) -> Resolved {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Resolved::Null,
-        // In YAML 1.2 only the forms of true and false are truth values.
+        // In YAML 1.2, only the forms of true and false are booleans.
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
             return Resolved::Bool(true);
         }
@@ -113,9 +113,8 @@ fn plain(text: &str) -> Resolved {
     }
 }
 
-/// A whole number as Go's `ParseInt` and `ParseUint` read one with base 0: `0` before digits means
-/// octal, as in `0777`, beside `0o`, `0x` and `0b`. Without underscores, which go-yaml drops
-/// first.
+/// An integer as Go's `ParseInt` and `ParseUint` parse it with base 0: a leading `0` means octal,
+/// as in `0777`, in addition to `0o`, `0x` and `0b`. go-yaml has already removed underscores.
 fn whole(text: &str) -> Option<i128> {
     let (sign, digits) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
@@ -140,12 +139,12 @@ fn whole(text: &str) -> Option<i128> {
         return None;
     }
     let value = sign * i128::from(u64::from_str_radix(digits, base).ok()?);
-    // Go takes a sign only in the range of `i64`.
+    // Go accepts a sign only in the range of `i64`.
     let is_signed = text.starts_with(['+', '-']);
     (!is_signed || i64::try_from(value).is_ok()).then_some(value)
 }
 
-/// A number with a fraction or an exponent; one that is too large is a text.
+/// A number with a fraction or an exponent. One that is too large is a string.
 fn float(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
     (is_float(text) && value.is_finite()).then_some(value)

@@ -1,14 +1,13 @@
-//! Holds an object to the schema of its definition, as the API server does: fields that the schema
-//! does not have are refused, null is absent where the schema does not have it, and what the schema
-//! limits is limited.
+//! Validates an object against the schema of its definition, as the API server does: unknown fields
+//! are refused, null counts as absent if the field is not nullable, and all limits are enforced.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
 };
 use serde_json::{Map, Value};
 
-/// What the rules in CEL mean. The API server evaluates the rules; this knows the ones that our
-/// definitions have.
+/// The meaning of the CEL rules. The API server evaluates them; this implements the ones that our
+/// definitions use.
 type Meaning = fn(&Value) -> bool;
 const RULES: &[(&str, Meaning)] = &[
     ("size(self.metadata.name) <= 250", |object| {
@@ -20,11 +19,11 @@ const RULES: &[(&str, Meaning)] = &[
     }),
 ];
 
-/// What is said of a field that the schema does not have.
+/// The message about an unknown field.
 pub(super) const UNKNOWN: &str = "unknown field";
 
-/// Takes the nulls that the API server takes for absent out of an object, and tells what the schema
-/// does not allow, each with the path of the field.
+/// Removes the nulls that the API server treats as absent, and returns what the schema does not
+/// allow, each with the path of the field.
 pub(super) fn hold(schema: &JSONSchemaProps, object: &mut Value) -> Vec<String> {
     drop_nulls(schema, object);
     let mut problems = Problems::default();
@@ -32,7 +31,7 @@ pub(super) fn hold(schema: &JSONSchemaProps, object: &mut Value) -> Vec<String> 
     problems.0
 }
 
-/// Nulls in the place of fields that can't be null are absent.
+/// Nulls for fields that are not nullable count as absent.
 fn drop_nulls(schema: &JSONSchemaProps, value: &mut Value) {
     match value {
         Value::Object(members) => members.retain(|name, value| {
@@ -67,7 +66,7 @@ fn items(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
     }
 }
 
-/// What is wrong, each with its path.
+/// The problems, each with its path.
 #[derive(Default)]
 struct Problems(Vec<String>);
 
@@ -129,7 +128,7 @@ impl Problems {
         for (name, value) in members {
             match property(schema, name) {
                 Some(property) => self.check(property, value, &below(name)),
-                // The schema of an object does not have what every object has.
+                // The schema does not contain the fields that every object has.
                 None if path.is_empty()
                     && ["apiVersion", "kind", "metadata"].contains(&&**name) => {}
                 None => self.add(&below(name), UNKNOWN),

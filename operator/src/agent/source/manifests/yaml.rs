@@ -1,9 +1,9 @@
 //! YAML and JSON as kubectl reads them: a text becomes a list of JSON values.
 //!
-//! kubectl separates documents by lines, and reads each with go-yaml's second version: scalars mean
-//! what they mean there ([`super::scalar`]), anchors and merge keys count. What it would drop
-//! silently is refused: a key that comes twice, and what follows `...`. So are tags that are not
-//! YAML's own, and documents that take more memory than any object of the API needs.
+//! kubectl separates documents by lines, and parses each with go-yaml's second version: scalars
+//! have the meaning that they have there ([`super::scalar`]), and anchors and merge keys are
+//! supported. What kubectl would drop silently is refused: a repeated key, and text after `...`. So
+//! are non-standard tags, and documents that need more memory than any API object.
 
 use super::{
     json,
@@ -13,14 +13,14 @@ use granit_parser::{Event, Parser, ScalarStyle, StrInput};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 
-/// How many values a document may have, those that aliases stand for included.
+/// How many values a document may have, including those that aliases stand for.
 const MAX_VALUES: usize = 250_000;
-/// How many bytes of text aliases may stand for in a document.
+/// How many bytes of text the aliases in a document may stand for.
 const MAX_ALIASED_BYTES: usize = 4 << 20;
-/// How deep collections may be nested, also through aliases.
+/// How deeply collections may be nested, including through aliases.
 const MAX_DEPTH: usize = 64;
 
-/// Why a document can't be read.
+/// Why a document can't be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub(super) struct YamlError {
@@ -39,7 +39,7 @@ impl YamlError {
     }
 }
 
-/// The documents of a text, without the empty ones; each that can't be read as an error.
+/// The non-empty documents of a text. Those that can't be parsed are errors.
 pub(super) fn documents(text: &str) -> Vec<Result<Value, YamlError>> {
     if text.trim_start().starts_with('{') {
         match json::documents(text) {
@@ -79,7 +79,8 @@ fn chunks(text: &str) -> Vec<(usize, Result<String, YamlError>)> {
     chunks
 }
 
-/// What ends a line, and so a comment, for go-yaml, but not for the parser here.
+/// The characters that end a line, and thus a comment, for go-yaml but not for the parser used
+/// here.
 const OTHER_BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 /// A node of a document, by its place among all nodes.
@@ -132,7 +133,7 @@ fn document(first: usize, text: &str) -> Result<Option<Value>, YamlError> {
     Ok((!value.is_null()).then_some(value))
 }
 
-/// Makes nodes of a document's events.
+/// Builds nodes from a document's events.
 struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
     /// The line before the first one.
@@ -323,8 +324,8 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Puts a mapping's members into others, over those of the same key. As in go-yaml, what a merge
-    /// key brings overrides what stands before it, and what comes after it overrides that.
+    /// Puts a mapping's members into others, over those of the same key. As in go-yaml, what a
+    /// merge key brings overrides what stands before it, and what comes after it overrides that.
     fn merge(&mut self, id: Id, at: At, into: &mut Map<String, Value>) -> Result<(), YamlError> {
         const WANTED: &str = "`<<` takes a mapping or a list of mappings";
         let (node, line) = self.node(id, at)?;
