@@ -349,7 +349,7 @@ impl<'a> Container<'a, '_> {
     ) -> Result<Verdict, Stop<'a>> {
         match (self.input.stage, &self.input.recording) {
             (_, Recording::Kept(why)) => {
-                notes.push(format!("its denials are not only logged: {why}"));
+                notes.push(format!("its denials stay in force: {why}"));
                 return Ok(verdict);
             }
             (Stage::Apply, Recording::Logged) => {}
@@ -363,15 +363,13 @@ impl<'a> Container<'a, '_> {
                 Ok(there) => there,
                 // Nothing asks for this filter: the runtime judges it.
                 Err(Stop::Refuse(reason)) => {
-                    notes.push(format!("its denials are not only logged: {reason}"));
+                    notes.push(format!("its denials stay in force: {reason}"));
                     return Ok(verdict);
                 }
                 Err(need) => return Err(need),
             },
             (_, PresentFilter::EngineDefault | PresentFilter::Unknown) => {
-                notes.push(
-                    "its denials are not only logged: the engine does not show its filter".into(),
-                );
+                notes.push("its denials stay in force: the engine does not show its filter".into());
                 return Ok(verdict);
             }
         };

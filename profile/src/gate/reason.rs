@@ -173,7 +173,7 @@ reasons! {
 
     /// crun has compiled another filter before, which it takes for this one.
     [CrunCache]
-    "crun takes another filter out of its cache ({what}): it takes filters for the same that differ only in an errno or in where names end; delete {folder} and start the container again"
+    "crun would load another filter from its cache ({what}): to it, filters that differ only in an errno or in where names end are the same; delete {folder} and start the container again"
     CrunCache {
         /// What the cached program does otherwise.
         what: String,
