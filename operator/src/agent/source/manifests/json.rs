@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 
 /// How the message begins that a key comes twice.
-const REPEATED: &str = "this key comes twice: ";
+const REPEATED: &str = "duplicate key ";
 
 /// That a key comes twice.
 pub(super) fn repeated_key(key: &str) -> String {
