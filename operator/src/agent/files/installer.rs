@@ -37,6 +37,10 @@ enum InstallError {
     Foreign(PathBuf),
     #[error("the ledger: {0}")]
     Ledger(#[from] io::Error),
+    #[error(
+        "no manifest defines it, but one can't be read (see the agent's log); the last good file stays"
+    )]
+    Unknown,
 }
 
 /// How many files were written and removed.
@@ -57,8 +61,10 @@ pub struct Installer {
     folder: Option<Folder>,
     ledger: Ledger,
     backup: FileBackup,
-    /// Whether every profile is known.
+    /// Whether every profile that can be known is.
     complete: bool,
+    /// Whether there may be others: the files that have no profile then stay.
+    has_unknown: bool,
     /// While not every profile is known: names whose files may differ from their copies.
     disturbed: BTreeSet<String>,
     /// Specifications as JSON, which takes little memory.
@@ -95,6 +101,7 @@ impl Installer {
             folder: None,
             backup: FileBackup::open(state)?,
             complete: false,
+            has_unknown: false,
             disturbed: ledger.names().cloned().collect(),
             ledger,
             specs: BTreeMap::new(),
@@ -174,6 +181,7 @@ impl Installer {
     /// These are all profiles: every other file that is ours goes.
     pub fn keep_only(&mut self, names: &BTreeSet<String>) {
         self.complete = true;
+        self.has_unknown = false;
         self.disturbed.clear();
         let gone: Vec<String> = self
             .specs
@@ -184,6 +192,22 @@ impl Installer {
             .collect();
         for name in gone {
             self.unset(&name);
+        }
+    }
+
+    /// These are all profiles that can be known, and there may be others: no file goes.
+    pub fn keep_all(&mut self) {
+        self.complete = true;
+        self.has_unknown = true;
+        self.disturbed.clear();
+        let without: Vec<String> = self
+            .ledger
+            .names()
+            .filter(|name| !self.specs.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in without {
+            self.look_at(&name);
         }
     }
 
@@ -370,6 +394,10 @@ impl Installer {
                     self.warn(&name, &resolved.warnings);
                     wanted.push((name, resolved, since));
                 }
+                Ok(None) if self.may_be_unknown(&name) => {
+                    self.put_back(&folder, &name, done);
+                    self.fail(&name, &InstallError::Unknown);
+                }
                 Ok(None) => {
                     self.failures.remove(&name);
                     unwanted.push(name);
@@ -463,6 +491,12 @@ impl Installer {
             let created = || self.created.get(name).copied().flatten();
             self.specs.contains_key(name).then(created)
         })
+    }
+
+    /// Whether a file of ours that nobody is known to want may be one of an unknown profile.
+    fn may_be_unknown(&self, name: &str) -> bool {
+        let is_wanted = |name: &str| self.specs.contains_key(name);
+        self.has_unknown && self.ledger.has(name) && !profiles_of(&file_name(name)).any(is_wanted)
     }
 
     /// Whether this text was the file of this profile when the agent last knew what it should be.
