@@ -191,6 +191,13 @@ fn what_takes_too_much_memory_is_refused() {
         .remove(0)
         .unwrap_err();
     assert!(error.problem.contains("too many values"), "{error}");
+    // Few values of much text.
+    let texts = |count: usize| {
+        let text = "x".repeat(MAX_ALIASED_BYTES / 50);
+        format!("- &a '{text}'\n{}", "- *a\n".repeat(count))
+    };
+    assert!(documents(&texts(49))[0].is_ok());
+    assert!(documents(&texts(51))[0].is_err());
     assert!(documents("- &a [*a]\n")[0].is_err());
 }
 
