@@ -24,8 +24,9 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use std::{
     error::Error,
-    fs, io,
-    os::unix::fs::chown,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, chown},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -149,14 +150,20 @@ async fn agents(from: usize, to: usize, folder: &Path, user: u32) -> Anything<()
         chown(&folder, Some(user), Some(user))?;
         clients.push((client_of(&client, &config, &node).await?, node));
     }
+    // Shared, so that this machine compiles each profile about as often as a node of its own would.
+    let findings = folder.join(format!("findings-{from}"));
+    DirBuilder::new().mode(0o700).create(&findings)?;
+    chown(&findings, Some(user), Some(user))?;
+    let memo = Memo::at(&findings, "agent");
     nix::unistd::setgid(user.into())?;
     nix::unistd::setuid(user.into())?;
     let agents = LocalSet::new();
     for (client, node) in clients {
         let folder = folder.join(&node);
+        let memo = memo.clone();
         agents.spawn_local(async move {
             let options = Options {
-                memo: Memo::none(),
+                memo,
                 source: Source::Cluster { node, client },
                 root: folder.join("seccomp"),
                 state: folder.join("state"),
