@@ -39,7 +39,7 @@ mod tests {
     };
     use std::fs;
 
-    fn context<'a>(bounding: Option<&'a [String]>) -> Context<'a> {
+    fn context(bounding: Option<&[String]>) -> Context<'_> {
         Context {
             engine: Engine::Podman,
             native: Arch::X86_64,

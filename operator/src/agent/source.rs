@@ -221,7 +221,7 @@ mod tests {
         while !list(&mut changes).await.is_empty() {}
     }
 
-    /// As the kubelet mounts a ConfigMap: every file is a link through `..data`, and an update
+    /// As the kubelet mounts a `ConfigMap`: every file is a link through `..data`, and an update
     /// replaces that link alone. The folder itself may be one, too.
     #[tokio::test]
     async fn a_mounted_config_map_is_read_and_its_updates_are_noticed() {

@@ -393,7 +393,11 @@ fn a_path_for_this_platform_that_leads_past_the_wrapper_is_a_problem() {
 fn a_default_profile_that_is_no_file_is_a_warning_and_a_handlers_own_is_read() {
     let stand = Stand::crio();
     stand.remove("etc/portcullis/hook.toml");
-    stand.says(None, Level::Warning, "CRI-O's default profile: is compiled in");
+    stand.says(
+        None,
+        Level::Warning,
+        "CRI-O's default profile: is compiled in",
+    );
     stand.write("etc/own.json", "{}");
     let running = fs::read_to_string(stand.at("running.toml")).unwrap();
     let handler = "[crio.runtime.runtimes.portcullis-runc]\n";

@@ -433,8 +433,14 @@ impl Installer {
                 tracing::warn!(name, "no copy is kept: {error}");
             }
         }
-        let mut gone = Vec::new();
         unwanted.retain(|name| self.ledger.has(name));
+        self.remove(&folder, unwanted, done);
+        self.folder = Some(folder);
+    }
+
+    /// Removes the files of these names, which are ours.
+    fn remove(&mut self, folder: &Folder, unwanted: Vec<String>, done: &mut Done) {
+        let mut gone = Vec::new();
         for name in unwanted {
             self.installed.remove(&name);
             self.texts.remove(&name);
@@ -455,7 +461,6 @@ impl Installer {
         if let Err(error) = self.ledger.remove(&gone) {
             self.problem = Some(format!("the ledger: {error}"));
         }
-        self.folder = Some(folder);
     }
 
     /// Makes one file right. Returns whether it was written.

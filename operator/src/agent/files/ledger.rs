@@ -157,13 +157,13 @@ mod tests {
     fn the_names_of_an_earlier_agent_lead_to_the_files_that_it_wrote() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("ledger");
-        let long = "a".repeat(245) + ".json";
-        fs::write(&log, format!("+a\n+b.json\n+c.json\n-c.json\n+{long}\n")).unwrap();
-        let longer = long + ".json";
+        let longest = "a".repeat(245) + ".json";
+        fs::write(&log, format!("+a\n+b.json\n+c.json\n-c.json\n+{longest}\n")).unwrap();
+        let file = longest + ".json";
         for _ in 0..2 {
             let ledger = Ledger::open(folder.path()).unwrap();
             let names: Vec<&String> = ledger.names().collect();
-            assert_eq!(names, ["a", longer.as_str(), "b.json.json"]);
+            assert_eq!(names, ["a", file.as_str(), "b.json.json"]);
         }
         let mut ledger = Ledger::open(folder.path()).unwrap();
         ledger.add(&["b.json".into()]).unwrap();
