@@ -152,7 +152,10 @@ async fn agents(from: usize, to: usize, folder: &Path, user: u32) -> Anything<()
     }
     // Shared, so that this machine compiles each profile about as often as a node of its own would.
     let findings = folder.join(format!("findings-{from}"));
-    DirBuilder::new().mode(0o700).recursive(true).create(&findings)?;
+    DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(&findings)?;
     chown(&findings, Some(user), Some(user))?;
     let memo = Memo::at(&findings, "agent");
     nix::unistd::setgid(user.into())?;
