@@ -72,11 +72,7 @@ pub fn evaluate(
             .map_or(PresentFilter::None, PresentFilter::Document),
         says_default: engine.says_runtime_default(annotations),
         bounding: config.bounding(),
-        // No engine reads minKernel. A kernel whose release can't be parsed counts as old.
-        kernel: KernelVersion::running().unwrap_or(KernelVersion {
-            version: 0,
-            revision: 0,
-        }),
+        kernel: KernelVersion::running_or_oldest(),
         recording,
     };
     decide(

@@ -33,7 +33,7 @@ use portcullis_profile::{
     Arch, Engine,
     filter::syscalls::number,
     parse_filter,
-    select::identity::{Annotations, Identity},
+    select::identity::Identity,
     settings::{Record, Settings},
 };
 use serde_json::Value;
@@ -584,10 +584,11 @@ fn what_was_started_and_never_remembered_is_ended(node: &Node) {
 }
 
 fn what_would_be_recorded_is_told_before_it_is(node: &Node) {
-    let asks = Annotations::from([("portcullis.dev/record".to_owned(), "true".to_owned())]);
+    let text = r#"{"annotations": {"portcullis.dev/record": "true"}}"#;
     let intent = |settings: &Settings| {
-        let identity = Identity::of(Engine::Podman, &asks);
-        RecordingIntent::of(Engine::Podman, &identity, &asks, settings)
+        let config = OciConfig::parse(text).unwrap();
+        let identity = Identity::of(Engine::Podman, config.annotations());
+        RecordingIntent::of(Engine::Podman, &identity, &config, settings)
     };
     assert_eq!(intent(&node.settings), RecordingIntent::WillRecord);
     assert_eq!(fs::read_dir(node.recordings.path()).unwrap().count(), 0);

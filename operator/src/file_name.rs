@@ -8,7 +8,8 @@ use std::path::{Component, Path};
 
 /// The operator's folder in the seccomp root.
 pub const FOLDER: &str = "operator";
-const SUFFIX: &str = ".json";
+/// How the name of every file ends.
+pub const SUFFIX: &str = ".json";
 
 /// The name of a profile's file.
 pub fn file_name(profile: &str) -> String {

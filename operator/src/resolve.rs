@@ -104,6 +104,18 @@ pub enum ResolveError {
         /// What is wrong.
         problem: Problem,
     },
+    /// The rules of a base are valid under the base's own default action and listener, but not
+    /// under the profile's.
+    #[error(
+        "spec.baseProfileName: the rules of {base} can't be used under this profile's defaultAction \
+         and listenerPath: {error}"
+    )]
+    Stacked {
+        /// The profile's base; the rule may be one of a base of its own.
+        base: String,
+        /// What is wrong, with its place in the file.
+        error: DocumentError,
+    },
     /// The file would be larger than the gate reads.
     #[error(
         "spec: the file would have {0} bytes, and the gate reads at most {MAX_BYTES}: shorten it, \
@@ -207,6 +219,12 @@ pub fn resolve<'a>(
     text.push(b'\n');
     if text.len() > MAX_BYTES {
         return Err(ResolveError::TooLarge(text.len()));
+    }
+    if let Some(base) = &spec.base_profile_name {
+        Document::parse(&text).map_err(|error| ResolveError::Stacked {
+            base: base.clone(),
+            error,
+        })?;
     }
     let has_allow = !spec.allow.is_empty();
     Ok(Some(Resolved {
@@ -506,6 +524,36 @@ mod tests {
             &json!({"defaultAction": "SCMP_ACT_NO"}),
             "spec.defaultAction: ",
         );
+    }
+
+    #[test]
+    fn what_a_base_adds_is_held_to_this_profiles_header() {
+        let with = |own: Value, base: Value| {
+            let base = base.to_string();
+            resolve("p", &own.to_string(), &|_| Some(&base))
+        };
+        let rule = |name: &str, action: &str| json!([{"names": [name], "action": action}]);
+        let tomorrow = json!({"defaultAction": "SCMP_ACT_KILL",
+            "syscalls": rule("call_of_tomorrow", "SCMP_ACT_ERRNO")});
+        let own = |default: &str| json!({"baseProfileName": "b", "defaultAction": default});
+        // Looser than the base's default and so a warning there, it would silently protect nothing.
+        let error = with(own("SCMP_ACT_ALLOW"), tomorrow.clone()).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.starts_with("spec.baseProfileName: the rules of b can't be used under")
+                && said.contains("unknown system call \"call_of_tomorrow\""),
+            "{said}"
+        );
+        assert!(with(own("SCMP_ACT_KILL"), tomorrow).is_ok());
+        let notifies =
+            json!({"listenerPath": "/run/s", "syscalls": rule("mkdir", "SCMP_ACT_NOTIFY")});
+        let said = with(own("SCMP_ACT_ERRNO"), notifies.clone())
+            .unwrap_err()
+            .to_string();
+        assert!(said.contains("needs a `listenerPath`"), "{said}");
+        let mut listens = own("SCMP_ACT_ERRNO");
+        listens["listenerPath"] = json!("/run/own");
+        assert!(with(listens, notifies).is_ok());
     }
 
     #[test]

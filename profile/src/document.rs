@@ -200,41 +200,87 @@ impl Document {
     }
 
     /// Refuses what an engine that reads only the OCI form would silently ignore, if that changes
-    /// the filter: for example, conditions would be lost. An errno name with the same number is
-    /// harmless, and so are empty lists and objects.
+    /// the filter: for example, conditions would be lost.
     fn check_oci_form(&self, context: &Context<'_>) -> Result<(), DocumentError> {
-        let not_read = |key| {
-            let problem = Problem::NotRead {
+        self.beyond_oci(context.native).map_or(Ok(()), |beyond| {
+            Err(beyond.error(|key| Problem::NotRead {
                 engine: context.engine,
                 key,
-            };
-            DocumentError {
-                place: String::new(),
-                problem,
-            }
-        };
-        let is_lost = |errno: &Errno| match errno.resolve(context.native, "") {
+            }))
+        })
+    }
+
+    /// The first key of the containers form that makes another filter. An errno name beside the same
+    /// number does not, and neither do empty lists and objects.
+    fn beyond_oci(&self, native: Arch) -> Option<BeyondOci> {
+        let is_lost = |errno: &Errno| match errno.resolve(native, "") {
             Ok(number) => number != errno.number,
             Err(_) => true,
         };
-        if !self.arch_map.is_empty() {
-            return Err(not_read("archMap"));
+        let header = [
+            ("archMap", !self.arch_map.is_empty()),
+            ("defaultErrno", is_lost(&self.default_errno)),
+        ];
+        let of_header = header
+            .into_iter()
+            .find_map(|(key, lost)| lost.then_some(BeyondOci { entry: None, key }));
+        of_header.or_else(|| {
+            self.syscalls.iter().enumerate().find_map(|(index, entry)| {
+                let keys = [
+                    ("name", entry.single_name),
+                    ("errno", is_lost(&entry.errno)),
+                    ("includes", !entry.includes.is_empty()),
+                    ("excludes", !entry.excludes.is_empty()),
+                ];
+                keys.into_iter().find_map(|(key, lost)| {
+                    lost.then_some(BeyondOci {
+                        entry: Some(index),
+                        key,
+                    })
+                })
+            })
+        })
+    }
+}
+
+/// A key of the containers form that makes another filter than the document has without it.
+struct BeyondOci {
+    /// The entry of `syscalls` that has it; `None`: the document itself.
+    entry: Option<usize>,
+    key: &'static str,
+}
+
+impl BeyondOci {
+    fn error(&self, problem: impl FnOnce(&'static str) -> Problem) -> DocumentError {
+        let error = DocumentError {
+            place: String::new(),
+            problem: problem(self.key),
+        };
+        match self.entry {
+            Some(index) => inside(index, error),
+            None => error,
         }
-        if is_lost(&self.default_errno) {
-            return Err(not_read("defaultErrno"));
-        }
-        for (index, entry) in self.syscalls.iter().enumerate() {
-            let lost = [
-                ("name", entry.single_name),
-                ("errno", is_lost(&entry.errno)),
-                ("includes", !entry.includes.is_empty()),
-                ("excludes", !entry.excludes.is_empty()),
-            ];
-            if let Some((key, _)) = lost.iter().find(|(_, lost)| *lost) {
-                return Err(inside(index, not_read(key)));
-            }
-        }
-        Ok(())
+    }
+}
+
+/// Reads a document that is the same filter for every engine, container and host: one of the OCI
+/// form. Such a filter can be changed and written again.
+///
+/// # Errors
+/// As [`Document::parse`]; [`Problem::Conditional`] for a document of the containers form.
+pub fn parse_unconditional(text: &[u8]) -> Result<Filter, DocumentError> {
+    let document = Document::parse(text)?;
+    match document.beyond_oci(Arch::HOST) {
+        Some(beyond) => Err(beyond.error(Problem::Conditional)),
+        None => document.resolve(&Context {
+            engine: Engine::Containerd,
+            native: Arch::HOST,
+            bounding: None,
+            kernel: KernelVersion {
+                version: 0,
+                revision: 0,
+            },
+        }),
     }
 }
 

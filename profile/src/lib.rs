@@ -22,6 +22,7 @@ pub mod stamp;
 pub use compare::{Difference, equal};
 pub use document::{
     Context, Document, DocumentError, Warning, parse_filter, parse_filter_with_warnings,
+    parse_unconditional,
 };
 pub use filter::{Action, Arch, ArgCondition, Filter, Flag, Operator, Rule};
 pub use select::Engine;

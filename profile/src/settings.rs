@@ -402,11 +402,16 @@ pub fn parse_runtimes(path: &Path, text: &str) -> Result<BTreeMap<String, PathBu
             })?
         }
     };
-    if part.runtimes.is_empty()
-        && let Some(key) = part.others.keys().find(|key| is_nearly_runtimes(key))
-    {
-        let reason = format!("unknown field `{key}`; the table is called [{RUNTIMES}]");
-        return Err(invalid(line_of_key(text, key), reason));
+    if part.runtimes.is_empty() {
+        if let Some(key) = part.others.keys().find(|key| is_nearly_runtimes(key)) {
+            let reason = format!("unknown field `{key}`; the table is called [{RUNTIMES}]");
+            return Err(invalid(line_of_key(text, key), reason));
+        }
+        if let Some(key) = stray(&part.others) {
+            let reason =
+                format!("unknown field `{key}`; a runtime's path belongs under [{RUNTIMES}]");
+            return Err(invalid(line_of_key(text, key), reason));
+        }
     }
     match part.runtimes.values().find(|path| !path.is_absolute()) {
         None => Ok(part.runtimes),
@@ -433,6 +438,7 @@ fn is_nearly_runtimes(key: &str) -> bool {
 fn runtimes_section(text: &str) -> Option<&str> {
     let mut section: Option<(usize, usize)> = None;
     let mut inside = false;
+    let mut is_headless = false;
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
         let (start, end) = (offset, offset + line.len());
@@ -453,11 +459,56 @@ fn runtimes_section(text: &str) -> Option<&str> {
             }
         } else if inside {
             section = section.map(|(start, _)| (start, end));
-        } else if !content.starts_with('#') && content.contains(RUNTIMES) {
-            return None;
+        } else if !content.starts_with('#') {
+            if content.contains(RUNTIMES) {
+                return None;
+            }
+            is_headless |= is_torn(content) || is_stray_line(content);
         }
     }
-    Some(section.map_or("", |(start, end)| &text[start..end]))
+    match section {
+        Some((start, end)) => Some(&text[start..end]),
+        None => (!is_headless).then_some(""),
+    }
+}
+
+/// A line of the table that is not in it, since its header is lost: a key that is the wrapper's name
+/// or the runtime's, with a path.
+fn is_stray(key: &str, value: &str) -> bool {
+    let runtime = Path::new(value).file_name();
+    value.starts_with('/')
+        && (key == "default"
+            || key.starts_with("portcullis-")
+            || runtime.is_some_and(|name| name == key))
+}
+
+/// The key of such a line in a text whose table is empty.
+fn stray(others: &BTreeMap<String, toml::Value>) -> Option<&str> {
+    let is_stray = |key: &str, value: &toml::Value| {
+        let text = value.as_str();
+        text.is_some_and(|text| is_stray(key, text))
+    };
+    others.iter().find_map(|(key, value)| match value {
+        toml::Value::Table(below) => below
+            .iter()
+            .find_map(|(key, value)| is_stray(key, value).then_some(key.as_str())),
+        value => is_stray(key, value).then_some(key.as_str()),
+    })
+}
+
+/// Whether a line of a text that is not TOML as a whole is one.
+fn is_stray_line(line: &str) -> bool {
+    let plain = |text: &str| text.trim_matches(|c: char| " \t\"'".contains(c)).to_owned();
+    let content = line.split('#').next().unwrap_or_default();
+    content
+        .split_once('=')
+        .is_some_and(|(key, value)| is_stray(&plain(key), &plain(value)))
+}
+
+/// Whether a line may be what is left of the table's header: its name nearly, without the bracket.
+fn is_torn(line: &str) -> bool {
+    let end = line.find(['=', '.', ']', '#']).unwrap_or(line.len());
+    is_nearly_runtimes(line[..end].trim_matches(|c: char| " \t\"'".contains(c)))
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -541,6 +592,7 @@ mod tests {
             format!("mode = 'warn\n  {table}\n[record\nx\n"),
             format!("{table}[record]\nmerge = maybe\n"),
             format!("{table}[[\n"),
+            format!("mode = \ndefault = '/x'\n{table}"),
         ] {
             assert_eq!(runtimes(&text).unwrap(), both, "{text}");
         }
@@ -549,6 +601,9 @@ mod tests {
             "mod = 'warn'",
             "mode = ",
             "runtime_default = '/d'\nmode",
+            "secomp_root = '/x'",
+            "secomp_root = '/x'\nmode",
+            "# default = '/a'\nmode",
         ] {
             assert_eq!(runtimes(text).unwrap(), [], "{text}");
         }
@@ -570,6 +625,16 @@ mod tests {
             "[Runtimes]\ndefault = '/a'",
             "mode = \n[runtime]\ndefault = '/a'",
             "mode = \n[[runtimes]]\ndefault = '/a'",
+            // The header is lost, or a part of it.
+            "default = '/a'",
+            "mode = 'warn'\nportcullis-g = '/a'",
+            "[record]\nmerge = true\ndefault = '/a'",
+            "runsc = '/usr/bin/runsc'",
+            "mode = \nrunsc = \"/usr/bin/runsc\" # g",
+            "mode = \n'default' = '/a'",
+            "runtimes]\ndefault = '/a'",
+            "untimes]\nx = '/a'",
+            "mode = 'warn'\n[record]\nntimes]\nx = '/a'",
         ] {
             assert!(runtimes(text).is_err(), "{text}");
         }

@@ -27,7 +27,7 @@ pub fn to_apply(
     if !settings.record.log_denials {
         return Recording::Enforced;
     }
-    let intent = RecordingIntent::of(engine, identity, config.annotations(), settings);
+    let intent = RecordingIntent::of(engine, identity, config, settings);
     if intent == RecordingIntent::NotRequested {
         return Recording::Enforced;
     }

@@ -6,7 +6,8 @@
 
 use super::members::members;
 use portcullis_profile::{
-    Filter,
+    Arch, Context, Engine, Filter,
+    document::kernel::KernelVersion,
     gate::Code,
     root::{ReadError, read_named},
     select::identity::Annotations,
@@ -201,6 +202,16 @@ impl<'a> OciConfig<'a> {
     /// `process.capabilities.bounding`; `None` if there are no capabilities at all.
     pub fn bounding(&self) -> Option<&[String]> {
         self.bounding.as_deref()
+    }
+
+    /// What an engine's reading of a profile for this container depends on.
+    pub fn context(&self, engine: Engine) -> Context<'_> {
+        Context {
+            engine,
+            native: Arch::HOST,
+            bounding: self.bounding(),
+            kernel: KernelVersion::running_or_oldest(),
+        }
     }
 
     /// The text of `linux.seccomp`, if there is one.

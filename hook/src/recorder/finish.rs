@@ -17,7 +17,7 @@ use super::{
     profile,
     recordings::{LockedRecordings, Recordings},
 };
-use portcullis_profile::{Filter, parse_filter, settings::Record};
+use portcullis_profile::{Filter, parse_unconditional, settings::Record};
 use std::path::{Path, PathBuf};
 
 /// The largest profile that a recording can be merged into, in bytes.
@@ -117,7 +117,7 @@ pub(super) fn finish(
 fn write(place: &Place, recorded: Filter, merge: bool) -> Result<(), RecordError> {
     let mut filter = recorded;
     if merge && let Some(text) = output::read(place, MAX_MERGED_BYTES)? {
-        let there = parse_filter(&text).map_err(|source| RecordError::Document {
+        let there = parse_unconditional(&text).map_err(|source| RecordError::Document {
             path: place.path(),
             source,
         })?;
@@ -198,6 +198,48 @@ mod tests {
         assert!(text.contains(r#""end": "rebooted""#), "{text}");
         assert!(!folder.path().join("p.json").exists());
         assert_eq!(recordings.get("x").unwrap(), None);
+    }
+
+    #[test]
+    fn a_recording_is_merged_with_a_profile_that_is_one_filter_and_with_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place {
+            folder: folder.path().to_owned(),
+            file: "p.json".into(),
+        };
+        let recorded = || {
+            let text = br#"{"defaultAction": "SCMP_ACT_ERRNO",
+                "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}"#;
+            parse_unconditional(text).unwrap()
+        };
+        let merged_with = |members: &str| {
+            let text = format!(
+                r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+                    {{"names": ["mount"], "action": "SCMP_ACT_ALLOW"{members}}}]}}"#
+            );
+            fs::write(place.path(), &text).unwrap();
+            let merged = write(&place, recorded(), true);
+            let after = fs::read_to_string(place.path()).unwrap();
+            merged.map(|()| after.clone()).map_err(|error| {
+                assert_eq!(after, text, "it stays as it was");
+                error.to_string()
+            })
+        };
+        let both = merged_with("").unwrap();
+        assert!(
+            both.contains("\"mount\"") && both.contains("\"read\""),
+            "{both}"
+        );
+        for (members, key) in [
+            (r#", "includes": {"caps": ["CAP_SYS_ADMIN"]}"#, "includes"),
+            (r#", "excludes": {"arches": ["arm64"]}"#, "excludes"),
+        ] {
+            let error = merged_with(members).unwrap_err();
+            assert!(
+                error.contains(&format!("syscalls[0]: `{key}` makes the filter depend")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -12,11 +12,8 @@ use super::{
     recordings::Recordings,
     request::{Request, request},
 };
-use portcullis_profile::{
-    Engine,
-    select::identity::{Annotations, Identity},
-    settings::Settings,
-};
+use crate::oci::config::OciConfig;
+use portcullis_profile::{Context, Engine, select::identity::Identity, settings::Settings};
 use std::path::{Path, PathBuf};
 
 /// Whether a container asks for a recording and would get it.
@@ -37,12 +34,12 @@ impl RecordingIntent {
     pub fn of(
         engine: Engine,
         identity: &Identity,
-        annotations: &Annotations,
+        config: &OciConfig<'_>,
         settings: &Settings,
     ) -> RecordingIntent {
-        let looked = match request(engine, identity, annotations, &settings.record) {
+        let looked = match request(engine, identity, config.annotations(), &settings.record) {
             Ok(None) => return RecordingIntent::NotRequested,
-            Ok(Some(request)) => obstacle(&request, identity, engine, settings),
+            Ok(Some(request)) => obstacle(&request, identity, &config.context(engine), settings),
             Err(error) => Err(error),
         };
         match looked {
@@ -57,11 +54,11 @@ impl RecordingIntent {
 fn obstacle(
     request: &Request,
     identity: &Identity,
-    engine: Engine,
+    context: &Context<'_>,
     settings: &Settings,
 ) -> Result<Option<String>, RecordError> {
     let record = &settings.record;
-    if let Some(why) = limits::forbidden(identity, engine, record) {
+    if let Some(why) = limits::forbidden(identity, context.engine, record) {
         return Ok(Some(why));
     }
     let first = record.folders.first().ok_or(RecordError::NoFolder)?;
@@ -71,7 +68,7 @@ fn obstacle(
     };
     output::check(&request.output.clone().unwrap_or_else(generated))?;
     if let Some(place) = &request.base {
-        base::read(place, settings.max_profile_bytes)?;
+        base::read(place, settings.max_profile_bytes, context)?;
     }
     Unloaded::new(Path::new(BPFFS)).check()?;
     let recordings = Recordings::new(record)?;
@@ -84,7 +81,10 @@ mod tests {
     use super::{RecordingIntent::*, *};
     use crate::recorder::active::example;
     use portcullis_profile::{
-        select::annotations::{RECORD_ANNOTATION, TRACE_ANNOTATION},
+        select::{
+            annotations::{RECORD_ANNOTATION, TRACE_ANNOTATION},
+            identity::Annotations,
+        },
         settings::Record,
     };
     use std::fs;
@@ -107,8 +107,10 @@ mod tests {
             ..Settings::default()
         };
         change(&mut settings.record);
-        let identity = Identity::of(Engine::Podman, &annotations);
-        RecordingIntent::of(Engine::Podman, &identity, &annotations, &settings)
+        let text = serde_json::json!({ "annotations": annotations }).to_string();
+        let config = OciConfig::parse(&text).unwrap();
+        let identity = Identity::of(Engine::Podman, config.annotations());
+        RecordingIntent::of(Engine::Podman, &identity, &config, &settings)
     }
 
     const ASKS: (&str, &str) = (RECORD_ANNOTATION, "true");

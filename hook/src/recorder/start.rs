@@ -87,7 +87,10 @@ pub fn start(
     output::check(&output)?;
     let base = request
         .base
-        .map(|place| base::read(&place, settings.max_profile_bytes))
+        .map(|place| {
+            let context = container.config.context(container.engine);
+            base::read(&place, settings.max_profile_bytes, &context)
+        })
         .transpose()?;
     let cgroup = Cgroup::of(container.init)?;
     let recordings = Recordings::new(record)?.lock()?;

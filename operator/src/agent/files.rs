@@ -147,6 +147,10 @@ impl Keeper<'_> {
                 self.installer.keep_only(&self.listed);
                 self.listed.clear();
             }
+            Change::Incomplete => {
+                self.installer.keep_all();
+                self.listed.clear();
+            }
         }
     }
 

@@ -67,8 +67,10 @@ pub(super) enum Change {
     Set(Wanted),
     /// A profile is gone.
     Unset(String),
-    /// The list is complete.
+    /// The list ends, and has every profile.
     Complete,
+    /// The list ends, and may lack some: nothing is taken for removed.
+    Incomplete,
 }
 
 /// Changes, and in words why there are none at the moment.
@@ -97,7 +99,8 @@ pub(super) fn cluster(client: Client) -> Changes {
 /// If the folder can't be watched, or nothing can be remembered.
 pub(super) fn folder(path: &Path, state: &Path) -> io::Result<Changes> {
     let folder = Folder {
-        watcher: FileWatcher::watch(&[path])?,
+        // The folder itself may be a link; then what it leads to is watched.
+        watcher: FileWatcher::watch(&[&path.join(".")])?,
         path: path.to_owned(),
         waiting: VecDeque::new(),
         was_read: false,
@@ -130,11 +133,11 @@ impl Folder {
             return Err(wrong(error, &self.path));
         }
         self.was_read = true;
-        let profiles = self
+        let listing = self
             .manifests
             .read(&self.path)
             .map_err(|error| wrong(error, &self.path))?;
-        let listed = profiles.into_iter().map(|(name, spec)| {
+        let listed = listing.profiles.into_iter().map(|(name, spec)| {
             Change::Listed(Wanted {
                 name,
                 created: None,
@@ -142,7 +145,11 @@ impl Folder {
             })
         });
         self.waiting.extend(listed);
-        self.waiting.push_back(Change::Complete);
+        self.waiting.push_back(if listing.is_complete {
+            Change::Complete
+        } else {
+            Change::Incomplete
+        });
         Ok(Change::Begin)
     }
 }
@@ -166,7 +173,7 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::{fs, os::unix::fs::symlink};
 
     fn write(folder: &Path, name: &str, allow: &str) {
         let manifest = format!(
@@ -213,5 +220,34 @@ mod tests {
         while list(&mut changes).await != wanted {}
         fs::remove_file(folder.path().join("a.yaml")).unwrap();
         while !list(&mut changes).await.is_empty() {}
+    }
+
+    /// As the kubelet mounts a `ConfigMap`: every file is a link through `..data`, and an update
+    /// replaces that link alone. The folder itself may be one, too.
+    #[tokio::test]
+    async fn a_mounted_config_map_is_read_and_its_updates_are_noticed() {
+        let mount = tempfile::tempdir().unwrap();
+        let at = |name: &str| mount.path().join(name);
+        let update = |version: &str, allow: &str| {
+            fs::create_dir(at(version)).unwrap();
+            write(&at(version), "a", allow);
+            symlink(version, at("..new")).unwrap();
+            fs::rename(at("..new"), at("..data")).unwrap();
+        };
+        update("..1", "mkdir");
+        symlink("..data/a.yaml", at("a.yaml")).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let link = state.path().join("folder");
+        symlink(mount.path(), &link).unwrap();
+        let mut changes = folder(&link, state.path()).unwrap();
+        let first = [pair("a", r#"{"allow":["mkdir"]}"#)];
+        assert_eq!(list(&mut changes).await, first);
+        update("..2", "rmdir");
+        let second = [pair("a", r#"{"allow":["rmdir"]}"#)];
+        // Sooner than the folder is read without an event.
+        let noticed = timeout(CHECK / 2, async {
+            while list(&mut changes).await != second {}
+        });
+        noticed.await.unwrap();
     }
 }

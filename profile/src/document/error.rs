@@ -97,13 +97,20 @@ pub enum Problem {
     NoListener,
     /// A key that the engine does not read, so that the filter would differ from what the document
     /// says.
-    #[error("{engine} does not read `{key}`, the filter would be another one")]
+    #[error("{engine} ignores `{key}`, so the filter would not be what the document says")]
     NotRead {
         /// The engine.
         engine: Engine,
         /// The key.
         key: &'static str,
     },
+    /// A key whose effect depends on the engine, the container or the host, where the document
+    /// has to be one filter.
+    #[error(
+        "`{0}` makes the filter depend on the container or the host; use the OCI form (`names`, \
+         `errnoRet`, `architectures`)"
+    )]
+    Conditional(&'static str),
 }
 
 /// A probable mistake that does not prevent the document's use.
@@ -159,8 +166,8 @@ pub enum Remark {
     /// An unknown system call, in a rule that is no stricter than the default action: it gets a
     /// rule if libseccomp knows it, otherwise the default action.
     #[error(
-        "unknown system call {name}{}: a libseccomp that does not know it either leaves it to the \
-         default action",
+        "unknown system call {name}{}: the default action applies where libseccomp does not know \
+         it either",
         meant(*.nearest)
     )]
     UnknownCall {
@@ -170,7 +177,7 @@ pub enum Remark {
         nearest: Option<&'static str>,
     },
     /// An unknown architecture in `archMap`, which can't be the host's.
-    #[error("unknown architecture {name}{} counts on no host that is known here", meant(*.nearest))]
+    #[error("unknown architecture {name}{}: it matches no known host", meant(*.nearest))]
     UnknownArch {
         /// As written.
         name: String,

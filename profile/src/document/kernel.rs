@@ -33,6 +33,15 @@ impl KernelVersion {
         })
     }
 
+    /// The version of the running kernel; 0.0 where it gives no release that can be read, which
+    /// decides nothing: no engine reads `minKernel`.
+    pub fn running_or_oldest() -> KernelVersion {
+        KernelVersion::running().unwrap_or(KernelVersion {
+            version: 0,
+            revision: 0,
+        })
+    }
+
     /// The version of the running kernel.
     ///
     /// # Errors

@@ -166,8 +166,8 @@ impl Reader {
                 reader.text(node).map(drop)
             });
         }
-        let includes = self.optional(&members, "includes", Reader::condition);
-        let excludes = self.optional(&members, "excludes", Reader::condition);
+        let includes = self.given(&members, "includes", Reader::condition);
+        let excludes = self.given(&members, "excludes", Reader::condition);
         Some(Entry {
             names,
             single_name,
@@ -326,7 +326,7 @@ impl Reader {
     fn whole(&mut self, members: &Members<'_, '_>, key: &'static str, largest: u64) -> Option<u64> {
         match members.get(key) {
             None => Some(0),
-            Some(node) => self.inside(Step::Key(key), |reader| reader.number(node, largest)),
+            Some(_) => self.given(members, key, |reader, node| reader.number(node, largest)),
         }
     }
 
@@ -340,7 +340,7 @@ impl Reader {
         action: Option<Action>,
     ) -> Errno {
         let largest = u64::from(MAX_ERRNO);
-        let ret = self.optional(members, number, |reader, node| {
+        let ret = self.given(members, number, |reader, node| {
             reader
                 .number(node, largest)
                 .and_then(|number| u16::try_from(number).ok())

@@ -158,18 +158,29 @@ impl Reader {
         }
     }
 
-    /// The value of a key that may be absent, null or an empty string.
-    pub(super) fn optional<'n, 'a, T>(
+    /// The value of a key that may be absent or null.
+    pub(super) fn given<'n, 'a, T>(
         &mut self,
         members: &Members<'n, 'a>,
         key: &'static str,
         read: impl FnOnce(&mut Self, &'n Node<'a>) -> Option<T>,
     ) -> Option<T> {
         let node = members.get(key)?;
-        if matches!(node, Node::String(text) if text.is_empty()) {
-            return None;
-        }
         self.inside(Step::Key(key), |reader| read(reader, node))
+    }
+
+    /// The text of a key that may be absent, null or empty.
+    pub(super) fn optional<'n, 'a, T>(
+        &mut self,
+        members: &Members<'n, 'a>,
+        key: &'static str,
+        read: impl FnOnce(&mut Self, &'n Node<'a>) -> Option<T>,
+    ) -> Option<T> {
+        if members.gives(key) {
+            self.given(members, key, read)
+        } else {
+            None
+        }
     }
 
     /// The value of a required key.

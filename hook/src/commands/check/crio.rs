@@ -90,7 +90,7 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
             report.problem(
                 "CRI-O's configuration",
                 error.to_string(),
-                "mend it: CRI-O does not start with it",
+                "fix it: CRI-O does not start with it",
             );
             None
         }
@@ -118,7 +118,7 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
                         report.problem(
                             "CRI-O's configuration",
                             error,
-                            "mend it: CRI-O does not start with it",
+                            "fix it: CRI-O does not start with it",
                         );
                         return None;
                     }

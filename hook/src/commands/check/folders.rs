@@ -3,7 +3,7 @@
 
 use super::{node::Node, report::Report};
 use portcullis_profile::{
-    Document, Engine,
+    Document,
     settings::{Settings, crio::CrioConfig},
 };
 use std::{
@@ -38,7 +38,7 @@ pub(super) fn settings(node: &Node, path: &Path, report: &mut Report) -> Setting
             report.problem(
                 subject,
                 error.to_string(),
-                "mend it: containers that select a profile are refused until then",
+                "fix it: containers that select a profile are refused until then",
             );
             Settings::default()
         }
@@ -155,7 +155,7 @@ pub(super) fn crio_default(
             Some(path) => profile(node, "CRI-O's seccomp_profile", path, settings, report),
             None => report.warning(
                 "CRI-O's default profile",
-                format!("is built in, and not to be had as a file: a container without a filter whose annotation says runtime/default is refused under {}", Engine::CriO),
+                "is compiled in and not available as a file: under CRI-O, a container without a filter whose annotation says runtime/default is refused",
                 "set runtime_default in hook.toml, or seccomp_profile in CRI-O's configuration",
             ),
         }
@@ -164,7 +164,7 @@ pub(super) fn crio_default(
 
 fn profile(node: &Node, what: &str, path: &Path, settings: &Settings, report: &mut Report) {
     let subject = format!("{what} {}", path.display());
-    let remedy = "containers whose annotation says runtime/default are refused until it is mended";
+    let remedy = "containers whose annotation says runtime/default are refused until it is fixed";
     match node.read(path) {
         Err(error) => report.problem(subject, error.to_string(), remedy),
         Ok(text) if text.len() as u64 > settings.max_profile_bytes => {

@@ -204,12 +204,12 @@ fn not_ours(engine: Engine, file: &HookFile, subject: &str, report: &mut Report)
         Reading::Absent(_) => {}
         Reading::Broken(wrong) => {
             let (effect, remedy) = match engine {
-                Engine::Podman => ("Podman starts no container", "mend it or remove it"),
+                Engine::Podman => ("Podman starts no container", "fix it or remove it"),
                 _ if wrong.contains("\"precreate\"") => (
                     "precreate is Podman's own: CRI-O does not start over it",
                     "move the file to a folder that Podman alone reads",
                 ),
-                _ => ("CRI-O does not start over it", "mend it or remove it"),
+                _ => ("CRI-O does not start over it", "fix it or remove it"),
             };
             report.problem(subject, format!("{wrong}; {effect}"), remedy);
         }

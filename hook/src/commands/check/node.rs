@@ -66,8 +66,12 @@ impl Node {
 
     /// Reads a regular file of at most 1 MiB; links are followed.
     pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
-        let path = self.at(path);
-        read_named(&path, MAX_BYTES)
+        self.read_at_most(path, MAX_BYTES)
+    }
+
+    /// The same of a file that may be larger.
+    pub(super) fn read_at_most(&self, path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
+        read_named(&self.at(path), limit)
     }
 
     /// The metadata of a path's target; links are followed.

@@ -44,7 +44,7 @@ pub(super) fn folders(node: &Node, report: &mut Report) -> Option<Vec<PathBuf>> 
             report.problem(
                 format!("{}", file.display()),
                 wrong.replace('\n', " "),
-                "mend it: Podman does not run with it",
+                "fix it: Podman does not run with it",
             );
             return None;
         }

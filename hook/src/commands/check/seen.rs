@@ -6,11 +6,15 @@
 //! files, and whose configuration does not have the hook, has bypassed the gate.
 
 use super::{hook_files::HookFile, node::Node, report::Report};
-use crate::{clock, oci::config::is_our_hook};
-use portcullis_profile::{Engine, select::annotations::MANAGER, stamp};
+use crate::{
+    clock,
+    oci::config::{MAX_BYTES, is_our_hook},
+};
+use portcullis_profile::{Engine, root::ReadError, select::annotations::MANAGER, stamp};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -110,7 +114,7 @@ pub(super) fn look(node: &Node, gate: &Gate<'_>, report: &mut Report) {
         ),
         None => "for no container since the node booted".to_owned(),
     };
-    let mut all = containers(node, engine, &gate.roots);
+    let (mut all, unreadable) = containers(node, engine, &gate.roots);
     all.sort_by_key(|container| container.created);
     let newest_verified = all.iter().rev().find(|container| container.verified);
     let ran_after = |time: SystemTime| {
@@ -128,6 +132,16 @@ pub(super) fn look(node: &Node, gate: &Gate<'_>, report: &mut Report) {
             !container.verified && began.is_some_and(|time| container.created > time)
         })
         .collect();
+    if let Some(first) = unreadable.first() {
+        report.warning(
+            "containers",
+            format!(
+                "{} can't be looked at, so whether the hook ran for them is not known ({first})",
+                unreadable.len()
+            ),
+            "",
+        );
+    }
     let older = all.iter().filter(|container| !container.verified).count() - without.len();
     if !without.is_empty() {
         let names: Vec<String> = without.iter().take(NAMED).map(|c| short(&c.id)).collect();
@@ -204,48 +218,90 @@ fn look_at_watch(
     }
 }
 
-/// The containers of an engine that the runtimes know, without the pods' sandboxes.
-fn containers(node: &Node, engine: Engine, roots: &BTreeSet<PathBuf>) -> Vec<Container> {
+/// The containers of an engine that the runtimes know, without the pods' sandboxes, and what can't be
+/// looked at.
+fn containers(
+    node: &Node,
+    engine: Engine,
+    roots: &BTreeSet<PathBuf>,
+) -> (Vec<Container>, Vec<String>) {
     let usual = ROOTS.iter().map(PathBuf::from);
     let roots: BTreeSet<PathBuf> = roots.iter().cloned().chain(usual).collect();
-    roots
-        .iter()
-        .flat_map(|root| node.list(root))
-        .take(MAX_CONTAINERS)
-        .filter_map(|folder| container(node, engine, &folder))
-        .collect()
+    let mut folders = roots.iter().flat_map(|root| node.list(root));
+    let (mut all, mut unreadable) = (Vec::new(), Vec::new());
+    for folder in folders.by_ref().take(MAX_CONTAINERS) {
+        match container(node, engine, &folder) {
+            Ok(found) => all.extend(found),
+            Err(wrong) => unreadable.push(wrong),
+        }
+    }
+    if folders.next().is_some() {
+        unreadable.push(format!("there are more than {MAX_CONTAINERS}"));
+    }
+    (all, unreadable)
 }
 
-/// crun keeps `status`, runc `state.json`; both say when the container was created, and where its
-/// bundle is.
-fn container(node: &Node, engine: Engine, folder: &Path) -> Option<Container> {
-    let json =
-        |path: &Path| -> Option<Value> { serde_json::from_slice(&node.read(path).ok()?).ok() };
-    let state = json(&folder.join("status")).or_else(|| json(&folder.join("state.json")))?;
+/// The container of a runtime's folder; `None` where it is another engine's, or gone. crun keeps
+/// `status`, runc `state.json`; both say when the container was created, and where its bundle is.
+///
+/// # Errors
+/// What can't be read. A pod's author can make these files large.
+fn container(node: &Node, engine: Engine, folder: &Path) -> Result<Option<Container>, String> {
+    let json = |path: &Path| -> Result<Option<Value>, String> {
+        let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        match node.read_at_most(path, MAX_BYTES) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| wrong(&error)),
+            Err(ReadError::Root { source, .. })
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(ReadError::Root { source, .. }) => Err(wrong(&source)),
+            Err(error) => Err(wrong(&error)),
+        }
+    };
+    let state = match json(&folder.join("status"))? {
+        Some(state) => state,
+        None => match json(&folder.join("state.json"))? {
+            Some(state) => state,
+            None => return Ok(None),
+        },
+    };
+    let lacks = |what: &str| format!("{}: its state does not say {what}", folder.display());
     let label = |key: &str| {
         let labels = state.pointer("/config/labels")?.as_array()?.iter();
         labels
             .filter_map(Value::as_str)
             .find_map(|label| label.strip_prefix(key)?.strip_prefix('='))
     };
-    let bundle = state["bundle"].as_str().or_else(|| label("bundle"))?;
-    let config = json(&Path::new(bundle).join("config.json"))?;
+    let bundle = state["bundle"].as_str().or_else(|| label("bundle"));
+    let bundle = bundle.ok_or_else(|| lacks("where its bundle is"))?;
+    let Some(config) = json(&Path::new(bundle).join("config.json"))? else {
+        return Ok(None);
+    };
     let annotation = |key: &str| config["annotations"][key].as_str();
     let manager = annotation(MANAGER);
     let kind = engine.identity_keys().kind;
     let is_sandbox = kind.and_then(annotation) == Some("sandbox");
     if manager.is_none() || manager != engine.manager() || is_sandbox {
-        return None;
+        return Ok(None);
     }
-    let created = state["created"].as_str()?;
-    Some(Container {
-        id: folder.file_name()?.to_string_lossy().into_owned(),
-        created: humantime::parse_rfc3339_weak(created).ok()?,
+    let created = state["created"].as_str();
+    let created = created.and_then(|text| humantime::parse_rfc3339_weak(text).ok());
+    let id = folder.file_name().unwrap_or_default();
+    Ok(Some(Container {
+        id: id.to_string_lossy().into_owned(),
+        created: created.ok_or_else(|| lacks("when it was created"))?,
         verified: ["createRuntime", "prestart"].iter().any(|stage| {
             let hooks = config["hooks"][stage].as_array();
             hooks.is_some_and(|hooks| hooks.iter().any(verifies))
         }),
-    })
+    }))
 }
 
 fn verifies(hook: &Value) -> bool {

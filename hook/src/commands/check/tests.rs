@@ -393,7 +393,11 @@ fn a_path_for_this_platform_that_leads_past_the_wrapper_is_a_problem() {
 fn a_default_profile_that_is_no_file_is_a_warning_and_a_handlers_own_is_read() {
     let stand = Stand::crio();
     stand.remove("etc/portcullis/hook.toml");
-    stand.says(None, Level::Warning, "CRI-O's default profile: is built in");
+    stand.says(
+        None,
+        Level::Warning,
+        "CRI-O's default profile: is compiled in",
+    );
     stand.write("etc/own.json", "{}");
     let running = fs::read_to_string(stand.at("running.toml")).unwrap();
     let handler = "[crio.runtime.runtimes.portcullis-runc]\n";
@@ -506,6 +510,26 @@ fn a_container_of_runc_is_seen_too() {
         Level::Problem,
         "1 started without the hook (0123456789ab)",
     );
+}
+
+#[test]
+fn no_container_hides_behind_the_size_of_its_configuration_or_one_that_can_not_be_read() {
+    let stand = Stand::crio();
+    stand.container("0123456789abcdef", "cri-o", false, "container");
+    let status = fs::read_to_string(stand.at("run/crun/0123456789abcdef/status")).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let config = format!("{}/config.json", status["bundle"].as_str().unwrap());
+    let config = config.trim_start_matches('/');
+    let text = fs::read_to_string(stand.at(config)).unwrap();
+    let mut large: serde_json::Value = serde_json::from_str(&text).unwrap();
+    large["process"]["args"] = "x".repeat(2 * 1024 * 1024).into();
+    stand.write(config, &large.to_string());
+    stand.says(None, Level::Problem, "1 started without the hook");
+    stand.write(config, "{");
+    stand.says(None, Level::Warning, "1 can't be looked at");
+    stand.write(config, &text);
+    stand.write("run/crun/0123456789abcdef/status", "{}");
+    stand.says(None, Level::Warning, "does not say where its bundle is");
 }
 
 #[test]

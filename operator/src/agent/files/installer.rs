@@ -37,6 +37,10 @@ enum InstallError {
     Foreign(PathBuf),
     #[error("the ledger: {0}")]
     Ledger(#[from] io::Error),
+    #[error(
+        "no manifest defines it, but one can't be read (see the agent's log); the last good file stays"
+    )]
+    Unknown,
 }
 
 /// How many files were written and removed.
@@ -57,9 +61,11 @@ pub struct Installer {
     folder: Option<Folder>,
     ledger: Ledger,
     backup: FileBackup,
-    /// Whether all profiles are known.
+    /// Whether every profile that can be known is.
     complete: bool,
-    /// While not all profiles are known: names whose files may differ from their copies.
+    /// Whether there may be others: the files that have no profile then stay.
+    has_unknown: bool,
+    /// While not every profile is known: names whose files may differ from their copies.
     disturbed: BTreeSet<String>,
     /// Specifications as JSON, which saves memory.
     specs: BTreeMap<String, Box<str>>,
@@ -95,6 +101,7 @@ impl Installer {
             folder: None,
             backup: FileBackup::open(state)?,
             complete: false,
+            has_unknown: false,
             disturbed: ledger.names().cloned().collect(),
             ledger,
             specs: BTreeMap::new(),
@@ -173,6 +180,7 @@ impl Installer {
     /// These are all the profiles; every other file of ours is removed.
     pub fn keep_only(&mut self, names: &BTreeSet<String>) {
         self.complete = true;
+        self.has_unknown = false;
         self.disturbed.clear();
         let gone: Vec<String> = self
             .specs
@@ -183,6 +191,22 @@ impl Installer {
             .collect();
         for name in gone {
             self.unset(&name);
+        }
+    }
+
+    /// These are all profiles that can be known, and there may be others: no file goes.
+    pub fn keep_all(&mut self) {
+        self.complete = true;
+        self.has_unknown = true;
+        self.disturbed.clear();
+        let without: Vec<String> = self
+            .ledger
+            .names()
+            .filter(|name| !self.specs.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in without {
+            self.look_at(&name);
         }
     }
 
@@ -369,6 +393,10 @@ impl Installer {
                     self.warn(&name, &resolved.warnings);
                     wanted.push((name, resolved, since));
                 }
+                Ok(None) if self.may_be_unknown(&name) => {
+                    self.put_back(&folder, &name, done);
+                    self.fail(&name, &InstallError::Unknown);
+                }
                 Ok(None) => {
                     self.failures.remove(&name);
                     unwanted.push(name);
@@ -404,8 +432,14 @@ impl Installer {
                 tracing::warn!(name, "no copy is kept: {error}");
             }
         }
-        let mut gone = Vec::new();
         unwanted.retain(|name| self.ledger.has(name));
+        self.remove(&folder, unwanted, done);
+        self.folder = Some(folder);
+    }
+
+    /// Removes the files of these names, which are ours.
+    fn remove(&mut self, folder: &Folder, unwanted: Vec<String>, done: &mut Done) {
+        let mut gone = Vec::new();
         for name in unwanted {
             self.installed.remove(&name);
             self.texts.remove(&name);
@@ -426,7 +460,6 @@ impl Installer {
         if let Err(error) = self.ledger.remove(&gone) {
             self.problem = Some(format!("the ledger: {error}"));
         }
-        self.folder = Some(folder);
     }
 
     /// Updates one file. Returns whether it was written.
@@ -464,7 +497,13 @@ impl Installer {
         })
     }
 
-    /// Whether this text is the last known right one for the profile's file.
+    /// Whether a file of ours that nobody is known to want may be one of an unknown profile.
+    fn may_be_unknown(&self, name: &str) -> bool {
+        let is_wanted = |name: &str| self.specs.contains_key(name);
+        self.has_unknown && self.ledger.has(name) && !profiles_of(&file_name(name)).any(is_wanted)
+    }
+
+    /// Whether this text was the file of this profile when the agent last knew what it should be.
     fn was_here(&self, name: &str, text: &[u8]) -> bool {
         self.ledger.has(name) && self.backup.load(name).is_some_and(|copy| copy == text)
     }

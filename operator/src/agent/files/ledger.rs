@@ -1,6 +1,9 @@
 //! Which files are ours: a log of names, each written before its file.
 
-use crate::resolve::check_name;
+use crate::{
+    file_name::{SUFFIX, file_name},
+    resolve::check_name,
+};
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
@@ -8,7 +11,11 @@ use std::{
     path::Path,
 };
 
-/// The names that are ours, and the log of them, which outlives the agent.
+/// The first line of a log whose names have the files that [`file_name`] gives them. Before there
+/// was this line, the suffix was added to every name.
+const HEAD: &str = "=2\n";
+
+/// The names that are ours, and the log that outlives the agent.
 #[derive(Debug)]
 pub struct Ledger {
     names: BTreeSet<String>,
@@ -30,13 +37,14 @@ impl Ledger {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
+        let is_current = text.starts_with(HEAD);
         let mut names = BTreeSet::new();
         for line in text
             .split_inclusive('\n')
             .filter_map(|line| line.strip_suffix('\n'))
         {
             match line.split_at_checked(1) {
-                Some(("+", name)) if check_name(name).is_ok() => {
+                Some(("+", name)) if is_name(name) => {
                     names.insert(name.to_owned());
                 }
                 Some(("-", name)) => {
@@ -45,8 +53,12 @@ impl Ledger {
                 _ => {}
             }
         }
+        if !is_current {
+            names = names.into_iter().map(current).collect();
+        }
         let new = folder.join("ledger.new");
         let mut file = File::create(&new)?;
+        file.write_all(HEAD.as_bytes())?;
         for name in &names {
             writeln!(file, "+{name}")?;
         }
@@ -104,6 +116,18 @@ impl Ledger {
     }
 }
 
+/// Whether a log may have this name: a profile's, or what [`current`] made of one.
+fn is_name(name: &str) -> bool {
+    check_name(name.strip_suffix(SUFFIX).unwrap_or(name)).is_ok()
+}
+
+/// The name that has the file now that an earlier agent gave to this one: `x.json` had
+/// `x.json.json`, and that file is ours to remove.
+fn current(name: String) -> String {
+    let file = format!("{name}{SUFFIX}");
+    if file_name(&name) == file { name } else { file }
+}
+
 #[cfg(test)]
 impl Ledger {
     /// A ledger of `a` whose log takes no byte, as on a full disk.
@@ -128,6 +152,24 @@ mod tests {
         ledger.log.write_all(b"+../outside\n+torn").unwrap();
         let again = Ledger::open(folder.path()).unwrap();
         assert_eq!(again.names().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn the_names_of_an_earlier_agent_lead_to_the_files_that_it_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("ledger");
+        let longest = "a".repeat(245) + ".json";
+        fs::write(&log, format!("+a\n+b.json\n+c.json\n-c.json\n+{longest}\n")).unwrap();
+        let file = longest + ".json";
+        for _ in 0..2 {
+            let ledger = Ledger::open(folder.path()).unwrap();
+            let names: Vec<&String> = ledger.names().collect();
+            assert_eq!(names, ["a", file.as_str(), "b.json.json"]);
+        }
+        let mut ledger = Ledger::open(folder.path()).unwrap();
+        ledger.add(&["b.json".into()]).unwrap();
+        let again = Ledger::open(folder.path()).unwrap();
+        assert!(again.has("b.json") && again.has("b.json.json"));
     }
 
     #[test]

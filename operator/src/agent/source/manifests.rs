@@ -54,7 +54,7 @@ pub fn parse(text: &[u8]) -> Parsed {
     let documents = yaml::documents(text);
     if documents.is_empty() {
         // It may be just being written. kubectl refuses it, too.
-        let problem = "there is no object in it; to remove its profiles, remove the file";
+        let problem = "contains no objects; to remove its profiles, delete the file";
         parsed.problems.push(problem.to_owned());
     }
     for document in documents {
@@ -79,6 +79,18 @@ struct Manifest {
     /// The profiles that take effect: while it contains a mistake, also its earlier ones.
     counting: Profiles,
     is_right: bool,
+    /// Whether nothing else can count: not so where something is wrong and it is not known what it
+    /// said before.
+    is_known: bool,
+}
+
+/// What a folder says.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// The profiles that count.
+    pub(super) profiles: Profiles,
+    /// Whether these are all: not so where a manifest is wrong that was never right before.
+    pub(super) is_complete: bool,
 }
 
 /// A folder of manifests.
@@ -103,13 +115,12 @@ impl Manifests {
         })
     }
 
-    /// Reads every `.yaml`, `.yml` and `.json` file in a folder, and returns the profiles by name,
-    /// with their specifications as JSON. Problems are logged once for each change. If two
-    /// manifests have the same profile, the first one by name counts.
+    /// Reads every `.yaml`, `.yml` and `.json` file in a folder. Problems are logged once for each
+    /// change. If two manifests have the same profile, the first one by name counts.
     ///
     /// # Errors
     /// If the folder can't be read.
-    pub(super) fn read(&mut self, folder: &Path) -> io::Result<BTreeMap<String, Box<str>>> {
+    pub(super) fn read(&mut self, folder: &Path) -> io::Result<Listing> {
         let mut files = fs::read_dir(folder)?
             .map(|entry| Ok(entry?.path()))
             .collect::<io::Result<Vec<_>>>()?;
@@ -122,7 +133,10 @@ impl Manifests {
         if let Err(error) = self.last_good.keep_only(&files) {
             tracing::warn!("the copies of manifests: {error}");
         }
-        Ok(self.counting())
+        Ok(Listing {
+            profiles: self.counting(),
+            is_complete: self.known.values().all(|manifest| manifest.is_known),
+        })
     }
 
     /// Reads a manifest if it has changed.
@@ -151,27 +165,42 @@ impl Manifests {
             match said.entry(profile.name) {
                 Entry::Vacant(entry) => drop(entry.insert(profile.spec)),
                 Entry::Occupied(entry) => {
-                    let problem = format!("SeccompProfile {:?} comes twice", entry.key());
+                    let problem = format!(
+                        "SeccompProfile {:?} is defined twice in this file; the first definition counts",
+                        entry.key()
+                    );
                     parsed.problems.push(problem);
                 }
             }
         }
         let is_right = parsed.problems.is_empty();
         let was_right = before.as_ref().is_none_or(|before| before.is_right);
-        let counted = before.map(|before| before.counting);
-        let counted = counted.or_else(|| self.last_good.load(file));
+        let counted = match before {
+            Some(before) => before.is_known.then_some(before.counting),
+            None => self.last_good.load(file),
+        };
+        let is_known = is_right || counted.is_some();
         let mut counting = said.clone();
         if is_right {
             if !was_right {
-                tracing::info!("{}: right again", file.display());
+                tracing::info!("{}: valid again", file.display());
             }
         } else {
             let mut kept = counted.clone().unwrap_or_default();
             kept.retain(|name, _| !said.contains_key(name));
             log(file, &parsed.problems, &kept);
+            if !is_known {
+                tracing::error!(
+                    "{}: has never been valid, so it is not known which profiles it defines; no \
+                     profile's file is removed until the manifest is fixed or deleted",
+                    file.display()
+                );
+            }
             counting.extend(kept);
         }
-        if counted.as_ref() != Some(&counting)
+        // What is not known to be all must not be taken for it after a restart.
+        if is_known
+            && counted.as_ref() != Some(&counting)
             && let Err(error) = self.last_good.save(file, &counting)
         {
             tracing::warn!(
@@ -184,6 +213,7 @@ impl Manifests {
             said,
             counting,
             is_right,
+            is_known,
         };
         self.known.insert(file.to_owned(), manifest);
     }
@@ -204,7 +234,9 @@ impl Manifests {
         }
         for (file, name) in repeated.difference(&self.repeated) {
             let file = file.display();
-            tracing::error!("{file}: SeccompProfile {name:?} is in an earlier manifest, too");
+            tracing::error!(
+                "{file}: SeccompProfile {name:?} is already defined in an earlier manifest, which counts"
+            );
         }
         self.repeated = repeated;
         for manifest in self.known.values() {
@@ -226,7 +258,10 @@ fn log(file: &Path, problems: &[String], kept: &Profiles) {
     }
     if !kept.is_empty() {
         let names: Vec<&str> = kept.keys().map(String::as_str).collect();
-        tracing::error!("{file}: stays as it was before: {}", names.join(", "));
+        tracing::error!(
+            "{file}: keeping the last valid version of {}",
+            names.join(", ")
+        );
     }
 }
 

@@ -57,8 +57,8 @@ fn an_unknown_system_call_is_refused_only_where_its_rule_is_stricter_than_the_de
     warns(
         &document,
         &[
-            "syscalls[0].names[1]: unknown system call \"opem\" (did you mean \"open\"?): a \
-             libseccomp that does not know it either leaves it to the default action",
+            "syscalls[0].names[1]: unknown system call \"opem\" (did you mean \"open\"?): the \
+             default action applies where libseccomp does not know it either",
         ],
     );
     assert_eq!(resolved(&document).syscalls[0].names, ["read", "opem"]);
@@ -132,6 +132,22 @@ fn a_number_that_a_condition_leaves_out_is_zero() {
             (read.index, read.value, read.value_two),
             expected,
             "{given}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_text_is_absent_only_where_a_text_belongs() {
+    accepts(&entry(
+        &json!({"name": "mkdir", "names": null, "comment": "", "errno": ""}),
+    ));
+    accepts(&json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrno": "", "listenerPath": ""}));
+    for key in ["errnoRet", "includes", "excludes", "args"] {
+        let document = text(&entry(&json!({key: ""})));
+        let error = Document::parse(&document).expect_err("refused").to_string();
+        assert!(
+            error.starts_with(&format!("syscalls[0].{key}: expected ")),
+            "{error}"
         );
     }
 }
@@ -304,9 +320,9 @@ fn a_new_foreign_architecture_is_a_warning_and_one_for_this_host_is_refused() {
         &foreign,
         &[
             "archMap[0].architecture: unknown architecture \"SCMP_ARCH_RISCV128\" (did you mean \
-             \"SCMP_ARCH_RISCV64\"?) counts on no host that is known here",
-            "archMap[0].subArchitectures[0]: unknown architecture \"SCMP_ARCH_RISCV128_N32\" counts on \
-             no host that is known here",
+             \"SCMP_ARCH_RISCV64\"?): it matches no known host",
+            "archMap[0].subArchitectures[0]: unknown architecture \"SCMP_ARCH_RISCV128_N32\": it \
+             matches no known host",
         ],
     );
     let under = |document: &Value, native| {

@@ -110,7 +110,9 @@ fn containerd_is_given_nothing_that_it_would_read_otherwise() {
         json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [entry]})
     };
     let line = |place: &str, key: &str| {
-        format!("{place}containerd does not read `{key}`, the filter would be another one")
+        format!(
+            "{place}containerd ignores `{key}`, so the filter would not be what the document says"
+        )
     };
     for (document, expected) in [
         (

@@ -270,6 +270,70 @@ fn a_profile_whose_name_ends_in_json_has_a_file_of_just_that_name() {
 }
 
 #[test]
+fn the_file_of_an_earlier_agent_goes_and_a_foreign_one_in_its_new_place_stays() {
+    let mut node = Node::new();
+    let folder = node.folder.path().to_owned();
+    fs::write(folder.join("state/ledger"), "+a.json\n+b.json\n").unwrap();
+    for file in ["a.json.json", "b.json.json", "b.json"] {
+        fs::write(node.file(file), "{}").unwrap();
+    }
+    node.installer = Node::start(&folder);
+    for name in ["a.json", "b.json"] {
+        let spec = json!({"allow": ["mkdir"]}).to_string();
+        node.installer.set(name, spec.into());
+    }
+    let both = ["a.json", "b.json"].map(str::to_owned).into();
+    node.installer.keep_only(&both);
+    let done = node.settle();
+    assert_eq!((done.written, done.removed), (1, 2));
+    assert!(!node.file("a.json.json").exists() && !node.file("b.json.json").exists());
+    assert_ne!(fs::read(node.file("a.json")).unwrap(), b"{}");
+    assert_eq!(fs::read(node.file("b.json")).unwrap(), b"{}");
+    assert!(node.installer.report().failures["b.json"].contains("not the operator's"));
+}
+
+#[test]
+fn no_file_goes_while_there_may_be_profiles_that_are_not_known() {
+    let mut node = Node::new();
+    for name in ["a", "b", "c"] {
+        node.set(name, &json!({"allow": ["mkdir"]}));
+    }
+    let good = fs::read(node.file("b.json")).unwrap();
+    node.installer = Node::start(node.folder.path());
+    let allowed = |call: &str| json!({"allow": [call]}).to_string().into();
+    node.installer.set("a", allowed("rmdir"));
+    node.installer.keep_all();
+    assert_eq!(node.settle().written, 1, "a is known");
+    fs::write(node.file("b.json"), "{}").unwrap();
+    for _ in 0..2 {
+        node.installer.check_all();
+        assert_eq!(node.settle().removed, 0);
+        assert_eq!(fs::read(node.file("b.json")).unwrap(), good);
+        assert!(node.file("c.json").exists());
+    }
+    let report = node.installer.report();
+    assert!(report.failures["b"].contains("the last good file stays"));
+    assert!(report.profiles.contains_key("a"));
+    // One that is known wants the file of one that is not.
+    node.installer.set("c.json", allowed("unlink"));
+    node.settle();
+    assert!(
+        fs::read_to_string(node.file("c.json"))
+            .unwrap()
+            .contains("unlink")
+    );
+    node.installer.check_all();
+    assert_eq!(node.settle(), Done::default());
+
+    node.installer.set("b", allowed("mkdir"));
+    node.installer
+        .keep_only(&["b", "c.json"].map(str::to_owned).into());
+    assert_eq!(node.settle().removed, 1);
+    assert!(node.file("b.json").exists() && !node.file("a.json").exists());
+    assert!(node.installer.report().failures.is_empty());
+}
+
+#[test]
 fn of_two_profiles_that_want_one_file_the_older_one_has_it_whoever_came_first() {
     let at = |second: i64| Timestamp::from_second(second).ok();
     for (older, newer) in [("a", "a.json"), ("a.json", "a")] {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 
 /// The beginning of the message about a repeated key.
-const REPEATED: &str = "this key comes twice: ";
+const REPEATED: &str = "duplicate key ";
 
 /// The error for a repeated key.
 pub(super) fn repeated_key(key: &str) -> String {

@@ -3,7 +3,7 @@
 
 use super::Profiles;
 use crate::{agent::copies::Copies, resolve::digest};
-use portcullis_profile::root::read_named;
+use portcullis_profile::root::{ReadError, read_named};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -36,11 +36,38 @@ impl LastGood {
         digest(manifest.as_os_str().as_bytes()) + ".json"
     }
 
-    /// The last valid contents of a manifest; `None` if it is new, or its copy is damaged.
+    /// The last valid contents of a manifest; `None` if it is new, or its copy can't be used, which
+    /// is logged.
     pub(super) fn load(&self, manifest: &Path) -> Option<Profiles> {
-        let text = read_named(&self.0.path().join(LastGood::file(manifest)), MAX_BYTES).ok()?;
-        let copy: Remembered = serde_json::from_slice(&text).ok()?;
-        (copy.manifest == manifest).then_some(copy.profiles)
+        let path = self.0.path().join(LastGood::file(manifest));
+        let unusable = |why: &dyn std::fmt::Display| {
+            let manifest = manifest.display();
+            tracing::warn!(
+                "{manifest}: its saved copy {} can't be used: {why}",
+                path.display()
+            );
+        };
+        let text = match read_named(&path, MAX_BYTES) {
+            Ok(text) => text,
+            Err(ReadError::Root { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return None;
+            }
+            Err(error) => {
+                unusable(&error);
+                return None;
+            }
+        };
+        match serde_json::from_slice::<Remembered>(&text) {
+            Ok(copy) if copy.manifest == manifest => Some(copy.profiles),
+            Ok(_) => {
+                unusable(&"it belongs to another manifest");
+                None
+            }
+            Err(error) => {
+                unusable(&error);
+                None
+            }
+        }
     }
 
     /// Stores the contents of a manifest.

@@ -64,7 +64,7 @@ pub(super) fn take(
     problems: &mut Vec<String>,
 ) {
     let Value::Object(object) = &mut value else {
-        return problems.push("not an object of the API: it has no fields".to_owned());
+        return problems.push("not a Kubernetes object: it has no fields".to_owned());
     };
     let text = |object: &serde_json::Map<String, Value>, key: &str| {
         let text = object.get(key).and_then(Value::as_str);
@@ -116,7 +116,7 @@ fn is_profile(version: &str, kind: &str) -> Result<bool, String> {
     let is_ours = kind == SeccompProfile::kind(&());
     if is_ours && version != ours {
         return Err(format!(
-            "apiVersion: {version:?} is not read here, only {ours:?}"
+            "apiVersion: {version:?} is not supported; use {ours:?}"
         ));
     }
     if group != GROUP {

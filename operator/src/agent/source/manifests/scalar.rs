@@ -55,7 +55,7 @@ pub(super) fn resolve(text: &str, tag: Option<Tag>) -> Result<Value, String> {
         (Some(_), _) => false,
     };
     if !fits {
-        return Err("this value is not what its tag says".to_owned());
+        return Err("this value does not match its tag".to_owned());
     }
     match resolved {
         Resolved::Null => Ok(Value::Null),
@@ -63,7 +63,7 @@ pub(super) fn resolve(text: &str, tag: Option<Tag>) -> Result<Value, String> {
         Resolved::Int(value) => Ok(Value::from(value)),
         Resolved::Large(value) => Ok(Value::from(value)),
         Resolved::Float(value) => {
-            number(value).ok_or_else(|| "this number is too large, or is none".to_owned())
+            number(value).ok_or_else(|| "this number is too large, or not a number".to_owned())
         }
         Resolved::Text => Ok(Value::String(text.to_owned())),
     }

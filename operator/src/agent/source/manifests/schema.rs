@@ -99,7 +99,7 @@ impl Problems {
             };
             return self.add(
                 path,
-                format!("must be of type {wanted}, and is {}", kind(value)),
+                format!("must be of type {wanted}, not {}", kind(value)),
             );
         }
         match value {
@@ -147,7 +147,7 @@ impl Problems {
         {
             self.add(
                 path,
-                format!("has {} items, and may have {most}", list.len()),
+                format!("has {} items; at most {most} are allowed", list.len()),
             );
         }
         let Some(items) = items(schema) else {
@@ -168,7 +168,7 @@ impl Problems {
         {
             self.add(
                 path,
-                format!("has {length} characters, and may have {most}"),
+                format!("has {length} characters; at most {most} are allowed"),
             );
         }
     }

@@ -37,10 +37,15 @@ impl Host {
         self.manifests = Manifests::open(self.state.path()).unwrap();
     }
 
+    /// Whether the profiles are all.
+    fn is_complete(&mut self) -> bool {
+        self.manifests.read(self.folder.path()).unwrap().is_complete
+    }
+
     /// Each profile with the call that it allows.
     fn profiles(&mut self) -> Vec<String> {
         let read = self.manifests.read(self.folder.path()).unwrap();
-        let calls = read.into_iter().map(|(name, spec)| {
+        let calls = read.profiles.into_iter().map(|(name, spec)| {
             let spec: serde_json::Value = serde_json::from_str(&spec).unwrap();
             format!("{name} {}", spec["allow"][0].as_str().unwrap_or("-"))
         });
@@ -139,17 +144,44 @@ fn a_profile_that_moves_to_another_manifest_counts_there() {
     assert_eq!(host.profiles(), ["a rmdir"]);
 }
 
+/// Whatever has become of the copies: nothing is taken for removed that may be in a manifest that
+/// can't be read.
 #[test]
-fn a_damaged_copy_counts_as_none() {
-    let mut host = Host::new();
-    host.write("a.yaml", manifest("a", "mkdir"));
-    host.profiles();
-    host.write("a.yaml", "a: [");
-    for entry in fs::read_dir(host.state.path().join("manifests")).unwrap() {
-        fs::write(entry.unwrap().path(), "{").unwrap();
+fn where_a_broken_manifest_has_no_copy_its_profiles_are_not_taken_for_removed() {
+    let remove = |copy: &Path| fs::remove_file(copy).unwrap();
+    let damage = |copy: &Path| fs::write(copy, "{").unwrap();
+    let empty = |copy: &Path| fs::write(copy, r#"{"manifest": "/x", "profiles": {}}"#).unwrap();
+    for spoil in [remove as fn(&Path), damage, empty] {
+        let mut host = Host::new();
+        host.write("a.yaml", manifest("a", "mkdir"));
+        host.write("b.yaml", manifest("b", "mkdir"));
+        assert!(host.is_complete());
+        for entry in fs::read_dir(host.state.path().join("manifests")).unwrap() {
+            spoil(&entry.unwrap().path());
+        }
+        host.restart();
+        host.write("a.yaml", "a: [");
+        for text in [
+            "a: {",
+            &format!("{}---\na: {{", manifest("c", "mkdir")),
+            "a: [",
+        ] {
+            assert!(!host.is_complete());
+            host.restart();
+            assert!(!host.is_complete());
+            host.write("a.yaml", text);
+        }
+        assert_eq!(host.profiles(), ["b mkdir"]);
+        host.write("a.yaml", manifest("a", "rmdir"));
+        assert!(host.is_complete());
+        assert_eq!(host.profiles(), ["a rmdir", "b mkdir"]);
+        host.write("a.yaml", "a: [");
+        assert!(host.is_complete(), "it is known again");
+        host.write("new.yaml", "a: [");
+        assert!(!host.is_complete());
+        host.remove("new.yaml");
+        assert!(host.is_complete());
     }
-    host.restart();
-    assert!(host.profiles().is_empty());
 }
 
 #[test]

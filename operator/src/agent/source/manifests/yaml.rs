@@ -233,15 +233,15 @@ fn tag(event: &Event) -> Result<Option<Tag>, &'static str> {
     let Some(tag) = event.tag() else {
         return Ok(None);
     };
-    let own = "only YAML's own tags may be used, such as !!str";
+    let own = "only YAML's standard tags, such as !!str, are supported";
     let suffix = tag.core_suffix().ok_or(own)?;
     match event {
         Event::Scalar(..) => Tag::named(suffix)
             .map(Some)
-            .ok_or("this tag is not one of a scalar"),
+            .ok_or("this tag does not apply to a scalar"),
         Event::MappingStart(..) if suffix == "map" => Ok(None),
         Event::SequenceStart(..) if suffix == "seq" => Ok(None),
-        _ => Err("this tag is not one of a collection of this kind"),
+        _ => Err("this tag does not apply to a collection of this kind"),
     }
 }
 

@@ -175,7 +175,7 @@ fn values_are_held_to_the_schema() {
         (
             "/spec",
             json!("text"),
-            "spec: must be of type object, and is a string",
+            "spec: must be of type object, not a string",
         ),
     ] {
         rejects(&with(path, value), said);
@@ -219,7 +219,7 @@ fn our_kind_of_another_group_or_version_and_another_kind_of_our_group_are_named(
     ] {
         rejects(
             &with("/apiVersion", json!(version)),
-            &format!("apiVersion: {version:?} is not read here"),
+            &format!("apiVersion: {version:?} is not supported"),
         );
     }
     rejects(
@@ -229,8 +229,8 @@ fn our_kind_of_another_group_or_version_and_another_kind_of_our_group_are_named(
     rejects(&with("/kind", json!("seccompprofile")), "no kind");
     rejects(&with("/apiVersion", json!("")), "apiVersion: is required");
     rejects(&with("/kind", json!(7)), "kind: is required");
-    rejects(&json!("text"), "not an object");
-    rejects(&json!([profile(&json!({}))]), "not an object");
+    rejects(&json!("text"), "not a Kubernetes object");
+    rejects(&json!([profile(&json!({}))]), "not a Kubernetes object");
     // What others care for.
     for (version, kind) in [("v1", "Pod"), ("portcullis.dev/v1alpha1", "SeccompNode")] {
         let other = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}});

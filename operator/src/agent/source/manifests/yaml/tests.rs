@@ -138,16 +138,16 @@ fn what_would_be_dropped_silently_is_refused() {
         ("{\"a\": 1,\n\"a\": 1}", 2),
         ("x:\n- 1: a\n  \"1\": b\n", 3),
     ] {
-        rejects(text, line, "comes twice");
+        rejects(text, line, "duplicate key");
     }
     for tag in ["!mine", "!!binary", "!!set", "!"] {
         rejects(&format!("a: {tag} 1"), 1, "tag");
     }
     for tag in ["!!int a", "!!bool 1", "!!float 18446744073709551615"] {
-        rejects(&format!("a: {tag}"), 1, "not what its tag says");
+        rejects(&format!("a: {tag}"), 1, "does not match its tag");
     }
     for number in [".inf", "-.Inf", ".nan"] {
-        rejects(&format!("a: {number}"), 1, "too large, or is none");
+        rejects(&format!("a: {number}"), 1, "too large, or not a number");
     }
     for character in ['\u{85}', '\u{2028}', '\u{2029}'] {
         rejects(&format!("a: 1\n# b{character}c: 2"), 2, "line break");
@@ -191,6 +191,13 @@ fn what_takes_too_much_memory_is_refused() {
         .remove(0)
         .unwrap_err();
     assert!(error.problem.contains("too many values"), "{error}");
+    // Few values of much text.
+    let texts = |count: usize| {
+        let text = "x".repeat(MAX_ALIASED_BYTES / 50);
+        format!("- &a '{text}'\n{}", "- *a\n".repeat(count))
+    };
+    assert!(documents(&texts(49))[0].is_ok());
+    assert!(documents(&texts(51))[0].is_err());
     assert!(documents("- &a [*a]\n")[0].is_err());
 }
 
