@@ -37,15 +37,34 @@ pub struct Running<'a> {
     pub init: Option<u32>,
 }
 
+/// The runtime that makes a container, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Maker<'a> {
+    /// How it reads a filter.
+    pub reader: Runtime,
+    /// The container as crun makes it, where it does.
+    pub crun: Option<&'a CrunContainer>,
+    /// The path by which the engine executed it.
+    pub executed: Option<&'a Path>,
+}
+
+impl Maker<'_> {
+    /// Nothing is known.
+    pub const UNKNOWN: Maker<'static> = Maker {
+        reader: Runtime::Either,
+        crun: None,
+        executed: None,
+    };
+}
+
 /// Decides on one container. `engine` overrides the settings'; broken settings refuse only what
-/// selects something. `crun` is the container as crun makes it, where it does.
+/// selects something.
 pub fn evaluate(
     moment: Moment<'_>,
     config: &OciConfig<'_>,
     settings: &Result<Settings, SettingsError>,
     engine: Option<Engine>,
-    runtime: Runtime,
-    crun: Option<&CrunContainer>,
+    maker: Maker<'_>,
 ) -> Evaluation {
     let fallback = Settings::default();
     let usable = settings.as_ref().unwrap_or(&fallback);
@@ -83,8 +102,9 @@ pub fn evaluate(
         &input,
         &Files {
             settings: usable,
-            runtime,
-            crun,
+            runtime: maker.reader,
+            crun: maker.crun,
+            executed: maker.executed,
             memo: &Memo::at(Path::new(memo::FOLDER), "gate"),
         },
     )
@@ -128,14 +148,7 @@ mod tests {
         let text = format!(r#"{{"annotations":{{{annotations}}}}}"#);
         let config = OciConfig::parse(&text).unwrap();
         let engine = Some(Engine::CriO);
-        evaluate(
-            Moment::Restore,
-            &config,
-            settings,
-            engine,
-            Runtime::Either,
-            None,
-        )
+        evaluate(Moment::Restore, &config, settings, engine, Maker::UNKNOWN)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     exit::Code,
-    gate::{Moment, Running, evaluate},
+    gate::{Maker, Moment, Running, evaluate},
     oci::{
         bundle,
         config::{OciConfig, OciError, read_text},
@@ -38,10 +38,16 @@ fn verify(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciEr
     let reader = parent
         .as_ref()
         .map_or(Runtime::Either, |parent| parent.kind.reader());
+    let executed = parent.as_ref().and_then(|parent| parent.executed.clone());
     let crun = parent
         .filter(|_| reader == Runtime::Crun)
         .map(ParentRuntime::into_container);
-    let evaluation = evaluate(moment, &config, &settings, engine, reader, crun.as_ref());
+    let maker = Maker {
+        reader,
+        crun: crun.as_ref(),
+        executed: executed.as_deref(),
+    };
+    let evaluation = evaluate(moment, &config, &settings, engine, maker);
     let settings = settings.unwrap_or_default();
     report::evaluation("verify", Some(&state.id), &evaluation, &settings);
     Ok(evaluation.code())

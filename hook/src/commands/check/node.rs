@@ -142,6 +142,12 @@ impl Node {
         since_epoch(&self.metadata(path).ok()?)
     }
 
+    /// When a file of the host last changed, its name and rights included: packages keep the times
+    /// of their files' contents, which may be older than whoever has not read them yet.
+    pub(super) fn changed_on_host(path: &Path) -> Option<SystemTime> {
+        since_epoch(&fs::metadata(path).ok()?)
+    }
+
     /// When a folder itself came under its name, where it was not its entries that changed last.
     pub(super) fn moved(&self, folder: &Path) -> Option<SystemTime> {
         let data = self.metadata(folder).ok()?;
