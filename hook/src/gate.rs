@@ -37,15 +37,34 @@ pub struct Running<'a> {
     pub init: Option<u32>,
 }
 
+/// The runtime that creates a container, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Maker<'a> {
+    /// How it reads a filter.
+    pub reader: Runtime,
+    /// The container, if crun creates it or may create it.
+    pub crun: Option<&'a CrunContainer>,
+    /// The path that the engine executed.
+    pub executed: Option<&'a Path>,
+}
+
+impl Maker<'_> {
+    /// Nothing is known.
+    pub const UNKNOWN: Maker<'static> = Maker {
+        reader: Runtime::Either,
+        crun: None,
+        executed: None,
+    };
+}
+
 /// Decides on one container. `engine` overrides the settings. If the settings are invalid, only a
-/// container that selects something is refused. `crun` describes the container if crun creates it.
+/// container that selects something is refused.
 pub fn evaluate(
     moment: Moment<'_>,
     config: &OciConfig<'_>,
     settings: &Result<Settings, SettingsError>,
     engine: Option<Engine>,
-    runtime: Runtime,
-    crun: Option<&CrunContainer>,
+    maker: Maker<'_>,
 ) -> Evaluation {
     let fallback = Settings::default();
     let usable = settings.as_ref().unwrap_or(&fallback);
@@ -79,8 +98,9 @@ pub fn evaluate(
         &input,
         &Files {
             settings: usable,
-            runtime,
-            crun,
+            runtime: maker.reader,
+            crun: maker.crun,
+            executed: maker.executed,
             memo: &Memo::at(Path::new(memo::FOLDER), "gate"),
         },
     )
@@ -124,14 +144,7 @@ mod tests {
         let text = format!(r#"{{"annotations":{{{annotations}}}}}"#);
         let config = OciConfig::parse(&text).unwrap();
         let engine = Some(Engine::CriO);
-        evaluate(
-            Moment::Restore,
-            &config,
-            settings,
-            engine,
-            Runtime::Either,
-            None,
-        )
+        evaluate(Moment::Restore, &config, settings, engine, Maker::UNKNOWN)
     }
 
     #[test]

@@ -7,10 +7,11 @@ pub mod runtime;
 
 use crate::{
     exit::Code,
-    gate::{Moment, changed, evaluate},
+    gate::{Maker, Moment, changed, evaluate},
     oci::{
         command_line::{Command as Wanted, CommandLine, Container, Runtime, Verb},
         config::{OciConfig, OciError, read_bundle},
+        parent,
     },
     program, report,
 };
@@ -160,14 +161,13 @@ fn apply(
         Verb::Create | Verb::Run => Moment::Apply,
         Verb::Restore => Moment::Restore,
     };
-    let evaluation = evaluate(
-        moment,
-        &config,
-        settings,
-        arguments.engine,
-        kind.reader(),
-        None,
-    );
+    let executed = parent::executed_by_monitor();
+    let maker = Maker {
+        reader: kind.reader(),
+        crun: None,
+        executed: executed.as_deref(),
+    };
+    let evaluation = evaluate(moment, &config, settings, arguments.engine, maker);
     if let Some(changed) = changed(&evaluation, &config)? {
         write_config(bundle, &changed)?;
     }

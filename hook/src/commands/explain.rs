@@ -1,11 +1,11 @@
 //! `portcullis-hook explain`: shows what the gate would decide for a bundle, and why.
 
 use crate::{
-    gate::{Moment, evaluate},
+    gate::{Maker, Moment, evaluate},
     oci::config::{OciConfig, OciError, read_bundle},
     report,
 };
-use portcullis_profile::{Engine, filter::reader::Runtime, gate::Evaluation, settings::Settings};
+use portcullis_profile::{Engine, gate::Evaluation, settings::Settings};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -43,7 +43,7 @@ fn explain(
     let text = read_bundle(&arguments.bundle)?;
     let config = OciConfig::parse(&text)?;
     let settings = Settings::load(settings);
-    let at = |moment| evaluate(moment, &config, &settings, engine, Runtime::Either, None);
+    let at = |moment| evaluate(moment, &config, &settings, engine, Maker::UNKNOWN);
     let (apply, verify) = (at(Moment::Apply), at(Moment::Verify(None)));
     if arguments.json {
         let both = json!({

@@ -3,11 +3,11 @@
 
 use crate::{
     exit::Code,
-    gate::{Moment, changed, evaluate},
+    gate::{Maker, Moment, changed, evaluate},
     oci::config::{OciConfig, OciError, read_text},
     report,
 };
-use portcullis_profile::{Engine, filter::reader::Runtime, settings::Settings};
+use portcullis_profile::{Engine, settings::Settings};
 use std::{
     io::{self, Write},
     path::Path,
@@ -31,14 +31,7 @@ fn inject(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciEr
     )?;
     let config = OciConfig::parse(&text)?;
     let settings = Settings::load(settings);
-    let evaluation = evaluate(
-        Moment::Apply,
-        &config,
-        &settings,
-        engine,
-        Runtime::Either,
-        None,
-    );
+    let evaluation = evaluate(Moment::Apply, &config, &settings, engine, Maker::UNKNOWN);
     let settings = settings.unwrap_or_default();
     let changed = changed(&evaluation, &config)?;
     report::evaluation("inject", None, &evaluation, &settings);

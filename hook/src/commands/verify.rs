@@ -2,7 +2,7 @@
 
 use crate::{
     exit::Code,
-    gate::{Moment, Running, evaluate},
+    gate::{Maker, Moment, Running, evaluate},
     oci::{
         bundle,
         config::{OciConfig, OciError, read_text},
@@ -39,7 +39,15 @@ fn verify(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciEr
         .as_ref()
         .map_or(Runtime::Either, |parent| parent.kind.reader());
     let crun = as_crun_makes_it(parent.as_ref(), &state.id);
-    let evaluation = evaluate(moment, &config, &settings, engine, reader, crun.as_ref());
+    let executed = parent
+        .as_ref()
+        .and_then(|parent| parent.executed.as_deref());
+    let maker = Maker {
+        reader,
+        crun: crun.as_ref(),
+        executed,
+    };
+    let evaluation = evaluate(moment, &config, &settings, engine, maker);
     let settings = settings.unwrap_or_default();
     report::evaluation("verify", Some(&state.id), &evaluation, &settings);
     Ok(evaluation.code())

@@ -34,6 +34,8 @@ pub struct ParentRuntime {
     /// The container's bundle, if the command line has an absolute path. A relative one can't be
     /// resolved, because the runtime changes its working directory.
     pub bundle: Option<PathBuf>,
+    /// The path that the engine executed, as conmon was told; it may be the wrapper's.
+    pub executed: Option<PathBuf>,
 }
 
 impl ParentRuntime {
@@ -68,16 +70,45 @@ pub fn as_crun_makes_it(parent: Option<&ParentRuntime>, id: &str) -> Option<Crun
     })
 }
 
+/// The path by which the engine had this process executed, where it is one that makes a container.
+pub fn executed_by_monitor() -> Option<PathBuf> {
+    let parent = u32::try_from(nix::unistd::getppid().as_raw()).ok()?;
+    let user = nix::unistd::geteuid().as_raw();
+    told(&Path::new("/proc").join(parent.to_string()), user)
+}
+
+/// The runtime that a process was told to execute (`conmon(8)`), where it is conmon.
+fn told(folder: &Path, user: u32) -> Option<PathBuf> {
+    belongs(folder, user)?;
+    let mut words = strings(&folder.join("cmdline")).into_iter();
+    if Path::new(&words.next()?).file_name()? != "conmon" {
+        return None;
+    }
+    let mut found = None;
+    while let Some(word) = words.next() {
+        if word == "-r" || word == "--runtime" {
+            found = words.next();
+        } else if let Some(path) = word.as_bytes().strip_prefix(b"--runtime=") {
+            found = Some(OsStr::from_bytes(path).to_owned());
+        }
+    }
+    found.map(PathBuf::from)
+}
+
+/// Whether a process is the user's or root's, as it is where it can't be dumped.
+fn belongs(folder: &Path, user: u32) -> Option<()> {
+    let owner = fs::metadata(folder).ok()?.uid();
+    (owner == user || owner == 0).then_some(())
+}
+
 fn find(proc: &Path, first: u32, user: u32, id: &str) -> Option<ParentRuntime> {
     let mut process = first;
     for _ in 0..GENERATIONS {
         let folder = proc.join(process.to_string());
-        // Root owns it if the process can't be dumped.
-        let owner = fs::metadata(&folder).ok()?.uid();
-        if owner != user && owner != 0 {
-            return None;
-        }
-        if let Some(runtime) = making(&folder, process, user, id) {
+        belongs(&folder, user)?;
+        if let Some(mut runtime) = making(&folder, process, user, id) {
+            let monitor = parent(&folder).map(|parent| proc.join(parent.to_string()));
+            runtime.executed = monitor.and_then(|monitor| told(&monitor, user));
             return Some(runtime);
         }
         process = parent(&folder).filter(|parent| *parent > 1)?;
@@ -98,6 +129,7 @@ fn making(folder: &Path, process: u32, user: u32, id: &str) -> Option<ParentRunt
             kind,
             root,
             bundle: container.bundle.filter(|bundle| bundle.is_absolute()),
+            executed: None,
         }),
         _ => None,
     }
@@ -181,6 +213,7 @@ mod tests {
             assert_eq!((found.process, found.kind), (8, Runtime::Crun));
             assert_eq!(found.root.as_deref(), Some(Path::new("/r")));
             assert_eq!(found.bundle.as_deref(), Some(Path::new("/b")));
+            assert_eq!(found.executed.as_deref(), Some(Path::new("/usr/bin/crun")));
         }
     }
 
@@ -224,6 +257,25 @@ mod tests {
         ]);
         assert_eq!(far.finds(9, "ID"), None);
         assert!(far.finds(8, "ID").is_some());
+    }
+
+    #[test]
+    fn what_the_engine_executed_is_what_conmon_was_told() {
+        let told = |monitor: &str| {
+            let proc = Proc::new(&[(8, 7, "crun create -b /b ID", ""), (7, 1, monitor, "")]);
+            proc.finds(8, "ID").unwrap().executed
+        };
+        for options in [
+            "-c ID -r /w/portcullis-crun --runtime-arg --root=/r",
+            "--runtime /w/portcullis-crun",
+            "--runtime=/w/portcullis-crun -l /log",
+        ] {
+            let found = told(&format!("/usr/libexec/crio/conmon {options}"));
+            assert_eq!(found.as_deref(), Some(Path::new("/w/portcullis-crun")));
+        }
+        for monitor in ["conmon -c ID", "conmon -r", "sh -r /w/x", ""] {
+            assert_eq!(told(monitor), None, "{monitor}");
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Files<'a> {
     pub runtime: Runtime,
     /// The container as crun makes it, or may make it; `None` under runc, or before the runtime runs.
     pub crun: Option<&'a CrunContainer>,
+    /// The path that the engine executed as the runtime, if known: it tells CRI-O's handlers apart.
+    pub executed: Option<&'a Path>,
     /// The cache of checked programs.
     pub memo: &'a Memo,
 }
@@ -64,7 +66,11 @@ impl Source for Files<'_> {
                     .find(|path| path.exists())
                     .map(Path::to_owned)
                     .ok_or_else(|| not_known(format!("there is no {}", files.join(" or "))))?,
-                DefaultProfile::Configured => configured().map_err(not_known)?,
+                DefaultProfile::Configured => {
+                    let config = CrioConfig::load(Path::new(CONFIG), Path::new(CONFIG_FOLDER))
+                        .map_err(|error| not_known(error.to_string()))?;
+                    configured(&config, self.executed).map_err(not_known)?
+                }
                 DefaultProfile::BuiltIn => {
                     return Err(not_known("it is compiled in".into()));
                 }
@@ -95,17 +101,41 @@ impl Source for Files<'_> {
     }
 }
 
-/// The default profile that CRI-O's configuration names. The container's handler is not known here,
-/// so there is none if handlers have different profiles.
-fn configured() -> Result<PathBuf, String> {
-    let config = CrioConfig::load(Path::new(CONFIG), Path::new(CONFIG_FOLDER))
-        .map_err(|error| error.to_string())?;
-    match config.default_profile_under(None) {
+/// The default profile that CRI-O's configuration names for the handlers that execute this runtime.
+fn configured(config: &CrioConfig, executed: Option<&Path>) -> Result<PathBuf, String> {
+    match config.default_profile_under(executed) {
         Ok(Some(path)) => Ok(path),
         Ok(None) => Err("it is compiled in, since no seccomp_profile is configured".to_owned()),
         Err(ambiguous) => Err(format!(
-            "the handlers {} have different ones",
+            "the handlers {} have different ones, and which of them made this container can't be \
+             told",
             ambiguous.handlers.join(", ")
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handlers_own_default_profile_goes_before_the_one_for_all() {
+        let mut config = CrioConfig::default();
+        let text = r#"
+            [crio.runtime]
+            seccomp_profile = "/etc/all.json"
+            [crio.runtime.runtimes.portcullis-crun]
+            runtime_path = "/usr/libexec/portcullis/portcullis-crun"
+            seccomp_profile = "/etc/own.json"
+        "#;
+        config.merge(Path::new("crio.conf"), text).unwrap();
+        let under = |path: &str| configured(&config, Some(Path::new(path)));
+        let own = under("/usr/libexec/portcullis/portcullis-crun");
+        assert_eq!(own, Ok("/etc/own.json".into()));
+        assert_eq!(under("/usr/bin/crun"), Ok("/etc/all.json".into()));
+        for unknown in [Some(Path::new("/opt/youki")), None] {
+            let why = configured(&config, unknown).unwrap_err();
+            assert!(why.contains("crun, portcullis-crun"), "{why}");
+        }
     }
 }

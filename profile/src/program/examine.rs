@@ -151,25 +151,44 @@ impl<'a> Examiner<'a> {
         })
     }
 
-    /// Checks that a foreign program does what a filter says, as read by crun. Depending on its
+    /// Checks that a foreign program does what a filter says, as read by crun, or is exactly what the
+    /// filter is compiled to: then it is no other filter's, whatever it is worth. Depending on its
     /// version, crun reads only six conditions of a rule or all of them.
     ///
     /// # Errors
-    /// It does not, or that can't be determined.
-    pub fn is_compiled(&self, filter: &Filter, program: &[u8]) -> Result<(), Unusable> {
+    /// It is neither, or that can't be determined.
+    pub fn is_compiled(&mut self, filter: &Filter, program: &[u8]) -> Result<(), Unusable> {
         let (program_digest, digest) = (Sha256::digest(program), FilterDigest::of(filter));
         let about = [&program_digest[..], digest.as_bytes()];
         let key = self.memo.key("compiled", &about);
-        let found = self.memo.get(&key).unwrap_or_else(|| {
-            let found = find_compiled(filter, program);
+        let found = if let Some(found) = self.memo.get(&key) {
+            found
+        } else {
+            let found = match find_compiled(filter, program) {
+                Finding::OtherEffect(what) if self.compiles_to(filter, program) => {
+                    Finding::Good(vec![what])
+                }
+                found => found,
+            };
             self.memo.put(&key, &found);
             found
-        });
+        };
         match found {
             Finding::Good(_) => Ok(()),
             Finding::NotBuilt(why) => Err(Unusable::NotBuilt(why)),
             Finding::OtherEffect(what) => Err(Unusable::OtherEffect(what)),
         }
+    }
+
+    /// Whether this is what a filter is compiled to, as read by crun.
+    fn compiles_to(&mut self, filter: &Filter, program: &[u8]) -> bool {
+        let Ok(program) = Program::parse(program) else {
+            return false;
+        };
+        readings(filter, Runtime::Either).iter().any(|(_, filter)| {
+            self.programs(filter, FilterDigest::of(filter), Runtime::Crun)
+                .is_ok_and(|own| own.each().any(|own| *own == program))
+        })
     }
 
     fn programs(
@@ -362,6 +381,32 @@ mod tests {
         }
         let remembered = fs::read_dir(folder.path().join("checked")).unwrap();
         assert_eq!(remembered.count(), 4);
+    }
+
+    #[test]
+    fn a_program_is_a_filters_by_what_it_does_or_by_being_what_the_filter_is_compiled_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let remembered = Memo::at(&folder.path().join("checked"), "gate");
+        let lost_too = Filter {
+            syscalls: vec![
+                lost().syscalls[0].clone(),
+                rule(&["vm86"], Action::Errno, &[]),
+                rule(&["rmdir"], Action::Errno, &[is(1, 3)]),
+            ],
+            ..lost()
+        };
+        for memo in [&Memo::none(), &remembered, &remembered] {
+            let is_of = |filter: &Filter, other: &Filter| {
+                let program = compile(other).unwrap();
+                Examiner::new(memo).is_compiled(filter, &program).is_ok()
+            };
+            for filter in [denying("mkdir"), lost()] {
+                assert!(is_of(&filter, &filter));
+            }
+            assert!(!is_of(&denying("mkdir"), &denying("rmdir")));
+            assert!(!is_of(&denying("mkdir"), &lost()));
+            assert!(!is_of(&lost_too, &lost()));
+        }
     }
 
     #[test]

@@ -4,11 +4,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use portcullis_hook::{
-    gate::{Moment, evaluate},
+    gate::{Maker, Moment, evaluate},
     oci::config::OciConfig,
     report,
 };
-use portcullis_profile::{Action, Engine, Filter, filter::reader::Runtime, settings::Settings};
+use portcullis_profile::{Action, Engine, Filter, settings::Settings};
 use serde_json::Value;
 
 /// What `Filter::new(Action::Allow)` is in JSON.
@@ -59,7 +59,7 @@ fuzz_target!(|text: &str| {
     });
     for engine in Engine::ALL {
         for moment in [Moment::Apply, Moment::Verify(None)] {
-            let evaluation = evaluate(moment, &config, &settings, Some(engine), Runtime::Either, None);
+            let evaluation = evaluate(moment, &config, &settings, Some(engine), Maker::UNKNOWN);
             let line = report::line(&evaluation);
             assert!(!line.contains(char::is_control), "{line:?}");
         }

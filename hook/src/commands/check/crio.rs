@@ -110,6 +110,13 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
                     "what follows is of its files",
                 );
             }
+            if program.is_none() && process.is_some() {
+                report.warning(
+                    "CRI-O's configuration",
+                    "the running CRI-O can't be asked: there is no crio in the folders of programs",
+                    "what follows is of its files",
+                );
+            }
             unasked(node, &places, started, arguments, report);
             let config = match program {
                 Some(program) => match by_command(node, &program, &places, &on_disk) {
@@ -205,8 +212,8 @@ fn unasked(
     }
     let all = files(&node.at(&places.config), &node.at(&places.folder)).unwrap_or_default();
     for file in all {
-        let changed = std::fs::metadata(&file).and_then(|data| data.modified());
-        if changed.is_ok_and(|changed| changed > started + SLACK) {
+        let changed = Node::changed_on_host(&file);
+        if changed.is_some_and(|changed| changed > started + SLACK) {
             report.problem(
                 "CRI-O's configuration",
                 format!("{} is newer than the running CRI-O", file.display()),

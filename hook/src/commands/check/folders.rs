@@ -143,11 +143,21 @@ pub(super) fn crio_default(
     let names = crio.runtimes.keys();
     let files: BTreeSet<Option<PathBuf>> =
         names.map(|name| crio.default_profile(Some(name))).collect();
-    if let Err(ambiguous) = crio.default_profile_under(None) {
+    let ambiguous: BTreeSet<String> = crio
+        .runtimes
+        .keys()
+        .filter_map(|name| {
+            let in_path = || Path::new("/").join(crio.name_in_path(name));
+            let executed = crio.handler(name)?.path.unwrap_or_else(in_path);
+            let ambiguous = crio.default_profile_under(Some(&executed)).err()?;
+            Some(ambiguous.handlers.join(", "))
+        })
+        .collect();
+    for handlers in ambiguous {
         report.warning(
             "CRI-O's default profile",
-            format!("the handlers {} have different ones, and the gate is not told whose container it is: one without a filter whose annotation says runtime/default is refused", ambiguous.handlers.join(", ")),
-            "set runtime_default in hook.toml, or one seccomp_profile for all",
+            format!("the handlers {handlers} have one runtime_path and different profiles: their containers without a filter whose annotation says runtime/default are refused"),
+            "set runtime_default in hook.toml, or give each of them a runtime_path of its own (a link to the same file will do)",
         );
     }
     for file in &files {

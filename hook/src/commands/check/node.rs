@@ -147,6 +147,12 @@ impl Node {
         since_epoch(&self.metadata(path).ok()?)
     }
 
+    /// When a file on the host last changed, including its name and mode: packages preserve the
+    /// modification times of their files, which may be older than the process that has yet to read them.
+    pub(super) fn changed_on_host(path: &Path) -> Option<SystemTime> {
+        since_epoch(&fs::metadata(path).ok()?)
+    }
+
     /// When a folder got its name, unless its entries changed later.
     pub(super) fn moved(&self, folder: &Path) -> Option<SystemTime> {
         let data = self.metadata(folder).ok()?;

@@ -1,0 +1,1 @@
+../cases/crio-default.bash
