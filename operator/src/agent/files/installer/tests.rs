@@ -289,7 +289,7 @@ fn the_file_of_an_earlier_agent_goes_and_a_foreign_one_in_its_new_place_stays() 
     assert!(!node.file("a.json.json").exists() && !node.file("b.json.json").exists());
     assert_ne!(fs::read(node.file("a.json")).unwrap(), b"{}");
     assert_eq!(fs::read(node.file("b.json")).unwrap(), b"{}");
-    assert!(node.installer.report().failures["b.json"].contains("not the operator's"));
+    assert!(node.installer.report().failures["b.json"].contains("does not belong to the operator"));
 }
 
 #[test]
