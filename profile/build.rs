@@ -3,8 +3,8 @@
 
 use std::{env, fs, io, path::Path};
 
-/// What has a say in a finding.
-const SOURCES: [&str; 3] = ["src/compose", "src/filter", "src/program"];
+/// The sources that findings depend on.
+const SOURCES: [&str; 4] = ["src/compare", "src/compose", "src/filter", "src/program"];
 
 /// Continues an FNV-1a hash.
 fn add(hash: u64, bytes: &[u8]) -> u64 {

@@ -14,32 +14,35 @@ use crate::{
         walk::{Leaf, WalkError},
     },
 };
-use std::sync::Arc;
 
 /// Whether two filters are the same to the kernel, under crun and under runc.
 ///
 /// # Errors
 /// A name is not a C string; or the normal forms differ and libseccomp can't compile a filter.
 pub fn equal(a: &Filter, b: &Filter) -> Result<bool, CompileError> {
-    let mut compile = |filter: &Filter| compiled_for(filter, Runtime::Either).map(Arc::new);
+    let mut compare = |a: &Filter, b: &Filter| {
+        let compile = |filter| compiled_for(filter, Runtime::Runc);
+        Ok(same_effect(&compile(a)?, &compile(b)?))
+    };
     let long = |filter: &Filter| filter.rules_beyond_crun().next().is_some();
     if (long(a) || long(b))
         && !equal_by(
             &a.as_read_by(Runtime::Crun),
             &b.as_read_by(Runtime::Crun),
-            &mut compile,
+            &mut compare,
         )?
     {
         return Ok(false);
     }
-    equal_by(a, b, &mut compile)
+    equal_by(a, b, &mut compare)
 }
 
-/// The same for two filters as their runtime reads them, with programs from `compile`.
+/// The same for two filters as their runtime reads them. `compare` says whether their programs do the
+/// same, and is asked only if that is not clear without them.
 pub(crate) fn equal_by(
     a: &Filter,
     b: &Filter,
-    compile: &mut dyn FnMut(&Filter) -> Result<Arc<Programs>, CompileError>,
+    compare: &mut dyn FnMut(&Filter, &Filter) -> Result<bool, CompileError>,
 ) -> Result<bool, CompileError> {
     if let Some(name) = a.names().chain(b.names()).find(|name| name.contains('\0')) {
         return Err(CompileError::Name(format!("{name:?}")));
@@ -63,11 +66,11 @@ pub(crate) fn equal_by(
     if names.any(|name| !library_knows(name) && left.rules.get(name) != right.rules.get(name)) {
         return Ok(false);
     }
-    Ok(same_effect(&*compile(a)?, &*compile(b)?))
+    compare(a, b)
 }
 
 /// Whether the programs of two filters treat every call alike; `false` where that can't be shown.
-fn same_effect(a: &Programs, b: &Programs) -> bool {
+pub(crate) fn same_effect(a: &Programs, b: &Programs) -> bool {
     let compare = |_: &Leaf<'_>, here, there| if here == there { Ok(()) } else { Err(Unequal) };
     a.beside(b)
         .all(|(a, b)| a == b || side_by_side(a, b, compare).is_ok())

@@ -74,7 +74,7 @@ impl fmt::Display for Excess {
 /// What passes only under `a`, or may do so.
 pub fn allows_no_more_than(a: &Filter, b: &Filter) -> Result<(), Excess> {
     excess_by(a, b, &mut |filter| {
-        compiled_for(filter, Runtime::Either).map(Arc::new)
+        compiled_for(filter, Runtime::Runc).map(Arc::new)
     })
 }
 
