@@ -120,7 +120,7 @@ teardown() { tidy; }
 }
 
 @test "container annotations without a container name are refused" {
-    refuses 5 'container name' --annotation "$container/app=$local_ref/no-mkdir.json"
+    refuses 5 'does not name the container' --annotation "$container/app=$local_ref/no-mkdir.json"
 }
 
 @test "crun's own filter annotation is refused beside a profile" {
