@@ -84,15 +84,19 @@ fn told(folder: &Path, user: u32) -> Option<PathBuf> {
     if Path::new(&words.next()?).file_name()? != "conmon" {
         return None;
     }
-    let mut found = None;
     while let Some(word) = words.next() {
         if word == "-r" || word == "--runtime" {
-            found = words.next();
-        } else if let Some(path) = word.as_bytes().strip_prefix(b"--runtime=") {
-            found = Some(OsStr::from_bytes(path).to_owned());
+            return words.next().map(PathBuf::from);
+        }
+        if let Some(path) = word.as_bytes().strip_prefix(b"--runtime=") {
+            return Some(PathBuf::from(OsStr::from_bytes(path)));
+        }
+        // Podman's own --runtime is among these.
+        if word == "--exit-command-arg" || word == "--runtime-arg" {
+            words.next();
         }
     }
-    found.map(PathBuf::from)
+    None
 }
 
 /// Whether a process is the user's or root's, as it is where it can't be dumped.
@@ -269,6 +273,8 @@ mod tests {
             "-c ID -r /w/portcullis-crun --runtime-arg --root=/r",
             "--runtime /w/portcullis-crun",
             "--runtime=/w/portcullis-crun -l /log",
+            "-r /w/portcullis-crun --exit-command-arg --runtime --exit-command-arg /w/crun",
+            "--runtime-arg --runtime --runtime-arg /w/crun -r /w/portcullis-crun",
         ] {
             let found = told(&format!("/usr/libexec/crio/conmon {options}"));
             assert_eq!(found.as_deref(), Some(Path::new("/w/portcullis-crun")));

@@ -94,7 +94,7 @@ sets() {
 @test "restore is refused for what selects a profile" {
     calls restore --bundle "$work/a" x
     [ "$code" -eq 9 ] || fail "exit code $code"
-    says 'unchecked filter from the checkpoint' || fail 'it does not say why'
+    says "restoring loads the filter from the checkpoint's image" || fail 'it does not say why'
 }
 
 @test "an annotation that makes crun write to a file is refused before a file is there" {
