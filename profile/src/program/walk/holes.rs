@@ -57,9 +57,14 @@ impl Holes {
 
     /// Whether a set has a member that is neither a hole nor this value.
     pub(super) fn leave_any(&self, word: u8, set: &Word, but: Option<u32>) -> bool {
+        // Chains begin at small values, so the largest one is hardly ever a hole.
+        let is_left = |member| Some(member) != but && !self.contains(word, member);
+        if set.contains(set.high) && is_left(set.high) {
+            return true;
+        }
         let mut next = Some(set.low);
         while let Some(member) = next {
-            if Some(member) != but && !self.contains(word, member) {
+            if is_left(member) {
                 return true;
             }
             next = member.checked_add(1).and_then(|from| set.from(from));
