@@ -10,7 +10,7 @@ setup() {
     prepare
     handler all 61
     handler own 62
-    jq '.hook.args += ["--engine", "cri-o"]' "$hooks_verify/portcullis-verify.json" >"$work/verify.json"
+    jq '.hook.args |= map(if . == "podman" then "cri-o" else . end)' "$hooks_verify/portcullis-verify.json" >"$work/verify.json"
     mv "$work/verify.json" "$hooks_verify/portcullis-verify.json"
     mkdir -p "$work/etc/crio" "$work/etc.work"
     configuration >"$work/etc/crio/crio.conf"

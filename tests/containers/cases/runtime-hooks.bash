@@ -80,8 +80,7 @@ fares() {
 @test "a hook that is not there, and one that no program is" {
     for path in /no/such/hook "$work/hook.toml"; do
         change=".hooks.createRuntime = [{path: \"$path\"}]"
-        fares echo it-started
-        ! says it-started || fail 'it started'
+        neither "$most" # with an exit code that differs from run to run
     done
 }
 
