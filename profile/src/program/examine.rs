@@ -17,7 +17,7 @@ use crate::{
     },
 };
 use sha2::{Digest, Sha256};
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 /// Why a filter can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,19 +67,9 @@ impl<'a> Examiner<'a> {
         for (runtime, filter) in readings(filter, runtime) {
             let digest = FilterDigest::of(&filter);
             let about = [digest.as_bytes(), word(runtime).as_bytes()];
-            let key = self.memo.key("effect", &about);
-            let found = if let Some(found) = self.memo.get(&key) {
-                found
-            } else {
-                let found = self.find_effect(&filter, digest, runtime)?;
-                self.memo.put(&key, &found);
-                found
-            };
-            let found = match found {
-                Finding::Good(notes) => notes,
-                Finding::NotBuilt(why) => return Err(Unusable::NotBuilt(why)),
-                Finding::OtherEffect(what) => return Err(Unusable::OtherEffect(what)),
-            };
+            let found =
+                self.remembered("effect", &about, |own| own.find_effect(&filter, runtime))?;
+            let found = usable(found)?;
             for note in found {
                 if !notes.contains(&note) {
                     notes.push(note);
@@ -89,14 +79,25 @@ impl<'a> Examiner<'a> {
         Ok(notes)
     }
 
-    /// The findings that would be the same the next time.
-    fn find_effect(
+    /// The finding about these things: the remembered one, or what `find` finds. An error of `find`
+    /// is not remembered, because the next attempt may succeed.
+    fn remembered<E>(
         &mut self,
-        filter: &Filter,
-        digest: FilterDigest,
-        runtime: Runtime,
-    ) -> Result<Finding, Unusable> {
-        let programs = match self.programs(filter, digest, runtime) {
+        what: &str,
+        about: &[&[u8]],
+        find: impl FnOnce(&mut Self) -> Result<Finding, E>,
+    ) -> Result<Finding, E> {
+        let key = self.memo.key(what, about);
+        if let Some(found) = self.memo.get(&key) {
+            return Ok(found);
+        }
+        let found = find(self)?;
+        self.memo.put(&key, &found);
+        Ok(found)
+    }
+
+    fn find_effect(&mut self, filter: &Filter, runtime: Runtime) -> Result<Finding, Unusable> {
+        let programs = match self.programs(filter, runtime) {
             Ok(programs) => programs,
             Err(error) if error.is_lasting() => return Ok(Finding::NotBuilt(error.to_string())),
             Err(error) => return Err(Unusable::NotBuiltNow(error.to_string())),
@@ -108,8 +109,6 @@ impl<'a> Examiner<'a> {
                 Err(error) => return Ok(Finding::OtherEffect(error.to_string())),
             }
         }
-        let mut said = BTreeSet::new();
-        notes.retain(|note| said.insert(note.clone()));
         Ok(Finding::Good(notes))
     }
 
@@ -139,23 +138,16 @@ impl<'a> Examiner<'a> {
         b: &Filter,
         runtime: Runtime,
     ) -> Result<bool, CompileError> {
-        let digests = [a, b].map(FilterDigest::of);
-        let key = self.memo.key("equal", &about(&digests, runtime));
-        if let Some(found) = self.memo.get(&key) {
-            return Ok(matches!(found, Finding::Good(_)));
-        }
-        let programs = [
-            self.programs(a, digests[0], runtime)?,
-            self.programs(b, digests[1], runtime)?,
-        ];
-        let is_same = same_effect(&programs[0], &programs[1]);
-        let finding = if is_same {
-            Finding::Good(Vec::new())
-        } else {
-            Finding::OtherEffect(String::new())
-        };
-        self.memo.put(&key, &finding);
-        Ok(is_same)
+        let digests = [FilterDigest::of(a), FilterDigest::of(b)];
+        let found = self.remembered("equal", &about(&digests, runtime), |own| {
+            let (a, b) = (own.programs(a, runtime)?, own.programs(b, runtime)?);
+            Ok::<_, CompileError>(if same_effect(&a, &b) {
+                Finding::Good(Vec::new())
+            } else {
+                Finding::OtherEffect(String::new())
+            })
+        })?;
+        Ok(matches!(found, Finding::Good(_)))
     }
 
     /// Checks that a filter allows no more than another, whichever runtime reads the other one.
@@ -171,15 +163,12 @@ impl<'a> Examiner<'a> {
         readings(b, runtime).iter().try_for_each(|(runtime, b)| {
             let a = a.as_read_by(*runtime);
             let digests = [FilterDigest::of(&a), FilterDigest::of(b)];
-            let key = self.memo.key("no more", &about(&digests, *runtime));
-            if let Some(Finding::Good(_)) = self.memo.get(&key) {
-                return Ok(());
-            }
-            excess_by(&a, b, &mut |filter| {
-                self.programs(filter, FilterDigest::of(filter), *runtime)
-            })?;
-            self.memo.put(&key, &Finding::Good(Vec::new()));
-            Ok(())
+            // An excess is looked for again, so that all of it can be said.
+            let found = self.remembered("no more", &about(&digests, *runtime), |own| {
+                excess_by(&a, b, &mut |filter| own.programs(filter, *runtime))?;
+                Ok(Finding::Good(Vec::new()))
+            });
+            found.map(drop)
         })
     }
 
@@ -192,43 +181,44 @@ impl<'a> Examiner<'a> {
     pub fn is_compiled(&mut self, filter: &Filter, program: &[u8]) -> Result<(), Unusable> {
         let (program_digest, digest) = (Sha256::digest(program), FilterDigest::of(filter));
         let about = [&program_digest[..], digest.as_bytes()];
-        let key = self.memo.key("compiled", &about);
-        let found = if let Some(found) = self.memo.get(&key) {
-            found
-        } else {
-            let found = match find_compiled(filter, program) {
-                Finding::OtherEffect(what) if self.compiles_to(filter, program) => {
-                    Finding::Good(vec![what])
-                }
-                found => found,
-            };
-            self.memo.put(&key, &found);
-            found
-        };
-        match found {
-            Finding::Good(_) => Ok(()),
-            Finding::NotBuilt(why) => Err(Unusable::NotBuilt(why)),
-            Finding::OtherEffect(what) => Err(Unusable::OtherEffect(what)),
-        }
+        let found =
+            self.remembered("compiled", &about, |own| own.find_compiled(filter, program))?;
+        usable(found).map(drop)
     }
 
-    /// Whether this is what a filter is compiled to, as read by crun.
-    fn compiles_to(&mut self, filter: &Filter, program: &[u8]) -> bool {
-        let Ok(program) = Program::parse(program) else {
-            return false;
+    fn find_compiled(&mut self, filter: &Filter, program: &[u8]) -> Result<Finding, Unusable> {
+        let program = match Program::parse(program) {
+            Ok(program) => program,
+            Err(error) => return Ok(Finding::NotBuilt(error.to_string())),
         };
-        readings(filter, Runtime::Either).iter().any(|(_, filter)| {
-            self.programs(filter, FilterDigest::of(filter), Runtime::Crun)
-                .is_ok_and(|own| own.each().any(|own| *own == program))
-        })
+        let readings = readings(filter, Runtime::Either);
+        let mut said = String::new();
+        for (_, filter) in &readings {
+            match check(filter, &program, Runtime::Crun) {
+                Ok(_) => return Ok(Finding::Good(Vec::new())),
+                Err(error) => said = error.to_string(),
+            }
+        }
+        for (_, filter) in &readings {
+            match self.programs(filter, Runtime::Crun) {
+                Ok(own) if own.each().any(|own| *own == program) => {
+                    return Ok(Finding::Good(vec![said]));
+                }
+                Err(error) if !error.is_lasting() => {
+                    return Err(Unusable::NotBuiltNow(error.to_string()));
+                }
+                _ => {}
+            }
+        }
+        Ok(Finding::OtherEffect(said))
     }
 
     fn programs(
         &mut self,
         filter: &Filter,
-        digest: FilterDigest,
         runtime: Runtime,
     ) -> Result<Arc<Programs>, CompileError> {
+        let digest = FilterDigest::of(filter);
         let tree = may_be_a_tree(filter, runtime);
         let mut known = self.programs.iter();
         if let Some((_, _, programs)) = known.find(|(of, with, _)| *of == digest && *with == tree) {
@@ -249,19 +239,13 @@ fn about(digests: &[FilterDigest; 2], runtime: Runtime) -> [&[u8]; 3] {
     ]
 }
 
-fn find_compiled(filter: &Filter, program: &[u8]) -> Finding {
-    let program = match Program::parse(program) {
-        Ok(program) => program,
-        Err(error) => return Finding::NotBuilt(error.to_string()),
-    };
-    let mut found = Finding::Good(Vec::new());
-    for (_, filter) in readings(filter, Runtime::Either) {
-        match check(&filter, &program, Runtime::Crun) {
-            Ok(_) => return Finding::Good(Vec::new()),
-            Err(error) => found = Finding::OtherEffect(error.to_string()),
-        }
+/// The warnings of a good finding.
+fn usable(found: Finding) -> Result<Vec<String>, Unusable> {
+    match found {
+        Finding::Good(notes) => Ok(notes),
+        Finding::NotBuilt(why) => Err(Unusable::NotBuilt(why)),
+        Finding::OtherEffect(what) => Err(Unusable::OtherEffect(what)),
     }
-    found
 }
 
 /// Whether crun reads a filter differently from runc.
@@ -502,5 +486,18 @@ mod tests {
                 assert_eq!(examiner.programs.is_empty(), round > 0 && same);
             }
         }
+    }
+
+    #[test]
+    fn what_may_be_otherwise_the_next_time_is_not_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let memo = Memo::at(&folder.path().join("checked"), "gate");
+        let find = |found: Result<Finding, &'static str>| {
+            Examiner::new(&memo).remembered("x", &[b"a"], |_| found)
+        };
+        assert_eq!(find(Err("too busy")), Err("too busy"));
+        let bad = || Ok(Finding::OtherEffect("said".to_owned()));
+        assert_eq!(find(bad()), bad());
+        assert_eq!(find(Err("never asked")), bad());
     }
 }
