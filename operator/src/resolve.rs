@@ -13,14 +13,18 @@ use crate::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use portcullis_profile::{
-    Arch, Context, Document, DocumentError, Engine, Filter, compose::base::runtime_base,
-    compose::inert::with_inert_rule, compose::stack::stack, document::Problem,
-    document::kernel::KernelVersion, filter::digest::FilterDigest, filter::errno,
+    Arch, Context, Document, DocumentError, Engine, Filter,
+    compose::base::runtime_base,
+    compose::inert::with_inert_rule,
+    compose::stack::stack,
+    document::Problem,
+    document::kernel::KernelVersion,
+    filter::digest::{FilterDigest, hex},
+    filter::errno,
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// How many levels of bases a profile may have.
 pub const MAX_DEPTH: usize = 16;
@@ -253,12 +257,7 @@ pub fn has_base(text: &str) -> bool {
 
 /// The digest of a text: the first 16 hexadecimal digits of its SHA-256.
 pub fn digest(text: &[u8]) -> String {
-    let sum = Sha256::digest(text);
-    let mut digest = String::with_capacity(16);
-    for byte in &sum[..8] {
-        let _ = write!(digest, "{byte:02x}");
-    }
-    digest
+    hex(&Sha256::digest(text)[..8])
 }
 
 /// The filter of a specification, without its bases. Adds its warnings.

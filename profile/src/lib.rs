@@ -12,7 +12,7 @@ pub mod filter;
 mod fixtures;
 pub mod gate;
 pub mod gather;
-mod private_folder;
+pub mod private_folder;
 pub mod program;
 pub mod root;
 pub mod select;

@@ -6,25 +6,15 @@
 //! so a runtime named in a file is executed only if it is in a place that the agent can't write to.
 
 use crate::oci::command_line::{CommandLine, Runtime};
-use nix::{
-    errno::Errno,
-    fcntl::{OFlag, open, openat, renameat},
-    sys::stat::{FileStat, Mode, SFlag, fstat},
-    unistd::{UnlinkatFlags, unlinkat},
+use portcullis_profile::{
+    filter::digest::hex,
+    private_folder::{Others, PrivateFolder, make_one},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
-    fmt::Write as _,
-    fs::{self, DirBuilder, File},
-    io::{self, Read, Write},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::{
-            ffi::OsStrExt,
-            fs::{DirBuilderExt, MetadataExt},
-        },
-    },
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -69,7 +59,7 @@ impl Entry {
 #[derive(Debug)]
 pub struct Remembered {
     path: PathBuf,
-    folder: OwnedFd,
+    folder: PrivateFolder,
     is_trusted: fn(&Path) -> bool,
 }
 
@@ -80,13 +70,13 @@ impl Remembered {
     /// It can't be created, or others can write to it.
     pub fn open(path: &Path) -> io::Result<Remembered> {
         if let Some(parent) = path.parent() {
-            make(parent, 0o755)?;
-            opened(parent)?;
+            make_one(parent, 0o755)?;
+            open(parent)?;
         }
-        make(path, 0o700)?;
+        make_one(path, 0o700)?;
         Ok(Remembered {
             path: path.to_owned(),
-            folder: opened(path)?,
+            folder: open(path)?,
             is_trusted,
         })
     }
@@ -128,50 +118,14 @@ impl Remembered {
             runtime: runtime.to_owned(),
             state: root.filter(|_| is_known).map(|root| root.join(id)),
         };
-        self.write(&name, &serde_json::to_vec(&entry)?)?;
+        self.folder.replace(&name, &serde_json::to_vec(&entry)?)?;
         self.sweep()
     }
 
     fn read(&self, name: &str) -> Option<Entry> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = openat(&self.folder, name, flags, Mode::empty()).ok()?;
-        let data = fstat(&file).ok()?;
-        if SFlag::from_bits_truncate(data.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG
-            || !is_own(&data)
-        {
-            return None;
-        }
-        let mut text = Vec::new();
-        File::from(file)
-            .take(MAX_BYTES)
-            .read_to_end(&mut text)
-            .ok()?;
+        let text = self.folder.read(name, MAX_BYTES).ok()?;
         let entry: Entry = serde_json::from_slice(&text).ok()?;
         (self.is_trusted)(&entry.runtime).then_some(entry)
-    }
-
-    fn write(&self, name: &str, text: &[u8]) -> io::Result<()> {
-        let temporary = format!(".{}", std::process::id());
-        let remove = || unlinkat(&self.folder, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
-        // A killed process with the same ID may have left it.
-        let _ = remove();
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let file = openat(&self.folder, temporary.as_str(), flags, mode)?;
-        let written = File::from(file).write_all(text).and_then(|()| {
-            Ok(renameat(
-                &self.folder,
-                temporary.as_str(),
-                &self.folder,
-                name,
-            )?)
-        });
-        if written.is_err() {
-            // The first error is the one to report.
-            let _ = remove();
-        }
-        written
     }
 
     /// Occasionally removes the files of containers that are gone.
@@ -193,8 +147,7 @@ impl Remembered {
                 .and_then(|name| self.read(name))
                 .is_none_or(|entry| entry.is_over());
             if is_old && is_over {
-                // Another wrapper may have been faster.
-                let _ = unlinkat(&self.folder, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+                self.folder.remove(&name);
             }
         }
         Ok(())
@@ -208,34 +161,11 @@ fn name(root: Option<&Path>, id: &str) -> String {
     hash.update(root.len().to_le_bytes());
     hash.update(root);
     hash.update(id.as_bytes());
-    let mut name = String::new();
-    for byte in hash.finalize() {
-        // Writing to a string can't fail.
-        let _ = write!(name, "{byte:02x}");
-    }
-    name
+    hex(&hash.finalize())
 }
 
-fn make(path: &Path, mode: u32) -> io::Result<()> {
-    match DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn opened(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let folder = open(path, flags, Mode::empty())?;
-    if is_own(&fstat(folder.as_fd())?) {
-        Ok(folder)
-    } else {
-        Err(Errno::EPERM.into())
-    }
-}
-
-/// Whether it is ours and nobody else can write to it.
-fn is_own(data: &FileStat) -> bool {
-    data.st_uid == nix::unistd::geteuid().as_raw() && data.st_mode & 0o022 == 0
+fn open(path: &Path) -> io::Result<PrivateFolder> {
+    PrivateFolder::open(path, Others::MayRead)
 }
 
 /// Whether only root, but not the agent, can write the file or replace it.
@@ -252,7 +182,8 @@ fn is_trusted(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{ffi::OsString, os::unix::fs::symlink};
+    use nix::sys::stat::Mode;
+    use std::{ffi::OsString, fs::File, os::unix::fs::symlink};
 
     struct Case {
         folder: tempfile::TempDir,

@@ -6,26 +6,15 @@
 
 use crate::{
     filter::digest::hex,
-    private_folder::{make, open_file},
+    private_folder::{Others, PrivateFolder, make},
 };
 use libseccomp::ScmpVersion;
-use nix::{
-    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2, renameat},
-    sys::{
-        stat::{Mode, fstat},
-        utsname::uname,
-    },
-    unistd::{UnlinkatFlags, geteuid, unlinkat},
-};
+use nix::sys::utsname::uname;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{self, File},
-    io::{self, Read, Write},
-    os::fd::OwnedFd,
+    fs, io,
     path::{Path, PathBuf},
-    process,
-    sync::atomic::{AtomicU64, Ordering},
     time::SystemTime,
 };
 
@@ -44,9 +33,6 @@ const AT_ONCE: usize = 256;
 
 /// The longest file, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
-
-/// Distinguishes this process's unfinished files.
-static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A finding about a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,10 +102,8 @@ impl Memo {
 
     /// The remembered finding.
     pub fn get(&self, key: &Key) -> Option<Finding> {
-        let folder = open_folder(self.folder.as_deref()?).ok()?;
-        let file = open(&folder, &key.0, OFlag::O_RDONLY).ok()?;
-        let mut text = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut text).ok()?;
+        let folder = open(self.folder.as_deref()?).ok()?;
+        let text = folder.read(&key.0, MAX_BYTES).ok()?;
         let entry: Entry = serde_json::from_slice(&text).ok()?;
         (entry.key == key.0).then_some(entry.finding)
     }
@@ -151,42 +135,23 @@ fn put(path: &Path, key: &Key, finding: &Finding) -> io::Result<()> {
     if text.len() as u64 > MAX_BYTES {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let folder = match open_folder(path) {
+    let folder = match open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make(path)?;
-            open_folder(path)?
+            open(path)?
         }
         other => other?,
     };
     make_room(path, &folder)?;
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let temporary = format!(".{}-{number}", process::id());
-    // A killed process with the same ID may have left it.
-    remove(&folder, &temporary);
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-    let written = open(&folder, &temporary, flags)
-        .and_then(|mut file| file.write_all(&text))
-        .and_then(|()| {
-            Ok(renameat(
-                &folder,
-                temporary.as_str(),
-                &folder,
-                key.0.as_str(),
-            )?)
-        });
-    if written.is_err() {
-        remove(&folder, &temporary);
-    }
-    written
+    folder.replace(&key.0, &text)
 }
 
-/// Removes a file. Another process may have been faster.
-fn remove(folder: &OwnedFd, name: &str) {
-    let _ = unlinkat(folder, name, UnlinkatFlags::NoRemoveDir);
+fn open(path: &Path) -> io::Result<PrivateFolder> {
+    PrivateFolder::open(path, Others::MayDoNothing)
 }
 
 /// Removes the oldest files if the folder is about to be full.
-fn make_room(path: &Path, folder: &OwnedFd) -> io::Result<()> {
+fn make_room(path: &Path, folder: &PrivateFolder) -> io::Result<()> {
     let names: Vec<_> = fs::read_dir(path)?.filter_map(Result::ok).collect();
     if names.len() < FULL {
         return Ok(());
@@ -199,37 +164,19 @@ fn make_room(path: &Path, folder: &OwnedFd) -> io::Result<()> {
     files.sort_unstable();
     let too_many = files.len() + 1 - FULL;
     for (_, name) in files.iter().take(too_many + AT_ONCE) {
-        remove(folder, name);
+        folder.remove(name);
     }
     Ok(())
-}
-
-/// Opens the folder, if it is ours and nobody else can access it.
-fn open_folder(path: &Path) -> io::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let folder = openat2(AT_FDCWD, path, how)?;
-    let data = fstat(&folder)?;
-    let others = Mode::S_IRWXG | Mode::S_IRWXO;
-    if data.st_uid == geteuid().as_raw()
-        && !Mode::from_bits_truncate(data.st_mode).intersects(others)
-    {
-        Ok(folder)
-    } else {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-}
-
-fn open(folder: &OwnedFd, name: &str, flags: OFlag) -> io::Result<File> {
-    let resolve = ResolveFlag::RESOLVE_BENEATH;
-    open_file(folder, Path::new(name), flags, resolve)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use nix::{sys::stat::Mode, unistd::geteuid};
+    use std::{
+        fs::File,
+        os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    };
 
     struct Folder(tempfile::TempDir);
 
