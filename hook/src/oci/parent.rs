@@ -170,7 +170,8 @@ fn strings(path: &Path) -> Vec<OsString> {
 
 /// A file of `/proc`; empty where it can't be read.
 fn bytes(path: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    // The kernel gives no size, and small steps take many reads.
+    let mut bytes = Vec::with_capacity(4096);
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes));
     read.map_or_else(|_| Vec::new(), |_| bytes)
 }

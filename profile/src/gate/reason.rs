@@ -91,7 +91,7 @@ codes! {
     Output = 15, "output", "config.json can't be written", "is the disk full or read-only?";
     /// crun would load another program than the one that `config.json` asks for.
     CrunCache = 16, "crun-cache", "crun's cache holds another program than config.json asks for",
-        "delete the folder that the message names; update crun";
+        "delete the folder that the message names";
 }
 
 impl Code {
