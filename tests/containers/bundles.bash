@@ -3,7 +3,24 @@
 # its filter in config.json, and through the gate, with that filter in the profile that an annotation selects and
 # verify as a hook. What comes of the two must be the same, whatever the runtime makes of such a filter.
 # To be loaded after helpers.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2034,SC2154
+
+# What files of such cases begin and end with, unless they have more to do.
+setup_file() {
+    name_round
+    build_probe
+}
+setup() {
+    prepare
+    prepare_bundles
+}
+teardown() {
+    tidy_bundles
+    tidy
+}
+
+# A filter that allows nearly all.
+most='{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["tee"], "action": "SCMP_ACT_ERRNO", "errnoRet": 61}]}'
 
 # prepare_bundles — in setup, after prepare.
 prepare_bundles() {

@@ -6,19 +6,6 @@
 load ../helpers
 load ../bundles
 
-setup_file() {
-    name_round
-    build_probe
-}
-setup() {
-    prepare
-    prepare_bundles
-}
-teardown() {
-    tidy_bundles
-    tidy
-}
-
 # with ENTRY... — a filter that allows all but these entries.
 with() { jq -nc '{defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
     syscalls: [$ARGS.positional[] | fromjson]}' --args "$@"; }

@@ -6,20 +6,6 @@
 load ../helpers
 load ../bundles
 
-setup_file() {
-    name_round
-    build_probe
-}
-setup() {
-    prepare
-    prepare_bundles
-    most='{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["tee"], "action": "SCMP_ACT_ERRNO", "errnoRet": 61}]}'
-}
-teardown() {
-    tidy_bundles
-    tidy
-}
-
 # rt WORD... — the runtime; its command line's verb, output and exit code go into the transcript.
 rt() {
     local code=0

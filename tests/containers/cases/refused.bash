@@ -6,19 +6,6 @@
 load ../helpers
 load ../bundles
 
-setup_file() {
-    name_round
-    build_probe
-}
-setup() {
-    prepare
-    prepare_bundles
-}
-teardown() {
-    tidy_bundles
-    tidy
-}
-
 # refuses_filter TEXT FILTER — it is refused as a profile, and where it is in config.json and equal to the selected one.
 refuses_filter() {
     for change in . "${2:+.linux.seccomp = $2}"; do

@@ -6,14 +6,9 @@
 load ../helpers
 load ../bundles
 
-setup_file() {
-    name_round
-    build_probe
-}
 setup() {
     prepare
     prepare_bundles
-    most='{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["tee"], "action": "SCMP_ACT_ERRNO", "errnoRet": 61}]}'
     # Says in the log where it stands, what it was given and what it was told; ends as its last argument says.
     log=$work/log
     cat >"$work/hook.sh" <<EOF
@@ -29,10 +24,6 @@ EOF
     printf '#!/bin/sh\necho "$0 $*, ONE=$ONE" >>/tmp/inside\neval "${3:-exit 0}"\n' >"$rootfs/bin/hook.sh"
     chmod +x "$rootfs/bin/hook.sh"
     stages='prestart createRuntime createContainer startContainer poststart poststop'
-}
-teardown() {
-    tidy_bundles
-    tidy
 }
 
 # hooking STAGE END — the jq filter that gives a stage two hooks, of which the first ends like this.
