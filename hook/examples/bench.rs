@@ -4,12 +4,16 @@
 //! `bench --against PATH STDIN COMMAND…` also times another build of the same program, PATH with
 //! the same arguments, and adds its median and the ratio between the two: the median of the pairs
 //! and the 95 % interval of that median. The order of the commands rotates from round to round.
+//!
+//! `bench --runtime LINE …` does so under the command line LINE, as a hook's caller: the runtime
+//! that is creating the container.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use std::{
     env,
     error::Error,
     fs::File,
+    os::unix::process::CommandExt,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -25,6 +29,7 @@ fn once(command: &[String], stdin: &str) -> Result<Duration, Box<dyn Error>> {
     let start = Instant::now();
     let status = Command::new(&command[0])
         .args(&command[1..])
+        .env_remove(ARGUMENTS)
         .stdin(stdin)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -64,15 +69,41 @@ fn compared(ours: &[Duration], other: &[Duration]) -> String {
     )
 }
 
+/// Where the arguments are once the command line is a runtime's.
+const ARGUMENTS: &str = "BENCH_ARGUMENTS";
+
+/// Starts this program again under a runtime's command line; returns only if that fails.
+fn become_runtime(line: &str, arguments: &[String]) -> Box<dyn Error> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [name, rest @ ..] = &words[..] else {
+        return "--runtime needs a command line".into();
+    };
+    let again = || -> Result<std::io::Error, Box<dyn Error>> {
+        let mut command = Command::new(env::current_exe()?);
+        command.arg0(name).args(rest);
+        command.env(ARGUMENTS, serde_json::to_string(arguments)?);
+        Ok(command.exec())
+    };
+    again().map_or_else(|error| error, Into::into)
+}
+
 #[allow(clippy::print_stdout)]
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<String> = match env::var(ARGUMENTS) {
+        Ok(text) => serde_json::from_str(&text)?,
+        Err(_) => env::args().skip(1).collect(),
+    };
+    if let [option, line, rest @ ..] = &arguments[..]
+        && option == "--runtime"
+    {
+        return Err(become_runtime(line, rest));
+    }
     let (against, rest) = match &arguments[..] {
         [option, path, rest @ ..] if option == "--against" => (Some(path), rest),
         rest => (None, rest),
     };
     let [stdin, command @ ..] = rest else {
-        return Err("usage: bench [--against PATH] STDIN COMMAND…".into());
+        return Err("usage: bench [--runtime LINE] [--against PATH] STDIN COMMAND…".into());
     };
     let mut commands = vec![vec!["/bin/true".to_owned()], command.to_vec()];
     if let Some(path) = against {

@@ -21,6 +21,26 @@ use std::{path::PathBuf, process::ExitCode};
 #[derive(Debug, Parser)]
 #[command(name = "portcullis-hook", version, about, after_help = exit::help())]
 pub struct Arguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// The part of the command line that an engine uses. A hook starts once for each container, and
+/// building the other verbs with their help takes longer than parsing.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis-hook")]
+struct HookArguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: HookVerb,
+}
+
+/// Options of every verb.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
     /// The settings file; if it does not exist, the defaults apply.
     #[arg(
         long,
@@ -29,13 +49,10 @@ pub struct Arguments {
         value_name = "FILE",
         default_value = settings::DEFAULT_PATH
     )]
-    pub settings: PathBuf,
+    pub(crate) settings: PathBuf,
     /// The engine whose annotations are trusted; overrides hook.toml.
     #[arg(long, global = true, value_parser = engine_parser())]
-    pub engine: Option<Engine>,
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Verb,
+    pub(crate) engine: Option<Engine>,
 }
 
 /// Parses the name of an engine, and lists them in `--help`.
@@ -46,7 +63,16 @@ fn engine_parser() -> impl TypedValueParser<Value = Engine> {
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(crate) enum Verb {
+    #[command(flatten)]
+    Hook(HookVerb),
+    #[command(flatten)]
+    Tool(ToolVerb),
+}
+
+/// What engines call.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HookVerb {
     /// OCI hook (prestart, createRuntime): refuse a container that lacks its selected filter.
     ///
     /// Reads the container's OCI state from standard input, and config.json from its bundle.
@@ -58,6 +84,11 @@ pub enum Verb {
     Record,
     /// OCI hook (poststop): end a recording and write its profile.
     Collect(collect::Arguments),
+}
+
+/// What people call.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ToolVerb {
     /// List running recordings, or show the profile that one would produce now.
     Recordings(recordings::Arguments),
     /// Show what the gate would decide for a bundle, and why.
@@ -69,17 +100,30 @@ pub enum Verb {
     Completions(completions::Arguments),
 }
 
+impl Arguments {
+    /// This process's command line; help and errors end the process.
+    pub fn of_process() -> Arguments {
+        let verb = std::env::args_os().nth(1).unwrap_or_default();
+        if verb.to_str().is_some_and(HookVerb::has_subcommand) {
+            let HookArguments { common, verb } = HookArguments::parse();
+            let verb = Verb::Hook(verb);
+            return Arguments { common, verb };
+        }
+        Arguments::parse()
+    }
+}
+
 /// Runs a verb.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let engine = arguments.engine;
+    let Common { settings, engine } = &arguments.common;
     match &arguments.verb {
-        Verb::Verify => verify::run(&arguments.settings, engine),
-        Verb::Inject => inject::run(&arguments.settings, engine),
-        Verb::Record => record::run(&arguments.settings, engine),
-        Verb::Collect(own) => collect::run(&arguments.settings, own),
-        Verb::Recordings(own) => recordings::run(&arguments.settings, own),
-        Verb::Explain(own) => explain::run(&arguments.settings, engine, own),
-        Verb::Check(own) => check::run(&arguments.settings, engine, own),
-        Verb::Completions(own) => completions::run(own),
+        Verb::Hook(HookVerb::Verify) => verify::run(settings, *engine),
+        Verb::Hook(HookVerb::Inject) => inject::run(settings, *engine),
+        Verb::Hook(HookVerb::Record) => record::run(settings, *engine),
+        Verb::Hook(HookVerb::Collect(own)) => collect::run(settings, own),
+        Verb::Tool(ToolVerb::Recordings(own)) => recordings::run(settings, own),
+        Verb::Tool(ToolVerb::Explain(own)) => explain::run(settings, *engine, own),
+        Verb::Tool(ToolVerb::Check(own)) => check::run(settings, *engine, own),
+        Verb::Tool(ToolVerb::Completions(own)) => completions::run(own),
     }
 }

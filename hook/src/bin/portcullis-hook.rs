@@ -1,6 +1,5 @@
 //! `portcullis-hook`: the OCI hook and its helpers for people.
 
-use clap::Parser;
 use portcullis_hook::commands::{Arguments, run};
 use portcullis_profile::program::compile::in_child;
 use std::process::ExitCode;
@@ -8,6 +7,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match in_child() {
         Some(done) => done,
-        None => run(&Arguments::parse()),
+        None => run(&Arguments::of_process()),
     }
 }

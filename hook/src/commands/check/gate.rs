@@ -7,7 +7,7 @@ use super::{
     report::Report,
 };
 use crate::{
-    commands::{Arguments, Verb},
+    commands::{Arguments, HookVerb, Verb},
     oci::config::is_our_hook,
 };
 use clap::Parser;
@@ -47,11 +47,11 @@ impl OurHook<'_> {
 
 const fn verb_of(arguments: &Arguments) -> &'static str {
     match &arguments.verb {
-        Verb::Verify => "verify",
-        Verb::Inject => "inject",
-        Verb::Record => "record",
-        Verb::Collect(_) => "collect",
-        _ => "no hook's verb",
+        Verb::Hook(HookVerb::Verify) => "verify",
+        Verb::Hook(HookVerb::Inject) => "inject",
+        Verb::Hook(HookVerb::Record) => "record",
+        Verb::Hook(HookVerb::Collect(_)) => "collect",
+        Verb::Tool(_) => "no hook's verb",
     }
 }
 
@@ -152,10 +152,13 @@ fn one_file<'a>(
         hook,
         arguments,
     };
-    if own.is("verify") && own.arguments.settings != wanted.path {
+    if own.is("verify") && own.arguments.common.settings != wanted.path {
         report.warning(
             subject.clone(),
-            format!("uses the settings of {}", own.arguments.settings.display()),
+            format!(
+                "uses the settings of {}",
+                own.arguments.common.settings.display()
+            ),
             "look at these too: check --settings",
         );
     }
@@ -250,7 +253,7 @@ fn mistakes(wanted: Wanted<'_>, own: &OurHook<'_>) -> Vec<(String, &'static str)
             "\"when\": {\"always\": true}, and nothing else",
         ));
     }
-    let believed = own.arguments.engine.unwrap_or(settings.engine);
+    let believed = own.arguments.common.engine.unwrap_or(settings.engine);
     if believed != engine {
         wrong.push((
             format!("believes {believed}'s annotations and is read by {engine}"),
