@@ -4,7 +4,7 @@ use crate::{
     Filter,
     compare::normal::{Branch, Normal},
 };
-use std::fmt;
+use std::{fmt, rc::Rc};
 
 /// How many names a message gives before it counts the rest.
 const NAMES: usize = 8;
@@ -23,7 +23,7 @@ pub struct Difference {
 }
 
 /// Whether a call may pass under its branches, or under the default if it has none.
-fn passes(branches: Option<&Vec<Branch>>, normal: &Normal<'_>) -> bool {
+fn passes(branches: Option<&Rc<[Branch]>>, normal: &Normal<'_>) -> bool {
     match branches {
         None => normal.default.action.lets_through(),
         Some(branches) => branches

@@ -2,7 +2,10 @@
 //! no difference to the kernel.
 
 use crate::{Arch, ArgCondition, Filter, Flag, Operator, Rule, filter::Treatment};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 /// One of libseccomp's rules for one name: all conditions must hold. Without any, it always
 /// matches.
@@ -26,8 +29,8 @@ pub(crate) struct Normal<'a> {
     pub(crate) listener: (Option<&'a str>, Option<&'a str>),
     /// Every name that a rule mentions, even if it changes nothing: runc's stub counts them all.
     pub(crate) names: BTreeSet<&'a str>,
-    /// The rules that change something, by name.
-    pub(crate) rules: BTreeMap<&'a str, Vec<Branch>>,
+    /// The rules that change something, by name. The names of one rule share them.
+    pub(crate) rules: BTreeMap<&'a str, Rc<[Branch]>>,
     /// Rules for calls that share a number, in their order, if that may matter.
     family: Vec<(&'a str, Branch)>,
 }
@@ -126,10 +129,10 @@ fn branches(treatment: Treatment, rule: &Rule) -> Vec<Branch> {
 fn family<'a>(
     architectures: &BTreeSet<Arch>,
     mentions: &[(&'a str, usize)],
-    sets: &[Vec<Branch>],
+    sets: &[Rc<[Branch]>],
 ) -> Vec<(&'a str, Branch)> {
     // Usually so, and then no name has to be looked up.
-    if are_alike(sets.iter().flatten()) {
+    if are_alike(sets.iter().flat_map(|set| set.iter())) {
         return Vec::new();
     }
     let multiplexes = multiplexes(architectures);
@@ -168,14 +171,14 @@ impl<'a> Normal<'a> {
                 foreign.push(arch);
             }
         }
-        let mut sets: Vec<Vec<Branch>> = Vec::new();
+        let mut sets: Vec<Rc<[Branch]>> = Vec::new();
         // Each name with the set that a rule of it gives, in the order of the rules.
         let mut mentions: Vec<(&str, usize)> = Vec::new();
         for rule in &filter.syscalls {
             let treatment = Treatment::of(rule.action, rule.errno_ret);
             if treatment != default {
                 mentions.extend(rule.names.iter().map(|name| (name.as_str(), sets.len())));
-                sets.push(branches(treatment, rule));
+                sets.push(folded(branches(treatment, rule)));
             }
         }
         let family = family(&architectures, &mentions, &sets);
@@ -185,14 +188,15 @@ impl<'a> Normal<'a> {
         let rules = mentions
             .chunk_by(|(a, _), (b, _)| a == b)
             .map(|of_name| {
-                let mut branches = match of_name {
-                    [(_, set)] => sets[*set].clone(),
-                    several => several
-                        .iter()
-                        .flat_map(|(_, set)| sets[*set].iter().cloned())
-                        .collect(),
+                let branches = match of_name {
+                    [(_, set)] => Rc::clone(&sets[*set]),
+                    several => folded(
+                        several
+                            .iter()
+                            .flat_map(|(_, set)| sets[*set].iter().cloned())
+                            .collect(),
+                    ),
                 };
-                fold(&mut branches);
                 (of_name[0].0, branches)
             })
             .collect();
@@ -238,10 +242,11 @@ impl<'a> Normal<'a> {
 /// Unconditional rules with the same treatment become one rule. The order of all others is kept,
 /// because libseccomp's program for conditional rules depends on it even if their treatment is the
 /// same.
-fn fold(branches: &mut Vec<Branch>) {
-    if are_alike(branches.iter()) {
+fn folded(mut branches: Vec<Branch>) -> Rc<[Branch]> {
+    if are_alike(&branches) {
         branches.truncate(1);
     }
+    branches.into()
 }
 
 #[cfg(test)]

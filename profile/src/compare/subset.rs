@@ -210,7 +210,10 @@ fn covered(a: &Normal<'_>, b: &Normal<'_>, name: &str) -> bool {
     };
     // Calls that no condition meets fall to the default.
     let all = |normal: &Normal<'_>| -> Vec<Branch> {
-        let mut all = normal.rules.get(name).cloned().unwrap_or_default();
+        let mut all = normal
+            .rules
+            .get(name)
+            .map_or_else(Vec::new, |rules| rules.to_vec());
         if !all.iter().any(|branch| branch.conditions.is_empty()) {
             all.push(default(normal));
         }

@@ -201,8 +201,8 @@ fn combine(a: &Filter, b: &Filter, looser: bool) -> Result<Filter, AlgebraError>
             name: name.to_owned(),
             reason,
         };
-        let here = of_a.rules.get(name).map_or(&[][..], Vec::as_slice);
-        let there = of_b.rules.get(name).map_or(&[][..], Vec::as_slice);
+        let here = of_a.rules.get(name).map_or(&[][..], |rules| rules);
+        let there = of_b.rules.get(name).map_or(&[][..], |rules| rules);
         if of_a.multiplexes() && is_multiplexed(name) {
             for branch in here.iter().chain(there) {
                 if *family.get_or_insert(branch.treatment) != branch.treatment {
@@ -260,7 +260,7 @@ mod tests {
     /// What a filter does with a call: the strictest of the rules that match, else the default.
     fn treatment(filter: &Filter, name: &str, args: [u64; 2]) -> Treatment {
         let normal = Normal::of(filter);
-        let branches = normal.rules.get(name).map_or(&[][..], Vec::as_slice);
+        let branches = normal.rules.get(name).map_or(&[][..], |rules| rules);
         let matching = branches.iter().filter(|branch| {
             let mut all = branch.conditions.iter();
             all.all(|c| args[usize::from(c.index)] == c.value)
