@@ -6,19 +6,22 @@
 //! every key.
 
 use crate::{
-    Action, Engine,
-    filter::nearest::nearest,
+    Engine,
     root::{ReadError, read_named},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 pub mod crio;
+mod record;
+mod runtimes;
+
+pub use record::{Argument, MAX_ARGUMENTS, OnFailure, Record};
+pub use runtimes::{load_runtimes, parse_runtimes};
 
 /// The settings file, unless `--settings` names another one.
 pub const DEFAULT_PATH: &str = "/etc/portcullis/hook.toml";
@@ -136,120 +139,6 @@ impl Default for Settings {
     }
 }
 
-/// What happens to a container that should be recorded and can't be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnFailure {
-    /// It does not start, because crun hides the warnings of a hook that succeeds.
-    #[default]
-    Refuse,
-    /// It starts unrecorded, and a warning says so.
-    Start,
-}
-
-/// How many arguments can be recorded for one container; the recorder has room for no more.
-pub const MAX_ARGUMENTS: usize = 8;
-
-/// One argument of one call, written `call:index`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Argument {
-    /// The call's name.
-    pub call: String,
-    /// Which argument, counted from 0 to 5.
-    pub index: u8,
-}
-
-impl FromStr for Argument {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Argument, String> {
-        let parsed = text
-            .split_once(':')
-            .and_then(|(call, index)| Some((call, index.parse().ok().filter(|i| *i < 6)?)));
-        match parsed {
-            Some((call, index)) if crate::filter::syscalls::is_known(call) => Ok(Argument {
-                call: call.to_owned(),
-                index,
-            }),
-            Some((call, _)) => Err(format!("unknown system call {call:?}")),
-            None => Err(format!(
-                "{text:?} is not an argument; write it like \"socket:0\" (0 to 5)"
-            )),
-        }
-    }
-}
-
-/// `[record]`: who may record, where to, and how much. The node's owner decides all of this.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Record {
-    /// Namespaces whose pods may be recorded; none by default.
-    pub namespaces: Vec<String>,
-    /// Folders that recordings may be written to.
-    pub folders: Vec<PathBuf>,
-    /// The default action of recorded profiles.
-    #[serde(deserialize_with = "action")]
-    pub default_action: Action,
-    /// Arguments of calls whose values are recorded too, at most [`MAX_ARGUMENTS`].
-    #[serde(deserialize_with = "arguments")]
-    pub arguments: Vec<Argument>,
-    /// Whether a recording is merged into an existing profile, instead of replacing it.
-    pub merge: bool,
-    /// Whether the calls that a recorded container's filter denies are executed and logged instead,
-    /// so that they are captured.
-    pub log_denials: bool,
-    /// What happens to a container that can't be recorded. The limits below never refuse one whose
-    /// denials are in force.
-    pub on_failure: OnFailure,
-    /// How many recordings may run at once.
-    pub max_active: u32,
-    /// How many bytes the recordings folder may hold.
-    pub max_bytes: u64,
-    /// How many seconds one recording may run.
-    pub max_seconds: u64,
-}
-
-impl Default for Record {
-    fn default() -> Record {
-        Record {
-            namespaces: Vec::new(),
-            folders: vec![PathBuf::from("/var/lib/portcullis/recordings")],
-            default_action: Action::Errno,
-            arguments: Vec::new(),
-            merge: false,
-            log_denials: false,
-            on_failure: OnFailure::Refuse,
-            max_active: 128,
-            max_bytes: 64 * 1024 * 1024,
-            max_seconds: 24 * 60 * 60,
-        }
-    }
-}
-
-fn action<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Action, D::Error> {
-    String::deserialize(deserializer)?
-        .parse()
-        .map_err(serde::de::Error::custom)
-}
-
-fn arguments<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Argument>, D::Error> {
-    let texts = Vec::<String>::deserialize(deserializer)?;
-    if texts.len() > MAX_ARGUMENTS {
-        let message = format!("at most {MAX_ARGUMENTS} arguments can be recorded");
-        return Err(serde::de::Error::custom(message));
-    }
-    let mut all: Vec<Argument> = Vec::new();
-    for text in texts {
-        let argument: Argument = text.parse().map_err(serde::de::Error::custom)?;
-        if all.iter().any(|other| other.call == argument.call) {
-            let message = format!("two arguments of {} can't be recorded", argument.call);
-            return Err(serde::de::Error::custom(message));
-        }
-        all.push(argument);
-    }
-    Ok(all)
-}
-
 /// Why settings can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -358,159 +247,6 @@ fn read(path: &Path) -> Result<Option<String>, SettingsError> {
     }
 }
 
-/// `[runtimes]` alone, for the wrapper: mistakes elsewhere in the file must not change which
-/// runtime a container runs under. A missing file has none.
-///
-/// # Errors
-/// The file can't be read, or the table's contents can't be determined.
-pub fn load_runtimes(path: &Path) -> Result<BTreeMap<String, PathBuf>, SettingsError> {
-    match read(path)? {
-        Some(text) => parse_runtimes(path, &text),
-        None => Ok(BTreeMap::new()),
-    }
-}
-
-/// The table in a text; `path` is for messages only.
-///
-/// # Errors
-/// The table's contents can't be determined.
-pub fn parse_runtimes(path: &Path, text: &str) -> Result<BTreeMap<String, PathBuf>, SettingsError> {
-    #[derive(Deserialize)]
-    struct Part {
-        #[serde(default)]
-        runtimes: BTreeMap<String, PathBuf>,
-        #[serde(flatten)]
-        others: BTreeMap<String, toml::Value>,
-    }
-    let invalid = |line, reason| SettingsError::Invalid {
-        path: path.to_owned(),
-        line,
-        reason,
-    };
-    let part: Part = match toml::from_str(text) {
-        Ok(part) => part,
-        Err(error) => {
-            let line = error.span().map_or(1, |span| line_of(text, span.start));
-            let error = invalid(line, error.message().replace(['\n', '\r'], " "));
-            // The file is not valid TOML, or the mistake is in the table itself.
-            let section = runtimes_section(text).ok_or(error)?;
-            toml::from_str(section).map_err(|error| {
-                let at = section.as_ptr() as usize - text.as_ptr() as usize;
-                let within = error.span().map_or(0, |span| span.start);
-                let reason = error.message().replace(['\n', '\r'], " ");
-                invalid(line_of(text, at + within), reason)
-            })?
-        }
-    };
-    if part.runtimes.is_empty() {
-        if let Some(key) = part.others.keys().find(|key| is_nearly_runtimes(key)) {
-            let reason = format!("unknown field `{key}`; the table is called [{RUNTIMES}]");
-            return Err(invalid(line_of_key(text, key), reason));
-        }
-        if let Some(key) = stray(&part.others) {
-            let reason =
-                format!("unknown field `{key}`; a runtime's path belongs under [{RUNTIMES}]");
-            return Err(invalid(line_of_key(text, key), reason));
-        }
-    }
-    match part.runtimes.values().find(|path| !path.is_absolute()) {
-        None => Ok(part.runtimes),
-        Some(relative) => {
-            let reason = format!(
-                "runtimes must hold absolute paths, not {}",
-                relative.display()
-            );
-            Err(invalid(line_of_key(text, RUNTIMES), reason))
-        }
-    }
-}
-
-/// The table's name.
-const RUNTIMES: &str = "runtimes";
-
-/// Whether a key is probably meant to be the table's name.
-fn is_nearly_runtimes(key: &str) -> bool {
-    nearest(key, [RUNTIMES]).is_some()
-}
-
-/// The lines of `[runtimes]` in a text that is not valid TOML; empty if no line belongs to it.
-/// `None` if that can't be determined.
-fn runtimes_section(text: &str) -> Option<&str> {
-    let mut section: Option<(usize, usize)> = None;
-    let mut inside = false;
-    let mut is_headless = false;
-    let mut offset = 0;
-    for line in text.split_inclusive('\n') {
-        let (start, end) = (offset, offset + line.len());
-        offset = end;
-        let content = line.trim();
-        if content.starts_with('[') {
-            let name = content.split('#').next().unwrap_or_default();
-            let name = name.trim_matches(|c: char| "[] \t\"'".contains(c));
-            let header = content.split('#').next().unwrap_or_default().trim_end();
-            let is_whole = header.ends_with(']') && !header.starts_with("[[");
-            inside = name == RUNTIMES && is_whole && section.is_none();
-            if inside {
-                section = Some((start, end));
-                continue;
-            }
-            if name.contains(RUNTIMES) || is_nearly_runtimes(name) {
-                return None;
-            }
-        } else if inside {
-            section = section.map(|(start, _)| (start, end));
-        } else if !content.starts_with('#') {
-            if content.contains(RUNTIMES) {
-                return None;
-            }
-            is_headless |= is_torn(content) || is_stray_line(content);
-        }
-    }
-    match section {
-        Some((start, end)) => Some(&text[start..end]),
-        None => (!is_headless).then_some(""),
-    }
-}
-
-/// A line of the table that is not in it, since its header is lost: a key that is the wrapper's name
-/// or the runtime's, with a path.
-fn is_stray(key: &str, value: &str) -> bool {
-    let runtime = Path::new(value).file_name();
-    value.starts_with('/')
-        && (key == "default"
-            || key.starts_with("portcullis-")
-            || runtime.is_some_and(|name| name == key))
-}
-
-/// The key of such a line in a text whose table is empty.
-fn stray(others: &BTreeMap<String, toml::Value>) -> Option<&str> {
-    let is_stray = |key: &str, value: &toml::Value| {
-        let text = value.as_str();
-        text.is_some_and(|text| is_stray(key, text))
-    };
-    others.iter().find_map(|(key, value)| match value {
-        toml::Value::Table(below) => below
-            .iter()
-            .find_map(|(key, value)| is_stray(key, value).then_some(key.as_str())),
-        value => is_stray(key, value).then_some(key.as_str()),
-    })
-}
-
-/// Whether a line of a text that is not TOML as a whole is one.
-fn is_stray_line(line: &str) -> bool {
-    let plain = |text: &str| text.trim_matches(|c: char| " \t\"'".contains(c)).to_owned();
-    let content = line.split('#').next().unwrap_or_default();
-    content
-        .split_once('=')
-        .is_some_and(|(key, value)| is_stray(&plain(key), &plain(value)))
-}
-
-/// Whether a line may be what is left of the table's header: its name nearly, without the bracket.
-fn is_torn(line: &str) -> bool {
-    let end = line.find(['=', '.', ']', '#']).unwrap_or(line.len());
-    is_nearly_runtimes(line[..end].trim_matches(|c: char| " \t\"'".contains(c)))
-}
-
 fn line_of(text: &str, offset: usize) -> usize {
     text.bytes()
         .take(offset)
@@ -529,6 +265,7 @@ fn line_of_key(text: &str, key: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Action;
 
     fn parse(text: &str) -> Result<Settings, SettingsError> {
         Settings::parse(Path::new("hook.toml"), text)
@@ -571,78 +308,6 @@ mod tests {
         assert_eq!(settings.record.arguments, ["socket:0".parse().unwrap()]);
         assert!(settings.record.merge && settings.record.log_denials);
         assert_eq!(settings.record.on_failure, OnFailure::Start);
-    }
-
-    fn runtimes(text: &str) -> Result<Vec<(String, String)>, SettingsError> {
-        let map = parse_runtimes(Path::new("hook.toml"), text)?;
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        Ok(map.into_iter().map(|(name, at)| (name, text(at))).collect())
-    }
-
-    #[test]
-    fn runtimes_survive_mistakes_elsewhere() {
-        let table = "[runtimes]\n# ours\ndefault = \"/c\" # runtimes\nportcullis-g = '/g'\n";
-        let both = [("default", "/c"), ("portcullis-g", "/g")];
-        let both = both.map(|(name, path)| (name.to_owned(), path.to_owned()));
-        for text in [
-            table.to_owned(),
-            format!("mod = 'warn'\n{table}"),
-            format!("mode = \n{table}"),
-            format!("wait_ms = 99999999\nseccomp_root = 3\n{table}[record]\nfolders = 3\n"),
-            format!("mode = 'warn\n  {table}\n[record\nx\n"),
-            format!("{table}[record]\nmerge = maybe\n"),
-            format!("{table}[[\n"),
-            format!("mode = \ndefault = '/x'\n{table}"),
-        ] {
-            assert_eq!(runtimes(&text).unwrap(), both, "{text}");
-        }
-        for text in [
-            "",
-            "mod = 'warn'",
-            "mode = ",
-            "runtime_default = '/d'\nmode",
-            "secomp_root = '/x'",
-            "secomp_root = '/x'\nmode",
-            "# default = '/a'\nmode",
-        ] {
-            assert_eq!(runtimes(text).unwrap(), [], "{text}");
-        }
-    }
-
-    #[test]
-    fn runtimes_that_cannot_be_told_are_an_error() {
-        for text in [
-            "[runtimes]\ndefault = 3",
-            "[runtimes]\ndefault = 'crun'",
-            "[runtimes]\ndefault = \n",
-            "[runtimes]\ndefault = '/a'\ndefault = '/b'",
-            "[runtimes]\ndefault = '/a'\n[runtimes]\nx = '/b'",
-            "runtimes = 3",
-            "mode = \nruntimes.default = '/a'\n",
-            "mode = \nruntimes = { default = '/a' }\n",
-            "[runtimes\ndefault = '/a'",
-            "[runtime]\ndefault = '/a'",
-            "[Runtimes]\ndefault = '/a'",
-            "mode = \n[runtime]\ndefault = '/a'",
-            "mode = \n[[runtimes]]\ndefault = '/a'",
-            // The header is lost, or a part of it.
-            "default = '/a'",
-            "mode = 'warn'\nportcullis-g = '/a'",
-            "[record]\nmerge = true\ndefault = '/a'",
-            "runsc = '/usr/bin/runsc'",
-            "mode = \nrunsc = \"/usr/bin/runsc\" # g",
-            "mode = \n'default' = '/a'",
-            "runtimes]\ndefault = '/a'",
-            "untimes]\nx = '/a'",
-            "mode = 'warn'\n[record]\nntimes]\nx = '/a'",
-        ] {
-            assert!(runtimes(text).is_err(), "{text}");
-        }
-        assert!(load_runtimes(Path::new("/dev/null")).is_err());
-        assert_eq!(
-            load_runtimes(Path::new("/nonexistent/x")).unwrap(),
-            BTreeMap::new()
-        );
     }
 
     #[test]
