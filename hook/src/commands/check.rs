@@ -42,6 +42,10 @@ pub struct Arguments {
     /// Check the node with this root folder, for example a mounted image.
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
+    /// Also execute the programs below --root (crio, portcullis-hook), as this user. Use it only
+    /// with a root that you trust.
+    #[arg(long)]
+    execute: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -71,7 +75,7 @@ pub fn run(settings: &Path, engine: Option<Engine>, arguments: &Arguments) -> Ex
 }
 
 fn look(path: &Path, engine: Option<Engine>, arguments: &Arguments) -> Report {
-    let node = Node::at_root(arguments.root.clone());
+    let node = Node::at_root(arguments.root.clone(), arguments.execute);
     let mut report = Report::new(clock::now());
     let settings = folders::settings(&node, path, &mut report);
     folders::seccomp_root(&node, &settings, &mut report);

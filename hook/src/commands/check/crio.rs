@@ -77,7 +77,15 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
     }
     let on_disk = read_files(node, &places);
     let started = process.as_ref().map(|process| process.started);
-    let program = node.program("crio");
+    let installed = node.program("crio");
+    if installed.is_some() && !node.executes() {
+        report.warning(
+            "CRI-O's configuration",
+            "crio, which has defaults of its own, is not executed below --root",
+            "what follows is of its files; if you trust that root, add --execute",
+        );
+    }
+    let program = installed.filter(|_| node.executes());
     let status = program
         .as_ref()
         .filter(|_| process.is_some())
@@ -110,7 +118,7 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
                     "what follows is of its files",
                 );
             }
-            if program.is_none() && process.is_some() {
+            if program.is_none() && process.is_some() && node.executes() {
                 report.warning(
                     "CRI-O's configuration",
                     "the running CRI-O can't be asked: there is no crio in the folders of programs",

@@ -301,6 +301,10 @@ fn look_at_binary(node: &Node, binary: &Path, report: &mut Report) {
         }
     }
     let own = format!("portcullis-hook {}", env!("CARGO_PKG_VERSION"));
+    if !node.executes() {
+        report.ok(subject, "is there; not executed below --root");
+        return;
+    }
     match node.output(binary, &["--version"]) {
         Err(wrong) => report.problem(
             subject,

@@ -41,6 +41,7 @@ const PROGRAM_FOLDERS: [&str; 6] = [
 #[derive(Debug)]
 pub(super) struct Node {
     root: PathBuf,
+    executes: bool,
 }
 
 /// A process.
@@ -53,9 +54,16 @@ pub(super) struct Process {
 }
 
 impl Node {
-    /// The node with this root.
-    pub(super) fn at_root(root: PathBuf) -> Node {
-        Node { root }
+    /// The node with this root. Programs below another root than `/` may be anybody's, and are
+    /// executed only if `trusted`.
+    pub(super) fn at_root(root: PathBuf, trusted: bool) -> Node {
+        let executes = trusted || root == Path::new("/");
+        Node { root, executes }
+    }
+
+    /// Whether its programs are executed.
+    pub(super) fn executes(&self) -> bool {
+        self.executes
     }
 
     /// Where a path of the node is found.
@@ -166,9 +174,12 @@ impl Node {
     /// The standard output of a program.
     ///
     /// # Errors
-    /// It can't be executed, fails, takes too long or prints too much. The message has the last
-    /// line of its standard error.
+    /// It can't or may not be executed, fails, takes too long or prints too much. The message has
+    /// the last line of its standard error.
     pub(super) fn output(&self, program: &Path, arguments: &[&str]) -> Result<String, String> {
+        if !self.executes {
+            return Err("programs below --root are not executed".to_owned());
+        }
         let deadline = Instant::now() + COMMAND_TIMEOUT;
         let mut child = loop {
             let spawned = Command::new(self.at(program))

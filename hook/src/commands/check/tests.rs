@@ -28,6 +28,24 @@ fn a_whole_gate_is_whole() {
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
 }
 
+#[test]
+fn programs_of_a_root_that_is_not_trusted_are_not_executed() {
+    let stand = Stand::crio();
+    let ran = stand.at("ran");
+    let leave_a_trace = format!("touch {}", ran.display());
+    for program in [BINARY, "usr/bin/crio"] {
+        stand.program(program, &leave_a_trace);
+    }
+    let report = stand.report_of(None, Arguments::default());
+    assert!(!ran.exists());
+    let said = |part| report.lines().iter().any(|line| line.contains(part));
+    assert!(said("crio, which has defaults of its own, is not executed"));
+    assert!(said("not executed below --root"));
+    // The same programs, trusted.
+    stand.report(None, Arguments::default());
+    assert!(ran.exists());
+}
+
 /// A change of a whole node, and the problem that is found in it.
 type Case = (&'static str, fn(&Stand), &'static str);
 
