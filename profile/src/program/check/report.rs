@@ -67,8 +67,7 @@ impl fmt::Display for Warning {
                 names,
             } => write!(
                 f,
-                "on {arch} call {number} also makes the calls {}, whose arguments are not checked \
-                 there",
+                "on {arch}, call {number} multiplexes {}: a filter can't check their arguments there",
                 first_names(names)
             ),
             Warning::Unfiltered {
@@ -77,8 +76,8 @@ impl fmt::Display for Warning {
                 names,
             } => write!(
                 f,
-                "on {arch} call {number} also makes the calls {}, whose rules libseccomp leaves out \
-                 there: the default action applies",
+                "on {arch}, call {number} multiplexes {}; libseccomp leaves their rules out there, so \
+                 the default action applies",
                 first_names(names)
             ),
             Warning::Unknown(names) => write!(

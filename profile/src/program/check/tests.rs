@@ -165,8 +165,8 @@ fn the_shape_of_mobys_default_passes() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert_eq!(
         warnings[0].to_string(),
-        "on SCMP_ARCH_X86 call 102 also makes the calls socket, socketcall, whose arguments are not \
-         checked there"
+        "on SCMP_ARCH_X86, call 102 multiplexes socket, socketcall: a filter can't check their \
+         arguments there"
     );
 }
 
@@ -524,8 +524,8 @@ fn what_a_multiplexer_does_must_be_what_one_of_its_calls_gets_or_the_default() {
             assert_eq!(
                 accepts(&one)[0].to_string(),
                 format!(
-                    "on SCMP_ARCH_X86 call {number} also makes the calls {name}, whose rules \
-                     libseccomp leaves out there: the default action applies"
+                    "on SCMP_ARCH_X86, call {number} multiplexes {name}; libseccomp leaves their \
+                     rules out there, so the default action applies"
                 )
             );
         }
