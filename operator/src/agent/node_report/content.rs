@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn failures_have_their_place_first_and_no_report_is_longer_than_the_limit() {
-        let failed = installed(1000).into_iter().map(|(name, _)| {
+        let failed = installed(1000).into_keys().map(|name| {
             let profile = FailedProfile {
                 name: name.clone(),
                 reason: "<".repeat(256),

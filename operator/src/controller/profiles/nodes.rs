@@ -194,14 +194,14 @@ pub(super) mod testing {
     }
 
     /// The report of a node that has this generation of the profile `a`, with the digest 0xff.
-    pub(in crate::controller::profiles) fn installed(generation: i64) -> Option<Value> {
+    pub(in crate::controller::profiles) fn installed(generation: i64) -> Value {
         let profile = json!({"name": "a", "digest": "00000000000000ff", "generation": generation});
-        Some(json!({"installed": [profile]}))
+        json!({"installed": [profile]})
     }
 
     /// The report of a node that has failed to install `a` for this reason.
-    pub(in crate::controller::profiles) fn failed(reason: &str) -> Option<Value> {
-        Some(json!({"failed": [{"name": "a", "reason": reason}]}))
+    pub(in crate::controller::profiles) fn failed(reason: &str) -> Value {
+        json!({"failed": [{"name": "a", "reason": reason}]})
     }
 }
 
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn a_node_that_fails_comes_before_one_that_is_missing_and_that_before_a_full_report() {
         let full = || Some(json!({"omitted": 3}));
-        let all = count(&[("n1", installed(2)), ("n2", installed(2))]);
+        let all = count(&[("n1", Some(installed(2))), ("n2", Some(installed(2)))]);
         assert_eq!((all.installed, all.missing), (2, None));
-        let one_full = count(&[("n1", installed(2)), ("n2", full())]);
+        let one_full = count(&[("n1", Some(installed(2))), ("n2", full())]);
         let message = "node n2: its SeccompNode is full and omits 3 profiles";
         assert_eq!(one_full.installed, 1);
         assert_eq!(one_full.missing, Some(Missing::Omitted(message.to_owned())));
@@ -232,8 +232,8 @@ mod tests {
         let reports = [
             ("n2", full()),
             ("n3", None),
-            ("n4", failed("a foreign file")),
-            ("n5", failed("a full disk")),
+            ("n4", Some(failed("a foreign file"))),
+            ("n5", Some(failed("a full disk"))),
         ];
         let message = "node n4: a foreign file; also affected: n5".to_owned();
         assert_eq!(count(&reports).missing, Some(Missing::Failed(message)));
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn only_the_current_generation_counts() {
-        let count = count(&[("n1", installed(1)), ("n2", installed(2))]);
+        let count = count(&[("n1", Some(installed(1))), ("n2", Some(installed(2)))]);
         let message = "waiting for 1 of 2 nodes: n1".to_owned();
         assert_eq!(count.installed, 1);
         assert_eq!(count.missing, Some(Missing::NotYet(message)));
@@ -265,17 +265,24 @@ mod tests {
     fn what_an_invalid_profile_leaves_on_the_nodes_is_said_by_generation() {
         let stale = json!({"failed": [{"name": "a", "reason": "no", "generation": 1}]});
         let kept = |reports: &[(&str, Option<Value>)]| nodes(reports).kept("a");
-        assert_eq!(kept(&[("n1", failed("no"))]), "no node has a file of it");
+        assert_eq!(
+            kept(&[("n1", Some(failed("no")))]),
+            "no node has a file of it"
+        );
         assert_eq!(
             kept(&[
                 ("n1", Some(stale)),
-                ("n2", installed(1)),
-                ("n3", installed(2))
+                ("n2", Some(installed(1))),
+                ("n3", Some(installed(2)))
             ]),
             "generation 1 stays on 2 of 3 nodes; generation 2 stays on 1 of 3 nodes"
         );
         assert_eq!(
-            kept(&[("n1", installed(1)), ("n2", failed("no")), ("n3", None)]),
+            kept(&[
+                ("n1", Some(installed(1))),
+                ("n2", Some(failed("no"))),
+                ("n3", None)
+            ]),
             "generation 1 stays on 1 of 3 nodes; without a file: n2, n3"
         );
     }

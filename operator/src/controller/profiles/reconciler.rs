@@ -129,8 +129,8 @@ impl Reconciler {
         let profiles = stores.profiles.snapshot();
         self.forget_all_but(&profiles);
         self.resolutions.update(&profiles);
-        let uses = Uses::of(&profiles, |name| self.resolutions.is_file_taken(name));
-        let mut watched = uses.tally();
+        let by_file = Uses::of(&profiles, |name| self.resolutions.is_file_taken(name));
+        let mut watched = by_file.tally();
         for (pod, files) in stores.pods.snapshot().iter() {
             watched.add(pod, files);
         }
@@ -142,9 +142,9 @@ impl Reconciler {
         // The API server is asked after the deletion or the edit was seen, so every pod that existed
         // before counts.
         let listed = if leaving.iter().any(is_unused) {
-            self.list(&uses, heartbeat).await
+            self.list(&by_file, heartbeat).await
         } else {
-            Some(uses.tally())
+            Some(by_file.tally())
         };
         let mut next = listed.is_none().then(|| Instant::now() + RETRY_DELAY);
         let nodes = Nodes::of(stores);

@@ -182,12 +182,11 @@ fn deleting(facts: Facts<'_>) -> State {
 
 /// A profile that is not valid keeps the files of an earlier generation.
 fn invalid(facts: Facts<'_>, refusal: &Refusal) -> State {
-    let (stalled, message) = match refusal.reason {
-        ValidReason::FileNameTaken => (StalledReason::FileNameTaken, "it has no file".to_owned()),
-        _ => {
-            let kept = facts.nodes.kept(&facts.profile.name);
-            (StalledReason::Invalid, format!("it is not valid; {kept}"))
-        }
+    let (stalled, message) = if refusal.reason == ValidReason::FileNameTaken {
+        (StalledReason::FileNameTaken, "it has no file".to_owned())
+    } else {
+        let kept = facts.nodes.kept(&facts.profile.name);
+        (StalledReason::Invalid, format!("it is not valid; {kept}"))
     };
     State {
         stalled: Some(stalled),

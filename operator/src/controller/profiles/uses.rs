@@ -125,20 +125,20 @@ pub(super) struct Tally<'a> {
 impl<'a> Tally<'a> {
     /// Counts a pod, which selects these files. It counts once for each profile.
     pub(super) fn add(&mut self, pod: &str, files: impl IntoIterator<Item = impl AsRef<str>>) {
-        let uses = self.uses;
-        let mut used: BTreeMap<&'a str, Option<&'a str>> = BTreeMap::new();
+        let by_file: &'a _ = &self.uses.of_file;
+        let mut profiles: BTreeMap<&'a str, Option<&'a str>> = BTreeMap::new();
         for file in files {
-            let Some(of_file) = uses.of_file.get(file.as_ref()) else {
+            let Some(of_file) = by_file.get(file.as_ref()) else {
                 continue;
             };
-            used.insert(&of_file.profile, None);
+            profiles.insert(&of_file.profile, None);
             for base in &of_file.bases {
-                if let Entry::Vacant(entry) = used.entry(base) {
+                if let Entry::Vacant(entry) = profiles.entry(base) {
                     entry.insert(Some(&of_file.profile));
                 }
             }
         }
-        for (profile, through) in used {
+        for (profile, through) in profiles {
             self.users.entry(profile).or_default().add(pod, through);
         }
     }
@@ -165,14 +165,14 @@ mod tests {
     #[test]
     fn a_pod_uses_the_profile_that_it_selects_and_each_of_its_bases_once() {
         let on = |base: &str| json!({"baseProfileName": base});
-        let uses = uses(&[
+        let by_file = uses(&[
             ("base", json!({"allow": ["mkdir"]})),
             ("middle", on("base")),
             // It is not valid, and its pods need its last file all the same.
             ("top", json!({"baseProfileName": "middle", "allow": "text"})),
             ("other", json!({})),
         ]);
-        let mut tally = uses.tally();
+        let mut tally = by_file.tally();
         tally.add("shop/till", ["top.json", "middle.json", "none.json"]);
         assert_eq!(tally.of("top").to_string(), "the pod shop/till");
         assert_eq!(tally.of("middle").to_string(), "the pod shop/till");
@@ -194,14 +194,14 @@ mod tests {
     #[test]
     fn a_cycle_ends_and_a_file_has_one_profile() {
         let on = |base: &str| json!({"baseProfileName": base});
-        let uses = uses(&[
+        let by_file = uses(&[
             ("a", on("b")),
             ("b", on("a")),
             ("self", on("self")),
             ("taken", on("c")),
             ("c", on("missing")),
         ]);
-        let mut tally = uses.tally();
+        let mut tally = by_file.tally();
         tally.add("p", ["a.json", "self.json", "taken.json"]);
         for (profile, direct) in [("a", 1), ("b", 0), ("self", 1)] {
             let users = tally.of(profile);

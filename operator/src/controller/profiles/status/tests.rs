@@ -9,12 +9,11 @@ use crate::{
 };
 use serde_json::json;
 
-fn expected() -> Resolution {
-    Ok(Expected {
-        digest: Some(0xff),
-        ..Expected::default()
-    })
-}
+const EXPECTED: Resolution = Ok(Expected {
+    digest: Some(0xff),
+    sum: None,
+    warning: String::new(),
+});
 
 fn refused(reason: ValidReason) -> Resolution {
     Err(Refusal {
@@ -47,7 +46,7 @@ impl Given {
     fn new() -> Given {
         Given {
             profile: Profile::of("a", &json!({"allow": ["mkdir"]})),
-            nodes: nodes(&[("n1", installed(1))]),
+            nodes: nodes(&[("n1", Some(installed(1)))]),
             users: Users::default(),
             effect: None,
             is_released: false,
@@ -80,7 +79,7 @@ fn has<R: Reason>(status: &SeccompProfileStatus) -> bool {
 
 #[test]
 fn a_ready_profile_says_so_and_nothing_more() {
-    let status = Given::new().status(&expected());
+    let status = Given::new().status(&EXPECTED);
     assert_eq!(status.nodes, "1/1");
     assert_eq!(status.observed_generation, Some(1));
     assert_eq!(status.localhost_profile, "operator/a.json");
@@ -100,12 +99,12 @@ fn a_ready_profile_says_so_and_nothing_more() {
 fn what_waits_is_reconciling_and_what_has_to_be_mended_is_stalled() {
     let mut given = Given::new();
     given.nodes = nodes(&[("n1", None)]);
-    let status = given.status(&expected());
+    let status = given.status(&EXPECTED);
     let said = message(&status, ReconcilingReason::NodesMissing);
     assert_eq!(said, message(&status, ReadyReason::NodesMissing));
     assert!(!has::<StalledReason>(&status));
-    given.nodes = nodes(&[("n1", failed("a foreign file"))]);
-    let status = given.status(&expected());
+    given.nodes = nodes(&[("n1", Some(failed("a foreign file")))]);
+    let status = given.status(&EXPECTED);
     let said = message(&status, StalledReason::NodeFailed);
     assert_eq!(said, "node n1: a foreign file");
     assert!(!has::<ReconcilingReason>(&status));
@@ -155,7 +154,7 @@ fn a_profile_that_is_being_deleted_is_not_ready_whoever_holds_it() {
         given.profile.deleted = true;
         given.profile.finalizers = finalizers.iter().map(|it| (*it).to_owned()).collect();
         given.users = users.clone();
-        let status = given.status(&expected());
+        let status = given.status(&EXPECTED);
         assert_eq!(status.nodes, "1/1");
         message(&status, ReadyReason::Deleting)
     };
@@ -175,7 +174,7 @@ fn a_profile_that_is_being_deleted_is_not_ready_whoever_holds_it() {
 fn use_is_counted_and_a_pod_named() {
     let mut given = Given::new();
     given.users = used_by(&["shop/till"]);
-    let status = given.status(&expected());
+    let status = given.status(&EXPECTED);
     assert_eq!(status.pods, 1);
     assert_eq!(
         message(&status, InUseReason::InUse),
