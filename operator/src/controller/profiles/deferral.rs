@@ -15,9 +15,9 @@ use std::{
 };
 
 /// How long a status may lag at first.
-const FIRST: Duration = Duration::from_secs(3);
+const FIRST: Duration = Duration::from_secs(5);
 /// How long it may lag at most, while its counts keep changing.
-const LIMIT: Duration = Duration::from_secs(48);
+const LIMIT: Duration = Duration::from_secs(40);
 
 #[derive(Debug)]
 struct Behind {
