@@ -16,7 +16,7 @@ use kube::{
 };
 use portcullis_operator::{
     agent::{self, Options, Source, node_report},
-    crd::{SeccompNode, SeccompNodeSpec, SeccompProfile, SeccompProfileSpec},
+    crd::{InstalledProfile, SeccompNode, SeccompNodeSpec, SeccompProfile, SeccompProfileSpec},
     kube::{health::Health, metrics::AgentMetrics},
 };
 use portcullis_profile::program::{Memo, compile::in_child};
@@ -377,13 +377,14 @@ async fn run(command: Command) -> Anything<()> {
         Command::Objects => println!("{}", objects(client).await?),
         Command::Report { node } => {
             let count = node_report::capacity(20);
-            let profiles = (0..count).map(|index| {
-                let digest = format!("{:016x}", index * 0x9e37_79b9);
-                (profile_name("p", index), digest)
+            let installed = (0..count).map(|index| InstalledProfile {
+                name: profile_name("p", index),
+                digest: format!("{:016x}", index * 0x9e37_79b9),
+                generation: Some(1),
             });
             let spec = SeccompNodeSpec {
                 count: count as u64,
-                profiles: profiles.collect(),
+                installed: installed.collect(),
                 ..SeccompNodeSpec::default()
             };
             let length = serde_json::to_string(&spec)?.len();

@@ -29,12 +29,13 @@ pub enum ControllerError {
 }
 
 /// Runs until `ended` completes, or until another controller may lead. Without a lease there is no
-/// leader election.
+/// leader election. `namespace` is the one in which the agents run.
 ///
 /// # Errors
 /// [`ControllerError::LeaseLost`].
 pub async fn run(
     client: Client,
+    namespace: &str,
     lease: Option<lease::Settings>,
     health: &Health,
     metrics: &ControllerMetrics,
@@ -43,14 +44,14 @@ pub async fn run(
     let identity = lease::identity();
     let Some(settings) = lease else {
         tokio::select! {
-            () = work(client, &identity, health, metrics) => {}
+            () = work(client, namespace, &identity, health, metrics) => {}
             () = ended => {}
         }
         return Ok(());
     };
     let mut lease = Lease::new(client.clone(), &settings, &identity);
     let result = tokio::select! {
-        result = lead(&mut lease, client, &identity, health, metrics) => result,
+        result = lead(&mut lease, client, namespace, &identity, health, metrics) => result,
         () = ended => Ok(()),
     };
     lease.release().await;
@@ -61,6 +62,7 @@ pub async fn run(
 async fn lead(
     lease: &mut Lease,
     client: Client,
+    namespace: &str,
     identity: &str,
     health: &Health,
     metrics: &ControllerMetrics,
@@ -72,12 +74,18 @@ async fn lead(
     tokio::select! {
         biased;
         lost = lease.keep(metrics) => Err(lost.into()),
-        () = work(client, identity, health, metrics) => Ok(()),
+        () = work(client, namespace, identity, health, metrics) => Ok(()),
     }
 }
 
 /// Runs every task. None of them ends.
-async fn work(client: Client, identity: &str, health: &Health, metrics: &ControllerMetrics) {
+async fn work(
+    client: Client,
+    namespace: &str,
+    identity: &str,
+    health: &Health,
+    metrics: &ControllerMetrics,
+) {
     let stores = Arc::new(Stores::default());
     let publisher = Publisher::new(client.clone(), COMPONENT, identity);
     let mut tasks = JoinSet::new();
@@ -88,8 +96,8 @@ async fn work(client: Client, identity: &str, health: &Health, metrics: &Control
         health.clone(),
         metrics.clone(),
     ));
-    let metrics = metrics.clone();
-    tasks.spawn(async move { Box::pin(stores.watch(&client, &metrics)).await });
+    let (metrics, namespace) = (metrics.clone(), namespace.to_owned());
+    tasks.spawn(async move { Box::pin(stores.watch(&client, &namespace, &metrics)).await });
     if let Some(Err(error)) = tasks.join_next().await
         && let Ok(panic) = error.try_into_panic()
     {

@@ -8,7 +8,7 @@ mod schema;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-pub use node::{SeccompNode, SeccompNodeSpec};
+pub use node::{FailedProfile, InstalledProfile, SeccompNode, SeccompNodeSpec};
 pub use profile::{SeccompProfile, SeccompProfileSpec, SeccompProfileStatus};
 
 /// The API group of every kind.

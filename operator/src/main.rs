@@ -74,15 +74,15 @@ struct ControllerArguments {
     /// How many seconds the lease is valid without being renewed
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
     lease_seconds: u64,
-    /// The namespace of the lease [default: the pod's own; portcullis outside a pod]
+    /// The namespace of the lease and of the agents [default: the pod's own; portcullis outside a pod]
     #[arg(long, env = "POD_NAMESPACE")]
     namespace: Option<String>,
 }
 
 impl ControllerArguments {
-    fn lease(self) -> Option<lease::Settings> {
+    fn lease(&self, namespace: &str) -> Option<lease::Settings> {
         self.leader_elect.then(|| lease::Settings {
-            namespace: namespace::own(self.namespace),
+            namespace: namespace.to_owned(),
             duration: Duration::from_secs(self.lease_seconds),
         })
     }
@@ -190,7 +190,9 @@ async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
     let metrics = ControllerMetrics::register(&mut registry);
     let server = serve(arguments.listen, &health, registry).await?;
     let client = client().await?;
-    let result = controller::run(client, arguments.lease(), &health, &metrics, ended).await;
+    let namespace = namespace::own(arguments.namespace.clone());
+    let lease = arguments.lease(&namespace);
+    let result = controller::run(client, &namespace, lease, &health, &metrics, ended).await;
     if let Some(server) = server {
         server.shutdown().await;
     }

@@ -22,7 +22,7 @@ use portcullis_profile::{
     filter::digest::{FilterDigest, hex},
     filter::errno,
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -245,14 +245,16 @@ pub fn resolve<'a>(
     }))
 }
 
-/// Whether a specification names a base, so that changes to other profiles may change its file.
-pub fn has_base(text: &str) -> bool {
+/// The base that a specification names, also one that can't be parsed otherwise. Changes to that
+/// profile, or to its own bases, may change the file.
+pub fn base_of(text: &str) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Peek {
-        base_profile_name: Option<IgnoredAny>,
+        base_profile_name: Option<Value>,
     }
-    serde_json::from_str(text).is_ok_and(|peek: Peek| peek.base_profile_name.is_some())
+    let peek: Peek = serde_json::from_str(text).ok()?;
+    peek.base_profile_name?.as_str().map(str::to_owned)
 }
 
 /// The digest of a text: the first 16 hexadecimal digits of its SHA-256.

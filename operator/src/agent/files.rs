@@ -10,7 +10,7 @@ pub mod ledger;
 use super::{
     AgentError,
     node_report::Debounce,
-    source::{Change, Changes, Wanted},
+    source::{Change, Changes},
 };
 use crate::{
     crd::SeccompNodeSpec,
@@ -137,11 +137,10 @@ impl Keeper<'_> {
         match change {
             Change::Begin => self.listed.clear(),
             Change::Listed(profile) => {
-                let name = profile.name.clone();
-                self.set(profile);
-                self.listed.insert(name);
+                self.listed.insert(profile.name.clone());
+                self.installer.set(profile);
             }
-            Change::Set(profile) => self.set(profile),
+            Change::Set(profile) => self.installer.set(profile),
             Change::Unset(name) => self.installer.unset(&name),
             Change::Complete => {
                 self.installer.keep_only(&self.listed);
@@ -152,11 +151,6 @@ impl Keeper<'_> {
                 self.listed.clear();
             }
         }
-    }
-
-    fn set(&mut self, profile: Wanted) {
-        self.installer.created(&profile.name, profile.created);
-        self.installer.set(&profile.name, profile.spec);
     }
 
     /// Marks these files, or all of them, to be checked. If the open folder was replaced by another

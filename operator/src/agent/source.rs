@@ -4,20 +4,21 @@
 pub mod manifests;
 
 use super::files::file_watcher::FileWatcher;
-use crate::kube::stored::StoredProfile;
+use crate::kube::{stored::StoredProfile, stores::profile::FINALIZER};
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
         watcher::{Config, Event, watcher},
     },
 };
 use manifests::Manifests;
+use serde::Deserialize;
 use std::{
     collections::VecDeque,
     io,
@@ -36,14 +37,31 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// How long to wait for that if changes keep coming.
 const DEBOUNCE_LIMIT: Duration = Duration::from_secs(2);
 
-/// A profile that is wanted.
+/// A profile as its source has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) name: String,
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
     /// When it was created, where that is known.
-    pub(super) created: Option<Timestamp>,
+    pub created: Option<Timestamp>,
+    /// The generation of its specification, where there are generations.
+    pub generation: Option<i64>,
     /// Its specification as JSON.
-    pub(super) spec: Box<str>,
+    pub spec: Box<str>,
+    /// When its file may be removed.
+    pub release: Release,
+}
+
+/// When the file of a profile that exists may be removed. Agents do not know which pods use it; the
+/// controller does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Never: pods may use it.
+    Never,
+    /// If the profile is disabled: no pod uses this generation.
+    IfDisabled,
+    /// At once: the profile is being deleted, and the controller no longer holds it.
+    Now,
 }
 
 impl From<StoredProfile> for Wanted {
@@ -51,8 +69,31 @@ impl From<StoredProfile> for Wanted {
         Wanted {
             name: profile.name_any(),
             created: profile.creation_timestamp().map(|time| time.0),
+            generation: profile.meta().generation,
+            release: release(&profile),
             spec: profile.spec,
         }
+    }
+}
+
+fn release(profile: &StoredProfile) -> Release {
+    /// The part of a status that agents read.
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Status {
+        released_generation: Option<i64>,
+    }
+    let meta = profile.meta();
+    let is_held = profile.finalizers().iter().any(|it| it == FINALIZER);
+    if meta.deletion_timestamp.is_some() && !is_held {
+        return Release::Now;
+    }
+    // A status that can't be parsed releases nothing.
+    let status: Status = serde_json::from_str(&profile.status).unwrap_or_default();
+    if meta.generation.is_some() && status.released_generation == meta.generation {
+        Release::IfDisabled
+    } else {
+        Release::Never
     }
 }
 
@@ -141,7 +182,10 @@ impl Folder {
             Change::Listed(Wanted {
                 name,
                 created: None,
+                generation: None,
                 spec,
+                // Nobody here knows about pods.
+                release: Release::IfDisabled,
             })
         });
         self.waiting.extend(listed);
@@ -173,7 +217,32 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use std::{fs, os::unix::fs::symlink};
+
+    #[test]
+    fn a_file_may_go_only_if_nobody_holds_its_profile_or_no_pod_uses_its_disabled_generation() {
+        let release = |metadata: serde_json::Value, status: serde_json::Value| {
+            let mut object = json!({"metadata": metadata, "spec": {}, "status": status});
+            object["metadata"]["name"] = json!("a");
+            object["metadata"]["generation"] = json!(3);
+            let stored: StoredProfile = serde_json::from_str(&object.to_string()).unwrap();
+            Wanted::from(stored).release
+        };
+        let deleted = "2026-01-01T00:00:00Z";
+        let held = json!({"finalizers": ["x/y", FINALIZER]});
+        let going = json!({"finalizers": [FINALIZER], "deletionTimestamp": deleted});
+        let gone = json!({"finalizers": ["x/y"], "deletionTimestamp": deleted});
+        for status in [json!(null), json!(7), json!({"releasedGeneration": 2})] {
+            assert_eq!(release(held.clone(), status.clone()), Release::Never);
+            assert_eq!(release(json!({}), status.clone()), Release::Never);
+            assert_eq!(release(going.clone(), status.clone()), Release::Never);
+            assert_eq!(release(gone.clone(), status), Release::Now);
+        }
+        let released = json!({"releasedGeneration": 3});
+        assert_eq!(release(held, released.clone()), Release::IfDisabled);
+        assert_eq!(release(gone, released), Release::Now);
+    }
 
     fn write(folder: &Path, name: &str, allow: &str) {
         let manifest = format!(

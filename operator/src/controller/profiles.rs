@@ -4,9 +4,11 @@
 mod deferral;
 mod events;
 mod failures;
+mod nodes;
 mod reconciler;
 mod resolutions;
 mod status;
+mod uses;
 mod writer;
 
 use crate::kube::{
@@ -45,6 +47,7 @@ async fn follow(stores: &Stores, mut reconciler: Reconciler, health: &Health) {
     let mut profiles = stores.profiles.changes();
     let mut reports = stores.node_reports.changes();
     let mut nodes = stores.nodes.changes();
+    let mut agents = stores.agents.changes();
     let mut pods = stores.pods.changes();
     let heartbeat = health.heartbeat("profiles");
     let mut idle = interval(HEARTBEAT);
@@ -57,6 +60,7 @@ async fn follow(stores: &Stores, mut reconciler: Reconciler, health: &Health) {
             () = profiles.next() => {}
             () = reports.next() => {}
             () = nodes.next() => {}
+            () = agents.next() => {}
             () = pods.next() => {}
             () = sleep_until(at), if due.is_some() && is_complete(stores) => {
                 due = reconciler.pass(stores, &heartbeat).await.map(Instant::from_std);
@@ -85,4 +89,6 @@ fn is_complete(stores: &Stores) -> bool {
         && stores.node_reports.is_complete()
         && stores.nodes.is_complete()
         && stores.pods.is_complete()
+        // Without the right to read it, statuses are still better than none.
+        && (stores.agents.is_complete() || stores.agents.has_failed())
 }

@@ -4,7 +4,6 @@ use super::schema;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// What the node has installed, as reported by its agent.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,23 +30,52 @@ pub struct SeccompNodeSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub count: u64,
-    /// The installed profiles by name, each with the digest of its filter: the first 16 hexadecimal
-    /// digits of the SHA-256 of what the filter says, however it is written.
-    #[serde(default)]
-    #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
-    pub profiles: BTreeMap<String, String>,
-    /// The profiles that have no up-to-date file on this node, by name, each with the reason: for
-    /// example, that the profile is not valid, or that a foreign file has its name.
-    #[serde(default)]
-    #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
-    pub failures: BTreeMap<String, String>,
+    /// The profiles that have a file on this node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub installed: Vec<InstalledProfile>,
+    /// The profiles that have no up-to-date file on this node, each with the reason: for example,
+    /// that the profile is not valid, or that a foreign file has its name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub failed: Vec<FailedProfile>,
     /// What prevents the node from installing any profile, and how to fix it. It is absent if
     /// nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// How many more profiles the node has than this object can name: it holds 1,000,000 bytes of
-    /// names, digests and reasons. The default is 0.
+    /// How many more profiles the node has than this object can name: its lists hold 1,000,000
+    /// bytes. The default is 0.
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub omitted: u64,
+}
+
+/// A profile that has a file on the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstalledProfile {
+    /// The name of the `SeccompProfile` that the file belongs to.
+    pub name: String,
+    /// The digest of the file's filter: the first 16 hexadecimal digits of the SHA-256 of what the
+    /// filter says, however it is written.
+    #[serde(default)]
+    pub digest: String,
+    /// The generation of the profile that the file was made from. It is absent if that is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+}
+
+/// A profile that has no up-to-date file on the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedProfile {
+    /// The name of the `SeccompProfile` that the reason is about.
+    pub name: String,
+    /// Why the profile's current generation has no file here.
+    #[serde(default)]
+    pub reason: String,
+    /// The earlier generation whose file stays on the node. It is absent if there is no such file,
+    /// or if its generation is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
 }

@@ -20,12 +20,12 @@ use serde::{Deserialize, Serialize};
     category = "portcullis",
     status = "SeccompProfileStatus",
     derive = "PartialEq",
-    doc = "A seccomp profile, which every node has as the file `operator/<name>.json` in its seccomp root. If the name ends in `.json`, it is the name of the file. A pod selects the profile with `localhostProfile: operator/<name>.json` or, if the gate is installed on the nodes, with the annotation `seccomp.security.alpha.kubernetes.io/pod: localhost/operator/<name>.json`.",
+    doc = "Restricts the system calls that containers may make. A pod selects the profile with `localhostProfile: operator/<name>.json` or, if the gate is installed on the nodes, with the annotation `seccomp.security.alpha.kubernetes.io/pod: localhost/operator/<name>.json`. Every node that runs the agent has it as the file `operator/<name>.json` in its seccomp root. If the name ends in `.json`, it is the name of the file.",
     validation = Rule::new("size(self.metadata.name) <= 250").message("a name has at most 250 characters: the file is <name>.json, and a file name holds 255 bytes"),
-    printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes"),
     printcolumn(name = "In use", type_ = "integer", json_path = ".status.pods"),
-    printcolumn(name = "Valid", type_ = "string", json_path = ".status.conditions[?(@.type=='Valid')].status", priority = 1),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
     printcolumn(name = "Localhost profile", type_ = "string", json_path = ".status.localhostProfile", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -79,7 +79,7 @@ pub struct SeccompProfileSpec {
     #[schemars(schema_with = "schema::flags")]
     pub flags: Option<Vec<String>>,
     /// Whether the nodes have the profile's file. The default is `Enabled`; `Disabled` removes the
-    /// file from every node but keeps the object.
+    /// file from every node, once no pod uses it, but keeps the object.
     #[serde(default)]
     pub state: State,
     /// Whether to also allow the system calls that container runtimes themselves make under the
@@ -156,16 +156,23 @@ pub enum RuntimeBase {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SeccompProfileStatus {
+    /// The generation of the profile that this status is about.
+    pub observed_generation: Option<i64>,
+    /// The generation that is disabled and no longer used by any pod, so that the nodes remove its
+    /// file. It is absent if there is none.
+    pub released_generation: Option<i64>,
     /// The conditions `Valid` (the specification gives a valid file), `Ready` (every node has that
-    /// file) and `InUse` (an unfinished pod selects the profile).
+    /// file) and `InUse` (an unfinished pod uses the profile); also `Reconciling` while the operator
+    /// waits for nodes or pods, and `Stalled` while somebody has to mend something.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// How many nodes have the profile's current file, and how many nodes there are, for example
-    /// `2/3`.
+    /// How many nodes have the file of the profile's current generation, and how many nodes the agent
+    /// can run on, for example `2/3`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub nodes: String,
-    /// How many unfinished pods select the profile, by field or by annotation.
+    /// How many unfinished pods select the profile or one that is based on it, by field or by
+    /// annotation.
     #[schemars(schema_with = "schema::count")]
     pub pods: u64,
     /// What to write as `localhostProfile` in a pod that selects the profile, for example
@@ -181,8 +188,12 @@ words! {
         Valid = "Valid",
         /// Whether every node has the file.
         Ready = "Ready",
-        /// Whether an unfinished pod selects the profile.
+        /// Whether an unfinished pod uses the profile.
         InUse = "InUse",
+        /// Present while the operator waits for nodes or pods.
+        Reconciling = "Reconciling",
+        /// Present while nothing goes on until somebody mends something.
+        Stalled = "Stalled",
     }
 }
 
@@ -208,7 +219,7 @@ words! {
     pub enum ReadyReason {
         /// Every node has the file.
         Ready = "Ready",
-        /// A node has not reported the file yet; the message names it.
+        /// Nodes have not reported the file yet; the message names them.
         NodesMissing = "NodesMissing",
         /// A node can't install the file; the message names it.
         NodeFailed = "NodeFailed",
@@ -216,14 +227,16 @@ words! {
         NodeReportFull = "NodeReportFull",
         /// `spec.state` is `Disabled`.
         Disabled = "Disabled",
-        /// The profile is not valid, so there is no file.
+        /// The profile is not valid. The message says which earlier generation the nodes have.
         Invalid = "Invalid",
+        /// The profile is being deleted; the message says what that waits for.
+        Deleting = "Deleting",
     }
 }
 
 reasons! { ReadyReason of ProfileCondition::Ready, {
     True: Ready,
-    False: NodesMissing | NodeFailed | Disabled | Invalid,
+    False: NodesMissing | NodeFailed | Disabled | Invalid | Deleting,
     Unknown: NodeReportFull,
 } }
 
@@ -238,6 +251,40 @@ words! {
 }
 
 reasons! { InUseReason of ProfileCondition::InUse, { True: InUse, False: NotInUse, } }
+
+words! {
+    /// What the operator waits for.
+    pub enum ReconcilingReason {
+        /// Nodes have not reported the file yet.
+        NodesMissing = "NodesMissing",
+        /// The profile is disabled, and pods still use its file.
+        InUse = "InUse",
+        /// The profile is disabled, and nodes still have its file.
+        Removing = "Removing",
+    }
+}
+
+reasons! { ReconcilingReason of ProfileCondition::Reconciling, {
+    True: NodesMissing | InUse | Removing,
+} }
+
+words! {
+    /// What somebody has to mend.
+    pub enum StalledReason {
+        /// The specification.
+        Invalid = "Invalid",
+        /// The name, which leads to the file of another profile.
+        FileNameTaken = "FileNameTaken",
+        /// A node that can't install the file.
+        NodeFailed = "NodeFailed",
+        /// The number of profiles, which is too large for a node's report.
+        NodeReportFull = "NodeReportFull",
+    }
+}
+
+reasons! { StalledReason of ProfileCondition::Stalled, {
+    True: Invalid | FileNameTaken | NodeFailed | NodeReportFull,
+} }
 
 fn default_action() -> String {
     Action::Errno.to_string()

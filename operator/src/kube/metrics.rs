@@ -123,6 +123,8 @@ words! {
         Nodes = "nodes",
         /// `Pod`.
         Pods = "pods",
+        /// The agent's `DaemonSet`.
+        Agents = "agents",
     }
 }
 
@@ -342,7 +344,7 @@ pub struct ControllerMetrics {
     pub reconcile: Seconds,
     /// The profiles of the cluster.
     pub profiles: Family<ProfileLabels, Gauge>,
-    /// The nodes of the cluster.
+    /// The nodes on which the agent can run.
     pub nodes: Gauge,
     /// The pods that use a profile.
     pub pods_using: Gauge,
@@ -361,7 +363,7 @@ impl ControllerMetrics {
             Unit::Seconds,
             write.clone(),
         );
-        ControllerMetrics {
+        let metrics = ControllerMetrics {
             write,
             elected: register(
                 to,
@@ -406,7 +408,7 @@ impl ControllerMetrics {
             nodes: register(
                 to,
                 "portcullis_controller_nodes",
-                "Nodes of the cluster",
+                "Nodes on which the agent can run",
                 Gauge::default(),
             ),
             pods_using: register(
@@ -421,7 +423,21 @@ impl ControllerMetrics {
                 "Events about profiles, by result",
                 Family::default(),
             ),
+        };
+        // Every series is there from the start, also while another controller leads.
+        for state in ReadyReason::ALL {
+            let labels = ProfileLabels { state: *state };
+            metrics.profiles.get_or_create(&labels).set(0);
         }
+        for kind in Watched::ALL {
+            let labels = WatchLabels { kind: *kind };
+            drop(metrics.watch_errors.get_or_create(&labels));
+        }
+        for result in EventResult::ALL {
+            let labels = EventLabels { result: *result };
+            drop(metrics.profile_events.get_or_create(&labels));
+        }
+        metrics
     }
 }
 

@@ -23,6 +23,8 @@ pub type Items<T> = BTreeMap<String, T>;
 struct State<T> {
     items: Arc<Items<T>>,
     complete: bool,
+    /// Whether the watch has failed before the store was complete.
+    failed: bool,
 }
 
 /// A store. Readers take snapshots, so they never block the watch.
@@ -36,6 +38,7 @@ impl<T> Default for Store<T> {
         let state = State {
             items: Arc::new(Items::new()),
             complete: false,
+            failed: false,
         };
         Store {
             state: watch::Sender::new(state),
@@ -43,7 +46,7 @@ impl<T> Default for Store<T> {
     }
 }
 
-impl<T: Clone> Store<T> {
+impl<T: Clone + PartialEq> Store<T> {
     /// A snapshot of the store.
     pub fn snapshot(&self) -> Arc<Items<T>> {
         Arc::clone(&self.state.borrow().items)
@@ -52,6 +55,11 @@ impl<T: Clone> Store<T> {
     /// Whether the store is complete: all existing objects have been listed.
     pub fn is_complete(&self) -> bool {
         self.state.borrow().complete
+    }
+
+    /// Whether it can't be filled, at least for the moment.
+    pub fn has_failed(&self) -> bool {
+        self.state.borrow().failed
     }
 
     /// Subscribes to changes from now on.
@@ -74,16 +82,15 @@ impl<T: Clone> Store<T> {
                 self.state.send_modify(|state| {
                     state.items = items;
                     state.complete = true;
+                    state.failed = false;
                 });
             }
             Event::Apply(object) => {
                 let key = key(&object);
                 let kept = keep(object);
                 self.change(|items| match kept {
-                    Some((key, item)) => {
-                        items.insert(key, item);
-                        true
-                    }
+                    Some((_, item)) if items.get(&key) == Some(&item) => false,
+                    Some((key, item)) => items.insert(key, item).is_none_or(|_| true),
                     None => items.remove(&key).is_some(),
                 });
             }
@@ -100,19 +107,18 @@ impl<T: Clone> Store<T> {
             .send_if_modified(|state| change(Arc::make_mut(&mut state.items)));
     }
 
-    /// Watches the objects of a kind until the future is dropped, listing `page` objects at a time.
-    /// A failure is logged and counted, and the watch restarts after a delay.
+    /// Watches the objects of a kind until the future is dropped. A failure is logged and counted, and the watch restarts after a delay.
     pub async fn watch<K>(
         &self,
         api: Api<K>,
-        page: u32,
+        config: Config,
         kind: Watched,
         metrics: &ControllerMetrics,
         keep: impl FnMut(K) -> Option<(String, T)>,
     ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        let events = watcher(api, Config::default().page_size(page)).default_backoff();
+        let events = watcher(api, config).default_backoff();
         self.follow(events, kind, metrics, keep).await;
     }
 
@@ -134,6 +140,11 @@ impl<T: Clone> Store<T> {
                         .watch_errors
                         .get_or_create(&WatchLabels { kind })
                         .inc();
+                    self.state.send_if_modified(|state| {
+                        let is_news = !state.complete && !state.failed;
+                        state.failed |= is_news;
+                        is_news
+                    });
                 }
             }
         }
@@ -153,7 +164,8 @@ impl<T> Changes<T> {
     }
 }
 
-fn key<K: ResourceExt>(object: &K) -> String {
+/// The key of an object: `name`, or `namespace/name`.
+pub fn key<K: ResourceExt>(object: &K) -> String {
     match object.namespace() {
         Some(namespace) => format!("{namespace}/{}", object.name_any()),
         None => object.name_any(),
@@ -166,7 +178,7 @@ pub(crate) mod testing {
 
     use super::*;
 
-    impl<T: Clone> Store<T> {
+    impl<T: Clone + PartialEq> Store<T> {
         /// The store has exactly these items, and is complete.
         pub(crate) fn fill(&self, items: impl IntoIterator<Item = (String, T)>) {
             let items = Arc::new(items.into_iter().collect());

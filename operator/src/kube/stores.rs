@@ -1,19 +1,23 @@
 //! The stores that the controllers share, one for each watched kind. What is kept of an object, and
 //! how it is parsed, has a file for each kind.
 
+pub mod node;
 pub mod node_report;
+pub mod placement;
 pub mod pod_usage;
 pub mod profile;
 mod texts;
 
 use super::{
     metrics::{ControllerMetrics, Watched},
-    store::Store,
+    store::{Store, key},
     stored::{StoredNode, StoredProfile},
 };
-use k8s_openapi::api::core::v1::Node;
-use kube::{Api, Client, ResourceExt, core::PartialObjectMeta};
+use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Node as NodeObject};
+use kube::{Api, Client, ResourceExt, core::ApiResource, runtime::watcher::Config};
+use node::{Node, StoredNodeObject};
 use node_report::NodeReport;
+use placement::Placement;
 use pod_usage::PodUsage;
 use profile::Profile;
 use std::sync::Arc;
@@ -23,6 +27,9 @@ use texts::Texts;
 const PAGE: u32 = 50;
 /// How many reports are listed at a time: each may be as large as a megabyte.
 const REPORTS_PAGE: u32 = 5;
+
+/// The agent's `DaemonSet`, in the namespace of the controller.
+const AGENTS: &str = "portcullis-agent";
 
 /// The names of the files that a pod uses.
 pub type UsedFiles = Box<[Arc<str>]>;
@@ -34,29 +41,38 @@ pub struct Stores {
     pub profiles: Store<Arc<Profile>>,
     /// What nodes have installed, by the node's name.
     pub node_reports: Store<Arc<NodeReport>>,
-    /// The names of the nodes.
-    pub nodes: Store<()>,
+    /// The nodes, by name.
+    pub nodes: Store<Arc<Node>>,
+    /// Where the agent's `DaemonSet` runs, by its name.
+    pub agents: Store<Arc<Placement>>,
     /// The pods that use a profile's file, by `namespace/name`.
     pub pods: Store<UsedFiles>,
 }
 
 impl Stores {
+    /// Where the agent can run.
+    pub fn placement(&self) -> Arc<Placement> {
+        let agents = self.agents.snapshot();
+        agents.values().next().cloned().unwrap_or_default()
+    }
+
     /// Watches every kind until the future is dropped. The watches are independent: one that fails
-    /// does not delay the others.
-    pub async fn watch(&self, client: &Client, metrics: &ControllerMetrics) {
+    /// does not delay the others. `namespace` is the agents'.
+    pub async fn watch(&self, client: &Client, namespace: &str, metrics: &ControllerMetrics) {
+        let paged = |page| Config::default().page_size(page);
         let mut report_texts = Texts::default();
         let mut file_names = Texts::default();
         tokio::join!(
             self.profiles.watch(
                 Api::<StoredProfile>::all(client.clone()),
-                PAGE,
+                paged(PAGE),
                 Watched::Profiles,
                 metrics,
                 |stored| Some((stored.name_any(), Arc::new(Profile::new(stored)))),
             ),
             self.node_reports.watch(
                 Api::<StoredNode>::all(client.clone()),
-                REPORTS_PAGE,
+                paged(REPORTS_PAGE),
                 Watched::NodeReports,
                 metrics,
                 |stored| {
@@ -66,15 +82,25 @@ impl Stores {
                 },
             ),
             self.nodes.watch(
-                Api::<PartialObjectMeta<Node>>::all(client.clone()),
-                PAGE,
+                Api::<StoredNodeObject>::all_with(
+                    client.clone(),
+                    &ApiResource::erase::<NodeObject>(&()),
+                ),
+                paged(PAGE),
                 Watched::Nodes,
                 metrics,
-                |node| Some((node.name_any(), ())),
+                |node| Some((node.name_any(), Arc::new(Node::new(node)))),
+            ),
+            self.agents.watch(
+                Api::<DaemonSet>::namespaced(client.clone(), namespace),
+                Config::default().fields(&format!("metadata.name={AGENTS}")),
+                Watched::Agents,
+                metrics,
+                |agents| Some((key(&agents), Arc::new(Placement::of(agents)))),
             ),
             self.pods.watch(
                 Api::<PodUsage>::all(client.clone()),
-                PAGE,
+                paged(PAGE),
                 Watched::Pods,
                 metrics,
                 |pod| {

@@ -1,8 +1,9 @@
 //! References to profiles, as written in annotations and fields.
 //!
 //! The grammar is that of the kubelet's legacy annotations (`localhost/<path>`,
-//! `runtime/default`, `docker/default`, `unconfined`). Paths are stricter: they consist of plain
-//! names only, so that they can't lead outside the seccomp root.
+//! `runtime/default`, `docker/default`, `unconfined`). Paths are normalised as the kubelet joins them
+//! to the seccomp root: `./a//b` is `a/b`. Then they consist of plain names only, so that they can't
+//! lead outside the root.
 
 use std::{fmt, str::FromStr};
 
@@ -55,8 +56,6 @@ pub enum ReferenceError {
     Absolute,
     #[error("leaves the seccomp root with \"..\"")]
     Parent,
-    #[error("has an empty or \".\" part in its path")]
-    EmptyPart,
     #[error("is longer than {MAX_PATH} bytes, or a part of it than {MAX_NAME}")]
     TooLong,
 }
@@ -77,15 +76,21 @@ impl FromStr for ProfilePath {
         if path.len() > MAX_PATH {
             return Err(ReferenceError::TooLong);
         }
+        let mut plain = String::with_capacity(path.len());
         for part in path.split('/') {
             match part {
                 ".." => return Err(ReferenceError::Parent),
-                "" | "." => return Err(ReferenceError::EmptyPart),
+                "" | "." => continue,
                 _ if part.len() > MAX_NAME => return Err(ReferenceError::TooLong),
-                _ => {}
+                _ if plain.is_empty() => {}
+                _ => plain.push('/'),
             }
+            plain.push_str(part);
         }
-        Ok(ProfilePath(path.to_owned()))
+        if plain.is_empty() {
+            return Err(ReferenceError::NoPath);
+        }
+        Ok(ProfilePath(plain))
     }
 }
 
@@ -149,9 +154,8 @@ mod tests {
         rejects("localhost/../x", &ReferenceError::Parent);
         rejects("localhost/a/../x", &ReferenceError::Parent);
         rejects("localhost/a/..", &ReferenceError::Parent);
-        rejects("localhost/./x", &ReferenceError::EmptyPart);
-        rejects("localhost/a//x", &ReferenceError::EmptyPart);
-        rejects("localhost/a/", &ReferenceError::EmptyPart);
+        rejects("localhost/.", &ReferenceError::NoPath);
+        rejects("localhost/.//.", &ReferenceError::NoPath);
         rejects("localhost/a\nb", &ReferenceError::ControlCharacter);
         rejects("localhost/a\0", &ReferenceError::ControlCharacter);
         rejects(
@@ -164,15 +168,24 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_path_is_normalised_as_the_kubelet_joins_it_to_the_root() {
+        for path in ["a/x", "./a/x", "a//x", "a/./x", "a/x/", ".//a/.//x/."] {
+            let reference = accepts(&format!("localhost/{path}"));
+            assert_eq!(reference.to_string(), "localhost/a/x", "{path}");
+        }
+    }
+
     proptest::proptest! {
-        /// Every accepted path has only plain parts, is written back unchanged, and stays below any
-        /// root that it is joined to.
+        /// Every accepted path has only plain parts, leads to where it led as it was written, and
+        /// stays below any root that it is joined to.
         #[test]
         fn what_is_accepted_stays_below_its_root(path in "([a-z./\\\\ \\n\u{202e}-]|\\.\\.){0,24}") {
             if let Ok(Reference::Localhost(file)) = format!("localhost/{path}").parse() {
-                proptest::prop_assert_eq!(file.as_str(), path.as_str());
                 let root = std::path::Path::new("/root");
                 let joined = root.join(file.as_str());
+                proptest::prop_assert_eq!(&joined, &root.join(&path));
+                proptest::prop_assert_eq!(file.as_str().parse(), Ok(file.clone()));
                 proptest::prop_assert!(joined.starts_with(root));
                 proptest::prop_assert!(joined
                     .components()

@@ -157,9 +157,10 @@ impl ApiServer {
             .context("kubectl")?;
         if !output.status.success() {
             bail!(
-                "kubectl {}: {}",
+                "kubectl {}: {}{}",
                 arguments.join(" "),
-                String::from_utf8_lossy(&output.stderr)
+                String::from_utf8_lossy(&output.stderr),
+                String::from_utf8_lossy(&output.stdout)
             );
         }
         Ok(String::from_utf8(output.stdout)?)

@@ -2,10 +2,12 @@
 
 mod effects;
 mod gate_events;
+mod in_use;
 mod lease;
 mod profiles;
 mod random_order;
 mod rights;
+mod status;
 
 use crate::stage::Case;
 
@@ -24,6 +26,8 @@ use cases;
 pub(crate) fn all() -> Vec<(&'static str, Case)> {
     [
         profiles::all(),
+        in_use::all(),
+        status::all(),
         effects::all(),
         gate_events::all(),
         rights::all(),

@@ -67,6 +67,18 @@ pub(crate) fn file_name(profile: &str) -> String {
     }
 }
 
+/// Why a node has no up-to-date file of a profile, as its `SeccompNode` says; empty if it says
+/// nothing.
+pub(crate) fn failure<'a>(report: &'a DynamicObject, profile: &str) -> &'a str {
+    let failed = report.data["spec"]["failed"].as_array();
+    failed
+        .into_iter()
+        .flatten()
+        .find(|failed| failed["name"] == profile)
+        .and_then(|failed| failed["reason"].as_str())
+        .unwrap_or_default()
+}
+
 /// A pod whose container `c` asks for a profile by its annotation.
 pub(crate) fn annotated_pod(name: &str, profile: &str) -> Value {
     json!({
@@ -83,6 +95,20 @@ pub(crate) fn annotated_pod(name: &str, profile: &str) -> Value {
 pub(crate) async fn create(api: &Api<DynamicObject>, manifest: Value) -> Result<DynamicObject> {
     let object = serde_json::from_value(manifest)?;
     Ok(api.create(&PostParams::default(), &object).await?)
+}
+
+/// A pod whose field selects a path below the seccomp root.
+pub(crate) fn pod_with_path(name: &str, path: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "securityContext": { "seccompProfile": { "type": "Localhost", "localhostProfile": path } },
+            "containers": [{ "name": "c", "image": "x" }],
+        },
+    })
 }
 
 /// That an object's condition has a status; the error shows the conditions that it has.

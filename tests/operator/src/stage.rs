@@ -94,6 +94,11 @@ impl Stage {
         }
     }
 
+    /// Runs kubectl as the administrator, and returns what it prints.
+    pub(crate) fn kubectl(&self, arguments: &[&str], input: Option<&Value>) -> Result<String> {
+        self.server.kubectl(arguments, input)
+    }
+
     /// Replaces an object's specification, or creates the object, as `kubectl apply` would.
     pub(crate) async fn apply(&self, manifest: &Value) -> Result<()> {
         let name = manifest["metadata"]["name"].as_str().context("no name")?;
@@ -146,6 +151,24 @@ impl Stage {
         let profiles = self.profiles();
         until(&format!("{profile} is {kind}={status}"), async || {
             condition(&profiles, profile, kind, status).await
+        })
+        .await
+    }
+
+    /// Waits until the message of a profile's condition has a text.
+    pub(crate) async fn says(&self, profile: &str, kind: &str, text: &str) -> Result<()> {
+        let profiles = self.profiles();
+        until(&format!("{kind} of {profile} says {text:?}"), async || {
+            let object = profiles.get(profile).await?;
+            let conditions = object.data["status"]["conditions"].as_array();
+            let message = conditions
+                .context("it has no condition yet")?
+                .iter()
+                .find(|condition| condition["type"] == kind)
+                .and_then(|condition| condition["message"].as_str())
+                .unwrap_or_default();
+            ensure!(message.contains(text), "it has {}", object.data["status"]);
+            Ok(())
         })
         .await
     }
@@ -219,6 +242,11 @@ impl Stage {
 
     /// Starts a controller.
     pub(crate) fn controller(&mut self) -> Result<usize> {
+        self.controller_with(&[])
+    }
+
+    /// Starts a controller with more arguments.
+    pub(crate) fn controller_with(&mut self, arguments: &[&str]) -> Result<usize> {
         let config = self.folder.path().join("controller.conf");
         if !config.exists() {
             self.server
@@ -227,7 +255,8 @@ impl Stage {
         let mut command = Command::new(api_server::operator()?);
         command
             .env("KUBECONFIG", config)
-            .args(["controller", "--lease-seconds", LEASE_SECONDS]);
+            .args(["controller", "--lease-seconds", LEASE_SECONDS])
+            .args(arguments);
         self.start("controller", &mut command)
     }
 
@@ -303,6 +332,8 @@ impl Stage {
             &["delete", "pods", "--all", "--force", "--grace-period=0"],
             None,
         )?;
+        self.server
+            .kubectl(&["-n", "portcullis", "delete", "daemonsets", "--all"], None)?;
         let free = json!({ "spec": null });
         self.leases()
             .patch(

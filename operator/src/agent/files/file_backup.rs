@@ -1,7 +1,8 @@
 //! Copies of our files, kept next to the ledger, which an agent restores while it can't reach the
-//! API server. A truncated or modified copy does not match its digest and is ignored.
+//! API server. Each says which generation of its profile it is. A truncated or modified copy does not
+//! match its digest and is ignored.
 
-use crate::{agent::copies::Copies, resolve::digest};
+use crate::{agent::copies::Copies, crd::InstalledProfile, resolve::digest};
 use std::{
     fs::{self, OpenOptions},
     io::{self, Read},
@@ -16,6 +17,15 @@ const MAX_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub(super) struct FileBackup(Copies);
 
+/// A copy.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FileCopy {
+    /// Its text.
+    pub(super) text: Vec<u8>,
+    /// What it is a copy of; `None` in a copy of an earlier agent.
+    pub(super) of: Option<InstalledProfile>,
+}
+
 impl FileBackup {
     /// Opens the folder of the copies, creating it if it is missing.
     pub(super) fn open(state: &Path) -> io::Result<FileBackup> {
@@ -23,13 +33,15 @@ impl FileBackup {
     }
 
     /// Stores a copy without syncing to disk: a lost copy is merely not restored.
-    pub(super) fn save(&self, name: &str, text: &[u8]) -> io::Result<()> {
-        if self.load(name).as_deref() == Some(text) {
+    pub(super) fn save(&self, of: &InstalledProfile, text: &[u8]) -> io::Result<()> {
+        let name = &of.name;
+        let is_there = |copy: FileCopy| copy.text == text && copy.of.as_ref() == Some(of);
+        if self.load(name).is_some_and(is_there) {
             return Ok(());
         }
-        let digest = digest(text);
-        self.0
-            .replace(name, &[digest.as_bytes(), b"\n", text], false)
+        let generation = of.generation.map_or_else(String::new, |it| it.to_string());
+        let head = format!("{} {} {generation}\n", digest(text), of.digest);
+        self.0.replace(name, &[head.as_bytes(), text], false)
     }
 
     /// Removes a copy.
@@ -40,13 +52,13 @@ impl FileBackup {
 
     /// Removes a copy unless it has this text.
     pub(super) fn remove_other(&self, name: &str, text: &[u8]) {
-        if self.load(name).is_some_and(|kept| kept != text) {
+        if self.load(name).is_some_and(|kept| kept.text != text) {
             self.remove(name);
         }
     }
 
-    /// The text of a copy; `None` if there is no intact one.
-    pub(super) fn load(&self, name: &str) -> Option<Vec<u8>> {
+    /// A copy; `None` if there is no intact one.
+    pub(super) fn load(&self, name: &str) -> Option<FileCopy> {
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
@@ -61,7 +73,15 @@ impl FileBackup {
         let line = all.iter().position(|byte| *byte == b'\n')?;
         let text = all.split_off(line + 1);
         all.pop();
-        (all == digest(&text).as_bytes()).then_some(text)
+        let head = String::from_utf8(all).ok()?;
+        let mut words = head.split(' ');
+        let is_intact = words.next() == Some(&digest(&text));
+        let of = words.next().map(|digest| InstalledProfile {
+            name: name.to_owned(),
+            digest: digest.to_owned(),
+            generation: words.next().and_then(|it| it.parse().ok()),
+        });
+        is_intact.then_some(FileCopy { text, of })
     }
 }
 
@@ -70,15 +90,27 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt, symlink};
 
+    fn of(generation: Option<i64>) -> InstalledProfile {
+        InstalledProfile {
+            name: "a".to_owned(),
+            digest: "0123456789abcdef".to_owned(),
+            generation,
+        }
+    }
+
+    fn text(backup: &FileBackup) -> Option<Vec<u8>> {
+        backup.load("a").map(|copy| copy.text)
+    }
+
     #[test]
     fn a_copy_is_for_root_alone_and_a_torn_one_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let backup = FileBackup::open(folder.path()).unwrap();
         assert_eq!(backup.load("a"), None);
-        backup.save("a", b"one\n").unwrap();
-        backup.save("a", b"two\n").unwrap();
+        backup.save(&of(Some(1)), b"one\n").unwrap();
+        backup.save(&of(Some(2)), b"two\n").unwrap();
         backup.remove_other("a", b"two\n");
-        assert_eq!(backup.load("a").as_deref(), Some(&b"two\n"[..]));
+        assert_eq!(text(&backup).as_deref(), Some(&b"two\n"[..]));
         let copy = folder.path().join("files/a");
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o7777, 0o600);
         let whole = fs::read(&copy).unwrap();
@@ -92,5 +124,21 @@ mod tests {
         fs::write(folder.path().join("outside"), whole).unwrap();
         symlink(folder.path().join("outside"), &copy).unwrap();
         assert_eq!(backup.load("a"), None, "a link is not followed");
+    }
+
+    #[test]
+    fn a_copy_says_which_generation_it_is_and_one_of_an_earlier_agent_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let backup = FileBackup::open(folder.path()).unwrap();
+        for generation in [None, Some(3), Some(4)] {
+            backup.save(&of(generation), b"one\n").unwrap();
+            let copy = backup.load("a").unwrap();
+            assert_eq!(copy.of, Some(of(generation)));
+            assert_eq!(copy.text, b"one\n");
+        }
+        let earlier = format!("{}\none\n", digest(b"one\n"));
+        fs::write(folder.path().join("files/a"), earlier).unwrap();
+        assert_eq!(backup.load("a").unwrap().of, None);
+        assert_eq!(text(&backup).as_deref(), Some(&b"one\n"[..]));
     }
 }

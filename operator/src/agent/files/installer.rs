@@ -8,13 +8,15 @@ use super::{
     ledger::Ledger,
 };
 use crate::{
-    agent::node_report,
-    crd::SeccompNodeSpec,
+    agent::{
+        node_report,
+        source::{Release, Wanted},
+    },
+    crd::{FailedProfile, InstalledProfile, SeccompNodeSpec},
     effect::{Effect, Effects},
     file_name::{file_name, holder, profiles_of},
-    resolve::{ResolveError, Resolved, digest, has_base, resolve},
+    resolve::{ResolveError, Resolved, base_of, digest, resolve},
 };
-use k8s_openapi::jiff::Timestamp;
 use portcullis_profile::{gate::decision::plain, program::Memo};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -67,19 +69,18 @@ pub struct Installer {
     has_unknown: bool,
     /// While not every profile is known: names whose files may differ from their copies.
     disturbed: BTreeSet<String>,
-    /// Specifications as JSON, which saves memory.
-    specs: BTreeMap<String, Box<str>>,
-    /// When their profiles were created, if known.
-    created: BTreeMap<String, Option<Timestamp>>,
+    /// The profiles, whose specifications are kept as JSON, which saves memory.
+    wanted: BTreeMap<String, Wanted>,
     /// The names of those that have a base.
     based: BTreeSet<String>,
-    /// The digests of the filters whose files are as they should be.
-    installed: BTreeMap<String, String>,
+    /// The files that are on the node, where it is known what they are. Some belong to profiles that
+    /// have failed since.
+    installed: BTreeMap<String, InstalledProfile>,
     /// The digests of their texts.
     texts: BTreeMap<String, String>,
     /// The warnings about each profile that were logged last.
     warned: BTreeMap<String, Vec<String>>,
-    /// Why profiles have no file.
+    /// Why profiles have no up-to-date file.
     failures: BTreeMap<String, String>,
     /// What is wrong with the folder or the ledger.
     problem: Option<String>,
@@ -104,8 +105,7 @@ impl Installer {
             has_unknown: false,
             disturbed: ledger.names().cloned().collect(),
             ledger,
-            specs: BTreeMap::new(),
-            created: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             based: BTreeSet::new(),
             installed: BTreeMap::new(),
             texts: BTreeMap::new(),
@@ -147,30 +147,24 @@ impl Installer {
         false
     }
 
-    /// Stores when a profile was created, which decides who gets a file that two profiles want.
-    pub fn created(&mut self, name: &str, at: Option<Timestamp>) {
-        if self.created.insert(name.to_owned(), at) != Some(at) {
-            self.mark(name);
+    /// Takes a new or changed profile.
+    pub fn set(&mut self, profile: Wanted) {
+        let name = &profile.name;
+        if self.wanted.get(name) == Some(&profile) {
+            return;
         }
-    }
-
-    /// Takes a new or changed profile, with its specification as JSON.
-    pub fn set(&mut self, name: &str, text: Box<str>) {
-        if self.specs.get(name) != Some(&text) {
-            if has_base(&text) {
-                self.based.insert(name.to_owned());
-            } else {
-                self.based.remove(name);
-            }
-            self.specs.insert(name.to_owned(), text);
-            self.mark(name);
+        if base_of(&profile.spec).is_some() {
+            self.based.insert(name.clone());
+        } else {
+            self.based.remove(name);
         }
+        self.mark(name);
+        self.wanted.insert(name.clone(), profile);
     }
 
     /// Takes note that a profile is gone.
     pub fn unset(&mut self, name: &str) {
-        self.specs.remove(name);
-        self.created.remove(name);
+        self.wanted.remove(name);
         self.warned.remove(name);
         self.effects.forget(name);
         self.based.remove(name);
@@ -183,7 +177,7 @@ impl Installer {
         self.has_unknown = false;
         self.disturbed.clear();
         let gone: Vec<String> = self
-            .specs
+            .wanted
             .keys()
             .chain(self.ledger.names())
             .filter(|name| !names.contains(*name))
@@ -202,7 +196,7 @@ impl Installer {
         let without: Vec<String> = self
             .ledger
             .names()
-            .filter(|name| !self.specs.contains_key(*name))
+            .filter(|name| !self.wanted.contains_key(*name))
             .cloned()
             .collect();
         for name in without {
@@ -213,7 +207,7 @@ impl Installer {
     /// A file in the folder was changed.
     pub fn touched(&mut self, file: &str) {
         for name in profiles_of(file) {
-            if self.specs.contains_key(name) || self.ledger.has(name) {
+            if self.wanted.contains_key(name) || self.ledger.has(name) {
                 self.look_at(name);
                 if !self.complete {
                     self.disturbed.insert(name.to_owned());
@@ -225,7 +219,7 @@ impl Installer {
     /// Marks every file to be checked again.
     pub fn check_all(&mut self) {
         let now = Instant::now();
-        for name in self.specs.keys().chain(self.ledger.names()) {
+        for name in self.wanted.keys().chain(self.ledger.names()) {
             self.dirty.entry(name.clone()).or_insert(now);
         }
         if !self.complete {
@@ -292,9 +286,9 @@ impl Installer {
     }
 
     fn start_checks(&mut self) {
-        let specs = &self.specs;
+        let wanted = &self.wanted;
         self.effects
-            .start(|name| file_of(specs, name).unwrap_or_default());
+            .start(|name| file_of(wanted, name).unwrap_or_default());
     }
 
     /// Waits until a new file has been checked, and marks its profile.
@@ -330,10 +324,10 @@ impl Installer {
 
     /// Restores a file from its copy.
     fn put_back(&self, folder: &Folder, name: &str, done: &mut Done) {
-        let Some(text) = self.backup.load(name).filter(|_| self.ledger.has(name)) else {
+        let Some(copy) = self.backup.load(name).filter(|_| self.ledger.has(name)) else {
             return;
         };
-        match put_if_other(folder, name, &text, || {}) {
+        match put_if_other(folder, name, &copy.text, || {}) {
             Ok(false) => {}
             Ok(true) => {
                 done.written += 1;
@@ -357,15 +351,22 @@ impl Installer {
         let mut unwanted = Vec::new();
         let mut new = Vec::new();
         for (name, since) in batch {
+            let release = self.wanted.get(&name).map(|profile| profile.release);
+            if release == Some(Release::Now) {
+                self.failures.remove(&name);
+                unwanted.push(name);
+                continue;
+            }
             if let Some(by) = self.holder(&name) {
                 // The file on the node will be the other profile's once that is installed.
                 if self.ledger.has(&by) || !self.ledger.has(&name) {
                     unwanted.push(name.clone());
                 }
+                self.installed.remove(&name);
                 self.fail(&name, &ResolveError::FileNameTaken { by });
                 continue;
             }
-            match file_of(&self.specs, &name) {
+            match file_of(&self.wanted, &name) {
                 Ok(Some(resolved)) => {
                     match self.effects.of(&name, &resolved.sum).cloned() {
                         Some(Effect::Usable(_)) => {}
@@ -382,9 +383,11 @@ impl Installer {
                     }
                     let file = file_name(&name);
                     if !self.ledger.has(&name) {
-                        if !profiles_of(&file).any(|name| self.ledger.has(name))
-                            && folder.has(&file)
-                        {
+                        let is_ours = || profiles_of(&file).any(|name| self.ledger.has(name));
+                        // Without a ledger, a file that is right can only be ours.
+                        let is_right =
+                            || matches!(folder.compare(&file, &resolved.text), Ok(Found::Same));
+                        if folder.has(&file) && !is_ours() && !is_right() {
                             self.fail(&name, &InstallError::Foreign(folder.path().join(file)));
                             continue;
                         }
@@ -392,6 +395,10 @@ impl Installer {
                     }
                     self.warn(&name, &resolved.warnings);
                     wanted.push((name, resolved, since));
+                }
+                Ok(None) if release == Some(Release::Never) => {
+                    self.keep(&folder, &name, done);
+                    self.failures.remove(&name);
                 }
                 Ok(None) if self.may_be_unknown(&name) => {
                     self.put_back(&folder, &name, done);
@@ -419,16 +426,22 @@ impl Installer {
                         written(since.elapsed());
                     }
                     self.failures.remove(&name);
-                    self.installed.insert(name.clone(), resolved.digest);
                     self.texts.insert(name.clone(), digest(&resolved.text));
-                    texts.push((name, resolved.text));
+                    let profile = InstalledProfile {
+                        digest: resolved.digest,
+                        generation: self.wanted.get(&name).and_then(|it| it.generation),
+                        name: name.clone(),
+                    };
+                    texts.push((profile.clone(), resolved.text));
+                    self.installed.insert(name, profile);
                 }
                 Err(error) => self.fail(&name, &error),
             }
         }
         // Only now, so that no file has to wait for a copy.
-        for (name, text) in texts {
-            if let Err(error) = self.backup.save(&name, &text) {
+        for (profile, text) in texts {
+            if let Err(error) = self.backup.save(&profile, &text) {
+                let name = profile.name;
                 tracing::warn!(name, "no copy is kept: {error}");
             }
         }
@@ -488,24 +501,24 @@ impl Installer {
 
     /// The other profile that has the file that this one wants, if there is one.
     fn holder(&self, name: &str) -> Option<String> {
-        if !self.specs.contains_key(name) {
+        if !self.wanted.contains_key(name) {
             return None;
         }
         holder(name, |name| {
-            let created = || self.created.get(name).copied().flatten();
-            self.specs.contains_key(name).then(created)
+            let profile = self.wanted.get(name)?;
+            Some(profile.created)
         })
     }
 
     /// Whether a file of ours that nobody is known to want may be one of an unknown profile.
     fn may_be_unknown(&self, name: &str) -> bool {
-        let is_wanted = |name: &str| self.specs.contains_key(name);
+        let is_wanted = |name: &str| self.wanted.contains_key(name);
         self.has_unknown && self.ledger.has(name) && !profiles_of(&file_name(name)).any(is_wanted)
     }
 
     /// Whether this text was the file of this profile when the agent last knew what it should be.
     fn was_here(&self, name: &str, text: &[u8]) -> bool {
-        self.ledger.has(name) && self.backup.load(name).is_some_and(|copy| copy == text)
+        self.ledger.has(name) && self.backup.load(name).is_some_and(|copy| copy.text == text)
     }
 
     /// Logs the warnings about a profile whenever they change.
@@ -518,8 +531,21 @@ impl Installer {
         }
     }
 
-    /// A profile has no valid file. Its previous file stays and is repaired if necessary, because
-    /// containers need it.
+    /// The file of a profile stays as it is, and is repaired if necessary, because containers need
+    /// it.
+    fn keep(&mut self, folder: &Folder, name: &str, done: &mut Done) {
+        if !self.ledger.has(name) {
+            return;
+        }
+        self.put_back(folder, name, done);
+        if !self.installed.contains_key(name)
+            && let Some(of) = self.backup.load(name).and_then(|copy| copy.of)
+        {
+            self.installed.insert(name.to_owned(), of);
+        }
+    }
+
+    /// A profile has no valid file; its previous one stays.
     fn keep_last_good(
         &mut self,
         folder: &Folder,
@@ -530,8 +556,14 @@ impl Installer {
         if !self.ledger.has(name) {
             return self.fail(name, error);
         }
-        self.put_back(folder, name, done);
-        self.fail(name, &format!("{error}; the last valid file stays"));
+        self.keep(folder, name, done);
+        match self.installed.get(name).and_then(|it| it.generation) {
+            Some(generation) => self.fail(
+                name,
+                &format!("{error}; generation {generation} stays on the node"),
+            ),
+            None => self.fail(name, &format!("{error}; the last valid file stays")),
+        }
     }
 
     fn fail(&mut self, name: &str, error: &impl fmt::Display) {
@@ -539,18 +571,30 @@ impl Installer {
         if self.failures.get(name) != Some(&message) {
             tracing::warn!(name, "not installed: {message}");
         }
-        self.installed.remove(name);
         self.failures.insert(name.to_owned(), message);
     }
 
     /// The content of the node's `SeccompNode`.
     pub fn report(&self) -> SeccompNodeSpec {
-        node_report::report(&self.installed, &self.failures, self.problem.as_deref())
+        let generation = |name: &String| self.installed.get(name)?.generation;
+        let failed = self.failures.iter().map(|(name, reason)| {
+            let profile = FailedProfile {
+                name: name.clone(),
+                reason: reason.clone(),
+                generation: generation(name),
+            };
+            (name.clone(), profile)
+        });
+        let mut installed = self.installed.clone();
+        installed.retain(|name, _| !self.failures.contains_key(name));
+        node_report::report(&installed, &failed.collect(), self.problem.as_deref())
     }
 
     /// How many profiles are installed, and how many have failed.
     pub fn counts(&self) -> (usize, usize) {
-        (self.installed.len(), self.failures.len())
+        let failed = self.failures.keys();
+        let stale = failed.filter(|name| self.installed.contains_key(*name));
+        (self.installed.len() - stale.count(), self.failures.len())
     }
 
     /// Whether something is wrong with the folder or the ledger.
@@ -561,14 +605,14 @@ impl Installer {
 
 /// The file that a profile should have.
 fn file_of(
-    specs: &BTreeMap<String, Box<str>>,
+    wanted: &BTreeMap<String, Wanted>,
     name: &str,
 ) -> Result<Option<Resolved>, ResolveError> {
-    let Some(text) = specs.get(name) else {
+    let Some(profile) = wanted.get(name) else {
         return Ok(None);
     };
-    let find = |base: &str| specs.get(base).map(|text| &**text);
-    resolve(name, text, &find)
+    let find = |base: &str| wanted.get(base).map(|profile| &*profile.spec);
+    resolve(name, &profile.spec, &find)
 }
 
 /// Writes the file of a profile if it is not right, after calling `before`. Returns whether it was

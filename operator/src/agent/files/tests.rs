@@ -1,6 +1,7 @@
 //! The keeper on real folders: changes come from a channel, and from others who change the files.
 
 use super::*;
+use crate::agent::source::{Release, Wanted};
 use crate::kube::metrics::exposition;
 use futures::{StreamExt, channel::mpsc};
 use prometheus_client::registry::Registry;
@@ -82,6 +83,8 @@ fn listed(name: &str, spec: impl Into<Box<str>>) -> Change {
     Change::Listed(Wanted {
         name: name.to_owned(),
         created: None,
+        generation: None,
+        release: Release::IfDisabled,
         spec: spec.into(),
     })
 }
@@ -114,7 +117,10 @@ async fn a_list_becomes_files_and_the_agent_is_ready_once_it_is_whole() {
         node.until("a file", || file.is_file()).await;
         let report = node.report(|report| report.count == 1).await;
         assert!(node.health.is_ready());
-        assert!(report.failures["b"].contains("SCMP_ACT_NO"), "{report:?}");
+        assert!(
+            report.failed[0].reason.contains("SCMP_ACT_NO"),
+            "{report:?}"
+        );
     })
     .await;
     has(&metrics, "portcullis_agent_files_written_total 1");

@@ -1,19 +1,23 @@
 //! The content of a `SeccompNode`, and what it omits once it is full.
 
-use crate::crd::SeccompNodeSpec;
+use crate::crd::{FailedProfile, InstalledProfile, SeccompNodeSpec};
 use std::collections::BTreeMap;
 
-/// How many bytes of names, digests and reasons a report holds as JSON; etcd accepts 1.5 MiB.
-/// With names of 20 characters that is [`capacity`]`(20)`, 23,809 profiles.
+/// How many bytes of lists a report holds as JSON; etcd accepts 1.5 MiB. With names of 20 characters
+/// that is [`capacity`]`(20)`, 13,157 profiles of a generation below 100.
 pub const MAX_REPORT: usize = 1_000_000;
 /// The length of a digest.
 const DIGEST: usize = 16;
-/// The size of an entry without its name and value: quotes, colon and comma.
-const ENTRY: usize = 6;
+/// The size of an installed profile without its name, digest and generation, including the comma
+/// after it.
+const INSTALLED: usize = r#"{"name":"","digest":"","generation":},"#.len();
+/// The same of a failed one, without its name, reason and generation.
+const FAILED: usize = r#"{"name":"","reason":"","generation":},"#.len();
 
-/// How many profiles with names of this length a report can hold.
+/// How many profiles with names of this length a report can hold, if their generations have at most
+/// two digits.
 pub const fn capacity(name: usize) -> usize {
-    MAX_REPORT / (name + DIGEST + ENTRY)
+    MAX_REPORT / (name + DIGEST + INSTALLED + 2)
 }
 
 /// The length of a text as JSON, at most, as written by the API server.
@@ -22,33 +26,44 @@ fn length(text: &str) -> usize {
     text.len() + 5 * text.chars().filter(escaped).count()
 }
 
-/// The report of a node with these installed profiles, by digest, and these failures, by reason.
-/// Failures come first; entries that don't fit are counted.
+/// The number of digits of a generation, at least two.
+fn digits(generation: Option<i64>) -> usize {
+    let generation = generation.unwrap_or(0).unsigned_abs();
+    generation
+        .checked_ilog10()
+        .map_or(2, |log| (log as usize + 1).max(2))
+}
+
+/// The report of a node with these profiles. Failed ones come first; entries that don't fit are
+/// counted.
 pub(in crate::agent) fn report(
-    installed: &BTreeMap<String, String>,
-    failures: &BTreeMap<String, String>,
+    installed: &BTreeMap<String, InstalledProfile>,
+    failed: &BTreeMap<String, FailedProfile>,
     problem: Option<&str>,
 ) -> SeccompNodeSpec {
+    let mut size = 0;
+    let mut omitted = 0;
+    let mut fits = |bytes: usize| {
+        size += bytes;
+        omitted += u64::from(size > MAX_REPORT);
+        size <= MAX_REPORT
+    };
+    let failed = failed
+        .values()
+        .filter(|it| fits(FAILED + length(&it.name) + length(&it.reason) + digits(it.generation)));
+    let failed = failed.cloned().collect();
+    let shown = installed.values().filter(|it| {
+        fits(INSTALLED + length(&it.name) + length(&it.digest) + digits(it.generation))
+    });
     let mut report = SeccompNodeSpec {
         count: installed.len() as u64,
+        failed,
+        installed: shown.cloned().collect(),
         ..SeccompNodeSpec::default()
     };
-    let mut size = 0;
-    for (map, values) in [
-        (&mut report.failures, failures),
-        (&mut report.profiles, installed),
-    ] {
-        for (name, value) in values {
-            size += length(name) + length(value) + ENTRY;
-            if size > MAX_REPORT {
-                report.omitted += 1;
-            } else {
-                map.insert(name.clone(), value.clone());
-            }
-        }
-    }
+    report.omitted = omitted;
     let full = (report.omitted > 0).then(|| {
-        let named = report.failures.len() + report.profiles.len();
+        let named = report.failed.len() + report.installed.len();
         let omitted = report.omitted;
         format!("its SeccompNode is full: it names {named} profiles and omits {omitted}")
     });
@@ -61,13 +76,16 @@ pub(in crate::agent) fn report(
 mod tests {
     use super::*;
 
-    fn names(count: usize) -> BTreeMap<String, String> {
+    fn installed(count: usize) -> BTreeMap<String, InstalledProfile> {
+        let name = |index| format!("profile-{index:012}");
         (0..count)
             .map(|index| {
-                (
-                    format!("profile-{index:012}"),
-                    "0123456789abcdef".to_owned(),
-                )
+                let profile = InstalledProfile {
+                    name: name(index),
+                    digest: "0123456789abcdef".to_owned(),
+                    generation: Some(99),
+                };
+                (name(index), profile)
             })
             .collect()
     }
@@ -75,26 +93,32 @@ mod tests {
     #[test]
     fn a_report_names_as_many_as_it_can_and_says_how_many_it_leaves_out() {
         let capacity = capacity(20);
-        assert_eq!(capacity, 23_809);
-        let full = report(&names(capacity), &BTreeMap::new(), None);
+        assert_eq!(capacity, 13_157);
+        let full = report(&installed(capacity), &BTreeMap::new(), None);
         assert_eq!((full.omitted, full.problem), (0, None));
-        assert_eq!(full.profiles.len(), capacity);
-        let over = report(&names(capacity + 3), &BTreeMap::new(), Some("a link"));
+        assert_eq!(full.installed.len(), capacity);
+        let over = report(&installed(capacity + 3), &BTreeMap::new(), Some("a link"));
         assert_eq!(over.omitted, 3);
         assert_eq!(over.count, capacity as u64 + 3);
         assert_eq!(
             over.problem.as_deref(),
-            Some("a link; its SeccompNode is full: it names 23809 profiles and omits 3")
+            Some("a link; its SeccompNode is full: it names 13157 profiles and omits 3")
         );
     }
 
     #[test]
     fn failures_have_their_place_first_and_no_report_is_longer_than_the_limit() {
-        let reason = "<".repeat(256);
-        let failures = names(1000).into_keys().map(|name| (name, reason.clone()));
-        let report = report(&names(9), &failures.collect(), None);
-        assert!(report.profiles.is_empty());
-        assert_eq!(report.failures.len() as u64 + report.omitted, 1009);
+        let failed = installed(1000).into_keys().map(|name| {
+            let profile = FailedProfile {
+                name: name.clone(),
+                reason: "<".repeat(256),
+                generation: Some(i64::MAX),
+            };
+            (name, profile)
+        });
+        let report = report(&installed(9), &failed.collect(), None);
+        assert!(report.installed.is_empty());
+        assert_eq!(report.failed.len() as u64 + report.omitted, 1009);
         let written = serde_json::to_string(&report)
             .unwrap()
             .replace('<', "\\u003c");

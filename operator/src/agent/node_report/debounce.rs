@@ -1,51 +1,56 @@
-//! When the node's report is written: soon after a change, and less and less often while changes
-//! continue.
+//! When the node's report is written: soon after the last of several changes, and less often while
+//! changes continue.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long changes are collected at first, so that a burst becomes one report.
-const DEBOUNCE: Duration = Duration::from_millis(300);
-/// How long at most, while changes continue.
-const DEBOUNCE_LIMIT: Duration = Duration::from_millis(2400);
+/// How long nothing must change at first, so that a burst becomes one report.
+const QUIET: Duration = Duration::from_millis(300);
+/// How long at most, while one report follows another.
+const QUIET_LIMIT: Duration = Duration::from_millis(2400);
+/// How long a change waits at most while others follow it.
+const LONGEST: Duration = Duration::from_secs(8);
 
 /// When the next report is due.
 #[derive(Debug)]
 pub(in crate::agent) struct Debounce {
-    due: Option<Instant>,
+    /// The first change that was not reported yet, and when to report it.
+    pending: Option<(Instant, Instant)>,
     last: Option<Instant>,
-    delay: Duration,
+    quiet: Duration,
 }
 
 impl Debounce {
     pub(in crate::agent) const fn new() -> Debounce {
         Debounce {
-            due: None,
+            pending: None,
             last: None,
-            delay: DEBOUNCE,
+            quiet: QUIET,
         }
     }
 
     /// When a report is due, if there was a change since the last one.
-    pub(in crate::agent) const fn due(&self) -> Option<Instant> {
-        self.due
+    pub(in crate::agent) fn due(&self) -> Option<Instant> {
+        self.pending.map(|(_, due)| due)
     }
 
     /// Something has changed.
     pub(in crate::agent) fn changed(&mut self, now: Instant) {
-        if self.due.is_some() {
-            return;
-        }
-        self.delay = match self.last {
-            Some(last) if now < last + DEBOUNCE_LIMIT => (self.delay * 2).min(DEBOUNCE_LIMIT),
-            _ => DEBOUNCE,
+        let first = if let Some((first, _)) = self.pending {
+            first
+        } else {
+            self.quiet = match self.last {
+                Some(last) if now < last + QUIET_LIMIT => (self.quiet * 2).min(QUIET_LIMIT),
+                _ => QUIET,
+            };
+            now
         };
-        self.due = Some(now + self.delay);
+        self.pending = Some((first, (now + self.quiet).min(first + LONGEST)));
     }
 
     /// The report is being written now.
     pub(in crate::agent) fn done(&mut self, now: Instant) {
-        self.due = None;
+        self.pending = None;
         self.last = Some(now);
     }
 }
@@ -55,25 +60,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_change_is_reported_soon_and_an_endless_stream_less_and_less_often() {
+    fn one_change_is_reported_soon_and_so_is_the_last_of_many() {
         let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
         let mut debounce = Debounce::new();
         debounce.changed(start);
-        assert_eq!(debounce.due(), Some(start + DEBOUNCE));
+        assert_eq!(debounce.due(), Some(start + QUIET));
+        for millis in [100, 200, 350] {
+            debounce.changed(at(millis));
+            assert_eq!(debounce.due(), Some(at(millis) + QUIET));
+        }
+        debounce.done(at(650));
+        assert_eq!(debounce.due(), None);
+        debounce.changed(at(700));
+        assert_eq!(debounce.due(), Some(at(700) + QUIET * 2));
+        debounce.done(at(1300));
+        debounce.changed(at(30_000));
+        assert_eq!(debounce.due(), Some(at(30_000) + QUIET));
+    }
+
+    /// How many reports there are of a change every so many milliseconds, for 30 seconds.
+    fn reports(every: u32) -> usize {
+        let start = Instant::now();
+        let mut debounce = Debounce::new();
         let mut reports = 0;
-        // A change every 10 ms, for 20 seconds.
-        for tick in 0..2000 {
-            let now = start + Duration::from_millis(10) * tick;
-            if debounce.due().is_some_and(|due| due <= now) {
-                debounce.done(now);
+        for tick in 0..30_000 / every {
+            let now = start + Duration::from_millis(1) * every * tick;
+            if let Some(due) = debounce.due().filter(|due| *due <= now) {
+                debounce.done(due);
                 reports += 1;
             }
             debounce.changed(now);
         }
-        assert!((8..=12).contains(&reports), "{reports}");
-        debounce.done(start + Duration::from_secs(20));
-        let later = start + Duration::from_secs(30);
-        debounce.changed(later);
-        assert_eq!(debounce.due(), Some(later + DEBOUNCE));
+        reports
+    }
+
+    #[test]
+    fn endless_changes_are_reported_seldom_but_reported() {
+        for every in [10, 100, 250, 700, 1500, 2300] {
+            let reports = reports(every);
+            assert!((3..=6).contains(&reports), "{every} ms: {reports}");
+        }
     }
 }

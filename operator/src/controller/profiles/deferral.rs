@@ -15,9 +15,9 @@ use std::{
 };
 
 /// How long a status may lag at first.
-const FIRST: Duration = Duration::from_secs(3);
+const FIRST: Duration = Duration::from_secs(5);
 /// How long it may lag at most, while its counts keep changing.
-const LIMIT: Duration = Duration::from_secs(48);
+const LIMIT: Duration = Duration::from_secs(40);
 
 #[derive(Debug)]
 struct Behind {
@@ -68,12 +68,16 @@ impl Deferral {
     }
 }
 
-/// Whether only counts have changed in a status.
+/// Whether only counts, and the nodes and pods that messages name, have changed in a status.
 fn is_progress(before: Option<&SeccompProfileStatus>, after: &SeccompProfileStatus) -> bool {
     let Some(ready) = ReadyReason::of(&after.conditions) else {
         return false;
     };
     let on_its_way = ready == ReadyReason::NodesMissing;
+    let released = before.and_then(|before| before.released_generation);
+    if released != after.released_generation {
+        return false;
+    }
     let Some(before) = before else {
         let valid = ValidReason::of(&after.conditions) == Some(ValidReason::Valid);
         return on_its_way && valid && after.pods == 0;
@@ -91,7 +95,7 @@ fn is_progress(before: Option<&SeccompProfileStatus>, after: &SeccompProfileStat
     };
     same(ValidReason::TYPE, true)
         && same(InUseReason::TYPE, false)
-        && (on_its_way || same(ReadyReason::TYPE, true))
+        && (on_its_way || same(ReadyReason::TYPE, false))
 }
 
 #[cfg(test)]
@@ -111,6 +115,8 @@ mod tests {
         };
         let generation = Some(generation);
         SeccompProfileStatus {
+            observed_generation: generation,
+            released_generation: None,
             nodes: nodes.to_owned(),
             pods,
             localhost_profile: "x".to_owned(),
@@ -156,6 +162,15 @@ mod tests {
         let one_more_pod = status("2/2", 2, 1, READY);
         waits(Some(&used), &one_more_pod);
         is_written(Some(&used), &ready);
+        let more_fail = (ReadyReason::NodeFailed, "node n: a foreign file; others: m");
+        let failed = status("1/3", 0, 1, FAILED);
+        waits(Some(&failed), &status("1/3", 0, 1, more_fail));
+        is_written(Some(&failed), &status("1/3", 0, 2, more_fail));
+        let released = SeccompProfileStatus {
+            released_generation: Some(1),
+            ..first.clone()
+        };
+        is_written(Some(&first), &released);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
         events::{EventReason, History, Notice, Publisher},
         metrics::{ControllerMetrics, EventLabels, EventResult},
         rate_limit::{Limiter, Rate},
-        stores::{pod_usage::Users, profile::Profile},
+        stores::profile::Profile,
     },
 };
 use std::{
@@ -73,18 +73,19 @@ impl ProfileEvents {
         self.cases.retain(|name, _| names.contains(name.as_str()));
     }
 
-    /// Queues events about a profile. `waits_for` are the pods that its deletion waits for.
+    /// Queues events about a profile. `waits` says what its deletion waits for, or the removal of its
+    /// file.
     pub(super) fn observe(
         &mut self,
         profile: &Profile,
         status: &SeccompProfileStatus,
-        waits_for: Option<&Users>,
+        waits: Option<String>,
         now: Instant,
     ) {
         let name = &profile.name;
         let mut before = self.cases.remove(name).unwrap_or_default();
         let mut cases = BTreeMap::new();
-        for (reason, note, patience) in facts(status, waits_for) {
+        for (reason, note, patience) in facts(status, waits) {
             let mut case = match before.remove(&reason) {
                 Some(case) if case.note == note => case,
                 other => Case {
@@ -114,7 +115,7 @@ impl ProfileEvents {
 /// What deserves an event, and how long it has to persist first.
 fn facts(
     status: &SeccompProfileStatus,
-    waits_for: Option<&Users>,
+    waits: Option<String>,
 ) -> Vec<(EventReason, String, Duration)> {
     let conditions = &status.conditions;
     let message = |kind| find(conditions, kind).map_or_else(String::new, |it| it.message.clone());
@@ -130,20 +131,18 @@ fn facts(
         Some(ReadyReason::NodeReportFull) => Some((EventReason::NodeReportFull, Duration::ZERO)),
         Some(ReadyReason::NodeFailed) => Some((EventReason::NotReady, Duration::ZERO)),
         Some(ReadyReason::NodesMissing) => Some((EventReason::NotReady, NODE_PATIENCE)),
-        Some(ReadyReason::Ready | ReadyReason::Disabled | ReadyReason::Invalid) | None => None,
+        Some(
+            ReadyReason::Ready
+            | ReadyReason::Disabled
+            | ReadyReason::Invalid
+            | ReadyReason::Deleting,
+        )
+        | None => None,
     };
     if let Some((reason, patience)) = ready {
         facts.push((reason, message(ReadyReason::TYPE), patience));
     }
-    if let Some(Users {
-        count,
-        pod: Some(pod),
-    }) = waits_for
-    {
-        let note = match count {
-            1 => format!("its deletion waits for the pod {pod}"),
-            _ => format!("its deletion waits for {count} pods, among them {pod}"),
-        };
+    if let Some(note) = waits {
         facts.push((EventReason::InUse, note, Duration::ZERO));
     }
     facts
@@ -221,11 +220,8 @@ mod tests {
     fn a_deletion_that_waits_names_a_pod_and_profiles_that_are_gone_are_forgotten() {
         let (mut events, mut queue) = ProfileEvents::new();
         let ready = status(ReadyReason::Ready, "");
-        let users = Users {
-            count: 2,
-            pod: Some("shop/till".to_owned()),
-        };
-        events.observe(&profile(), &ready, Some(&users), Instant::now());
+        let note = "its deletion waits for the pod shop/till".to_owned();
+        events.observe(&profile(), &ready, Some(note), Instant::now());
         let notice = queue.try_recv().unwrap();
         assert_eq!(notice.reason.event_type(), "Normal");
         assert!(notice.note.contains("shop/till"));

@@ -4,14 +4,15 @@ use super::{
     deferral::Deferral,
     events::ProfileEvents,
     failures::{Failures, RETRY_DELAY},
+    nodes::Nodes,
     resolutions::{Resolutions, file_of},
-    status::{Nodes, status},
+    status::{Facts, status},
+    uses::{Tally, Users, Uses},
     writer::Writer,
 };
 use crate::{
     crd::{SeccompProfileStatus, condition::Reason, profile::ReadyReason},
     effect::{Effect, Effects},
-    file_name::file_name,
     kube::{
         health::Heartbeat,
         metrics::{ControllerMetrics, ProfileLabels},
@@ -19,7 +20,7 @@ use crate::{
         store::Items,
         stores::{
             Stores,
-            pod_usage::{PodUsage, Users, list_users, watched_users},
+            pod_usage::{PodUsage, list_using},
             profile::Profile,
         },
     },
@@ -35,9 +36,39 @@ use std::{
 struct Task<'a> {
     profile: &'a Profile,
     status: SeccompProfileStatus,
-    users: Users,
+    /// What the deletion of the profile waits for, or the removal of its file.
+    waits: Option<String>,
     /// Whether it may be deleted: its deletion was requested and no pod uses it.
     release: bool,
+}
+
+/// Why a profile, or its file, is about to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// Its deletion was requested, and our finalizer holds it.
+    Deleted,
+    /// It is disabled, and the nodes were not told yet that they may remove its file.
+    Disabled,
+}
+
+impl Leaving {
+    /// Whether it has to wait for these users. A disabled profile can still be a base.
+    fn waits_for(self, users: &Users) -> bool {
+        match self {
+            Leaving::Deleted => users.count > 0,
+            Leaving::Disabled => users.direct > 0,
+        }
+    }
+
+    /// What it waits for, if it does.
+    fn say(self, users: &Users) -> Option<String> {
+        let what = match self {
+            Leaving::Deleted => "its deletion",
+            Leaving::Disabled => "the removal of its file (spec.state is Disabled)",
+        };
+        self.waits_for(users)
+            .then(|| format!("{what} waits for {users}"))
+    }
 }
 
 /// Makes the passes, and keeps track of what was deferred.
@@ -98,16 +129,24 @@ impl Reconciler {
         let profiles = stores.profiles.snapshot();
         self.forget_all_but(&profiles);
         self.resolutions.update(&profiles);
-        let users = self.users(&profiles, &watched_users(&stores.pods.snapshot()));
-        let users = |name: &str| users.get(name).cloned().unwrap_or_default();
-        let unused: BTreeSet<String> = profiles
+        let by_file = Uses::of(&profiles, |name| self.resolutions.is_file_taken(name));
+        let mut watched = by_file.tally();
+        for (pod, files) in stores.pods.snapshot().iter() {
+            watched.add(pod, files);
+        }
+        let leaving: BTreeMap<&str, Leaving> = profiles
             .values()
-            .filter(|profile| profile.deleted && profile.has_finalizer())
-            .filter(|profile| users(&profile.name).count == 0)
-            .map(|profile| profile.name.clone())
+            .filter_map(|profile| Some((profile.name.as_str(), self.leaving(profile)?)))
             .collect();
-        let still_used = self.still_used(&unused, heartbeat).await;
-        let mut next = still_used.is_none().then(|| Instant::now() + RETRY_DELAY);
+        let is_unused = |(name, leaving): (&&str, &Leaving)| !leaving.waits_for(&watched.of(name));
+        // The API server is asked after the deletion or the edit was seen, so every pod that existed
+        // before counts.
+        let listed = if leaving.iter().any(is_unused) {
+            self.list(&by_file, heartbeat).await
+        } else {
+            Some(by_file.tally())
+        };
+        let mut next = listed.is_none().then(|| Instant::now() + RETRY_DELAY);
         let nodes = Nodes::of(stores);
         let mut tally: BTreeMap<_, u64> = ReadyReason::ALL.iter().map(|it| (*it, 0)).collect();
         for (name, profile) in profiles.iter() {
@@ -115,15 +154,14 @@ impl Reconciler {
             let Some(resolution) = self.resolutions.of(name) else {
                 continue;
             };
-            let mut users = users(name);
-            let mut release = false;
-            if let Some(still_used) = still_used.as_ref().filter(|_| unused.contains(name)) {
-                let file = file_name(name);
-                let found = still_used.get(&file);
-                match found.filter(|_| !self.resolutions.is_file_taken(name)) {
-                    Some(found) => users = found.clone(),
-                    None => release = true,
-                }
+            let mut users = watched.of(name);
+            let leaving = leaving.get(name.as_str());
+            let mut is_free = false;
+            if let Some(leaving) = leaving.filter(|leaving| !leaving.waits_for(&users))
+                && let Some(listed) = &listed
+            {
+                users = listed.of(name);
+                is_free = !leaving.waits_for(&users);
             }
             let sum = resolution.as_ref().ok().and_then(|it| it.sum.as_ref());
             let effect = if let Some(sum) = sum {
@@ -132,15 +170,30 @@ impl Reconciler {
                 self.effects.forget(name);
                 None
             };
-            let status = status(profile, resolution, effect, &nodes, &users);
+            let released = profile
+                .status
+                .as_ref()
+                .and_then(|it| it.released_generation);
+            let status = status(Facts {
+                profile,
+                resolution,
+                effect,
+                nodes: &nodes,
+                users: &users,
+                is_released: match leaving {
+                    Some(Leaving::Disabled) => is_free,
+                    // It stays released, even if a pod selects it later.
+                    _ => released.is_some() && released == profile.generation,
+                },
+            });
             if let Some(reason) = ReadyReason::of(&status.conditions) {
                 *tally.entry(reason).or_default() += 1;
             }
             let task = Task {
                 profile,
                 status,
-                users,
-                release,
+                waits: leaving.and_then(|leaving| leaving.say(&users)),
+                release: is_free && leaving == Some(&Leaving::Deleted),
             };
             match self.reconcile(&task).await {
                 Ok(at) => next = next.into_iter().chain(at).min(),
@@ -173,41 +226,27 @@ impl Reconciler {
         self.effects.keep_only(&names);
     }
 
-    /// The users of each profile: those of its file, unless an older profile has that file.
-    fn users(
-        &self,
-        profiles: &Items<Arc<Profile>>,
-        of_files: &BTreeMap<Arc<str>, Users>,
-    ) -> BTreeMap<String, Users> {
-        let having = profiles
-            .keys()
-            .filter(|name| !self.resolutions.is_file_taken(name));
-        having
-            .filter_map(|name| {
-                let users = of_files.get(&*file_name(name))?;
-                Some((name.clone(), users.clone()))
-            })
-            .collect()
+    /// What a profile is about to lose, if anything.
+    fn leaving(&self, profile: &Profile) -> Option<Leaving> {
+        if profile.deleted {
+            return profile.has_finalizer().then_some(Leaving::Deleted);
+        }
+        let resolution = self.resolutions.of(&profile.name)?;
+        let is_disabled = resolution.as_ref().is_ok_and(|it| it.digest.is_none());
+        let released = profile
+            .status
+            .as_ref()
+            .and_then(|it| it.released_generation);
+        let is_released = released.is_some() && released == profile.generation;
+        (is_disabled && !is_released).then_some(Leaving::Disabled)
     }
 
-    /// The users, by file, of those of these profiles that are still in use. The API server is
-    /// asked after their deletion was seen, so every pod that existed before the deletion counts.
-    /// `None` if it did not answer.
-    async fn still_used(
-        &self,
-        names: &BTreeSet<String>,
-        heartbeat: &Heartbeat,
-    ) -> Option<BTreeMap<String, Users>> {
-        let files: BTreeSet<String> = names
-            .iter()
-            .filter(|name| !self.resolutions.is_file_taken(name))
-            .map(|name| file_name(name))
-            .collect();
-        if files.is_empty() {
-            return Some(BTreeMap::new());
-        }
-        match list_users(&self.pods, &files, || heartbeat.beat()).await {
-            Ok(users) => Some(users),
+    /// The current users of each profile; `None` if the API server did not answer.
+    async fn list<'a>(&self, uses: &'a Uses, heartbeat: &Heartbeat) -> Option<Tally<'a>> {
+        let mut tally = uses.tally();
+        let each_pod = |pod: &str, files: &BTreeSet<String>| tally.add(pod, files);
+        match list_using(&self.pods, || heartbeat.beat(), each_pod).await {
+            Ok(()) => Some(tally),
             Err(error) => {
                 tracing::warn!("no profile is released because the pods can't be listed: {error}");
                 self.metrics.errors.inc();
@@ -223,9 +262,8 @@ impl Reconciler {
     async fn reconcile(&mut self, task: &Task<'_>) -> Result<Option<Instant>, RequestError> {
         let now = Instant::now();
         let profile = task.profile;
-        let waits = profile.deleted && profile.has_finalizer();
-        let holder = waits.then_some(&task.users);
-        self.events.observe(profile, &task.status, holder, now);
+        let waits = task.waits.clone();
+        self.events.observe(profile, &task.status, waits, now);
         if let Some(retry_at) = self.failures.retry_at(profile, now) {
             return Ok(Some(retry_at));
         }

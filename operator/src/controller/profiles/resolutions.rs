@@ -88,7 +88,7 @@ impl Resolutions {
             return;
         }
         for (name, profile) in profiles {
-            if !profile.based && self.remembered.contains_key(name) {
+            if profile.base.is_none() && self.remembered.contains_key(name) {
                 continue;
             }
             let resolution = file_of(profiles, profile)

@@ -1,46 +1,20 @@
 //! Computes a profile's status from the profile, its resolution, the nodes and its users.
 
-use super::resolutions::Resolution;
+use super::{
+    nodes::{Missing, Nodes, some_of},
+    resolutions::{Refusal, Resolution},
+    uses::Users,
+};
 use crate::{
     crd::{
         SeccompProfileStatus,
         condition::condition,
-        profile::{InUseReason, ReadyReason, ValidReason},
+        profile::{InUseReason, ReadyReason, ReconcilingReason, StalledReason, ValidReason},
     },
     effect::Effect,
     file_name::localhost_profile,
-    kube::stores::{
-        Stores,
-        node_report::{NodeReport, Reported},
-        pod_usage::Users,
-        profile::Profile,
-    },
+    kube::stores::profile::{FINALIZER, Profile},
 };
-use std::sync::Arc;
-
-/// The nodes of the cluster, each with its report if there is one.
-#[derive(Debug, Default)]
-pub(super) struct Nodes(Vec<(String, Option<Arc<NodeReport>>)>);
-
-impl Nodes {
-    /// The current nodes. Reports of nodes that are gone are ignored.
-    pub(super) fn of(stores: &Stores) -> Nodes {
-        let reports = stores.node_reports.snapshot();
-        let nodes = stores.nodes.snapshot();
-        let report = |node: &String| reports.get(node).map(Arc::clone);
-        Nodes(
-            nodes
-                .keys()
-                .map(|node| (node.clone(), report(node)))
-                .collect(),
-        )
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-}
 
 /// The message about a valid profile: one that has a file, or none because it is disabled.
 fn warnings(warning: &str, effect: Option<&Effect>) -> String {
@@ -58,219 +32,191 @@ fn warnings(warning: &str, effect: Option<&Effect>) -> String {
         }
         None => {}
     }
+    if said.is_empty() {
+        return "the specification gives a valid file".to_owned();
+    }
     said.join("; ")
 }
 
-/// The status of a profile. `effect` is the result of checking its file with the controller's
-/// libseccomp, once known. The nodes' libseccomp may differ, so that does not make the profile
-/// invalid.
-pub(super) fn status(
-    profile: &Profile,
-    resolution: &Resolution,
-    effect: Option<&Effect>,
-    nodes: &Nodes,
-    users: &Users,
-) -> SeccompProfileStatus {
-    let (valid, why) = match resolution {
-        Ok(expected) => (ValidReason::Valid, warnings(&expected.warning, effect)),
+/// What a status is computed from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) resolution: &'a Resolution,
+    /// The result of checking its file with the controller's libseccomp, once known. The nodes'
+    /// libseccomp may differ, so that does not make the profile invalid.
+    pub(super) effect: Option<&'a Effect>,
+    pub(super) nodes: &'a Nodes,
+    pub(super) users: &'a Users,
+    /// Whether it is disabled and no pod uses its file.
+    pub(super) is_released: bool,
+}
+
+/// The state of a profile in a cluster, as its conditions show it.
+struct State {
+    ready: ReadyReason,
+    message: String,
+    reconciling: Option<ReconcilingReason>,
+    stalled: Option<StalledReason>,
+    /// How many nodes have the file of the current generation.
+    installed: usize,
+}
+
+impl State {
+    fn new(ready: ReadyReason, message: String, installed: usize) -> State {
+        State {
+            ready,
+            message,
+            reconciling: None,
+            stalled: None,
+            installed,
+        }
+    }
+}
+
+/// The status of a profile.
+pub(super) fn status(facts: Facts<'_>) -> SeccompProfileStatus {
+    let Facts { profile, users, .. } = facts;
+    let (valid, why) = match facts.resolution {
+        Ok(expected) => (
+            ValidReason::Valid,
+            warnings(&expected.warning, facts.effect),
+        ),
         Err(refusal) => (refusal.reason, refusal.message.clone()),
     };
-    let digest = resolution.as_ref().map(|expected| expected.digest);
-    let (installed, ready, missing) = match digest {
-        Ok(Some(digest)) => ready(&profile.name, digest, nodes),
-        Ok(None) => {
-            let message = "spec.state is Disabled".to_owned();
-            (0, ReadyReason::Disabled, message)
-        }
-        Err(_) => {
-            let message = match valid {
-                ValidReason::FileNameTaken => "it has no file",
-                _ => "it has no file; nodes that had a valid one before keep it",
-            };
-            (0, ReadyReason::Invalid, message.to_owned())
-        }
-    };
+    let state = state(facts);
     let (in_use, by) = match users.count {
-        0 => (InUseReason::NotInUse, String::new()),
-        count => {
-            let pod = users.pod.as_deref().unwrap_or("?");
-            (
-                InUseReason::InUse,
-                format!("{count} pods, among them {pod}"),
-            )
-        }
+        0 => (InUseReason::NotInUse, "no pod uses it".to_owned()),
+        _ => (InUseReason::InUse, format!("used by {users}")),
     };
+    let generation = profile.generation;
     let before = profile.status.as_ref();
     let before = before.map_or(&[][..], |status| &status.conditions);
+    let message = &state.message;
+    let mut conditions = vec![
+        condition(in_use, by, generation, before),
+        condition(state.ready, message.clone(), generation, before),
+    ];
+    // As is usual for conditions that are true when something is wrong, these are absent otherwise.
+    conditions.extend(
+        state
+            .reconciling
+            .map(|reason| condition(reason, message.clone(), generation, before)),
+    );
+    conditions.extend(
+        state
+            .stalled
+            .map(|reason| condition(reason, message.clone(), generation, before)),
+    );
+    conditions.push(condition(valid, why, generation, before));
     SeccompProfileStatus {
-        conditions: vec![
-            condition(in_use, by, profile.generation, before),
-            condition(ready, missing, profile.generation, before),
-            condition(valid, why, profile.generation, before),
-        ],
-        nodes: format!("{installed}/{}", nodes.len()),
+        observed_generation: generation,
+        released_generation: generation.filter(|_| facts.is_released),
+        conditions,
+        nodes: format!("{}/{}", state.installed, facts.nodes.len()),
         pods: users.count,
         localhost_profile: localhost_profile(&profile.name),
     }
 }
 
-/// How many nodes have a profile, and the resulting condition.
-fn ready(name: &str, digest: u64, nodes: &Nodes) -> (usize, ReadyReason, String) {
-    let mut count = 0;
-    let (mut failed, mut missing, mut full) = (None, None, None);
-    for (node, report) in &nodes.0 {
-        let reported = report
-            .as_ref()
-            .map(|report| report.of_profile(name, digest));
-        match reported.unwrap_or(Reported::Nothing) {
-            Reported::Installed => count += 1,
-            Reported::Failed(reason) => {
-                failed.get_or_insert_with(|| format!("node {node}: {reason}"));
-            }
-            Reported::Omitted(omitted) => {
-                full.get_or_insert_with(|| {
-                    format!("node {node}: its SeccompNode is full and omits {omitted} profiles")
-                });
-            }
-            Reported::Nothing => {
-                missing.get_or_insert_with(|| format!("node {node}: not installed yet"));
-            }
+fn state(facts: Facts<'_>) -> State {
+    let profile = facts.profile;
+    let digest = match facts.resolution {
+        _ if profile.deleted => return deleting(facts),
+        Err(refusal) => return invalid(facts, refusal),
+        Ok(expected) => expected.digest,
+    };
+    let Some(digest) = digest else {
+        return disabled(facts);
+    };
+    let count = facts.nodes.count(&profile.name, digest, profile.generation);
+    let new = |reason, message| State::new(reason, message, count.installed);
+    match count.missing {
+        Some(Missing::Failed(message)) => State {
+            stalled: Some(StalledReason::NodeFailed),
+            ..new(ReadyReason::NodeFailed, message)
+        },
+        Some(Missing::NotYet(message)) => State {
+            reconciling: Some(ReconcilingReason::NodesMissing),
+            ..new(ReadyReason::NodesMissing, message)
+        },
+        Some(Missing::Omitted(message)) => State {
+            stalled: Some(StalledReason::NodeReportFull),
+            ..new(ReadyReason::NodeReportFull, message)
+        },
+        None => new(ReadyReason::Ready, "every node has its file".to_owned()),
+    }
+}
+
+/// A profile that is being deleted is not ready, whoever holds it.
+fn deleting(facts: Facts<'_>) -> State {
+    let profile = facts.profile;
+    let installed = match facts.resolution.as_ref().map(|expected| expected.digest) {
+        Ok(Some(digest)) => {
+            let generation = profile.generation;
+            facts
+                .nodes
+                .count(&profile.name, digest, generation)
+                .installed
+        }
+        _ => 0,
+    };
+    let others: Vec<&str> = profile
+        .finalizers
+        .iter()
+        .map(String::as_str)
+        .filter(|finalizer| *finalizer != FINALIZER)
+        .collect();
+    let message = if profile.has_finalizer() && facts.users.count > 0 {
+        format!("its deletion waits for {}", facts.users)
+    } else if others.is_empty() {
+        "it is being deleted".to_owned()
+    } else {
+        format!(
+            "it is being deleted; others hold it by their finalizers: {}",
+            some_of(&others)
+        )
+    };
+    State::new(ReadyReason::Deleting, message, installed)
+}
+
+/// A profile that is not valid keeps the files of an earlier generation.
+fn invalid(facts: Facts<'_>, refusal: &Refusal) -> State {
+    let (stalled, message) = if refusal.reason == ValidReason::FileNameTaken {
+        (StalledReason::FileNameTaken, "it has no file".to_owned())
+    } else {
+        let kept = facts.nodes.kept(&facts.profile.name);
+        (StalledReason::Invalid, format!("it is not valid; {kept}"))
+    };
+    State {
+        stalled: Some(stalled),
+        ..State::new(ReadyReason::Invalid, message, 0)
+    }
+}
+
+/// A disabled profile has its file until no pod uses it.
+fn disabled(facts: Facts<'_>) -> State {
+    let having = facts.nodes.having(&facts.profile.name);
+    let new = |message| State::new(ReadyReason::Disabled, message, 0);
+    if !facts.is_released && facts.users.direct > 0 {
+        let message = format!(
+            "disabled; its file stays, because it waits for {}",
+            facts.users
+        );
+        State {
+            reconciling: Some(ReconcilingReason::InUse),
+            ..new(message)
+        }
+    } else if having.is_empty() {
+        new("disabled; no node has its file".to_owned())
+    } else {
+        let message = format!("disabled; still to be removed from {}", some_of(&having));
+        State {
+            reconciling: Some(ReconcilingReason::Removing),
+            ..new(message)
         }
     }
-    let (reason, message) = match (failed, missing, full) {
-        (Some(failed), ..) => (ReadyReason::NodeFailed, failed),
-        (_, Some(missing), _) => (ReadyReason::NodesMissing, missing),
-        (_, _, Some(full)) => (ReadyReason::NodeReportFull, full),
-        _ => (ReadyReason::Ready, String::new()),
-    };
-    (count, reason, message)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::controller::profiles::resolutions::{Expected, Refusal};
-    use crate::crd::condition::{Reason, find};
-    use serde_json::{Value, json};
-
-    fn expected() -> Expected {
-        Expected {
-            digest: Some(0xff),
-            ..Expected::default()
-        }
-    }
-
-    fn nodes(reports: &[(&str, Option<Value>)]) -> Nodes {
-        let stores = Stores::default();
-        let names = reports.iter().map(|(node, _)| ((*node).to_owned(), ()));
-        stores.nodes.fill(names);
-        let reports = reports.iter().filter_map(|(node, spec)| {
-            let report = NodeReport::reading(spec.as_ref()?);
-            Some(((*node).to_owned(), Arc::new(report)))
-        });
-        let gone = json!({"failures": {"a": "it does not count"}});
-        let gone = ("gone".to_owned(), Arc::new(NodeReport::reading(&gone)));
-        stores.node_reports.fill(reports.chain([gone]));
-        Nodes::of(&stores)
-    }
-
-    fn says(resolution: &Resolution, nodes: &Nodes) -> (Option<ReadyReason>, String, String) {
-        let profile = Profile::of("a", &json!({"allow": ["mkdir"]}));
-        let status = status(&profile, resolution, None, nodes, &Users::default());
-        let message = find(&status.conditions, ReadyReason::TYPE)
-            .unwrap()
-            .message
-            .clone();
-        (ReadyReason::of(&status.conditions), message, status.nodes)
-    }
-
-    #[test]
-    fn a_node_that_fails_comes_before_one_that_is_missing_and_that_before_a_full_report() {
-        let installed = || Some(json!({"profiles": {"a": "00000000000000ff"}}));
-        let failed = || Some(json!({"failures": {"a": "a foreign file"}}));
-        let full = || Some(json!({"profiles": {"z": "00000000000000ff"}, "omitted": 3}));
-        let of = |reports: &[(&str, Option<Value>)]| says(&Ok(expected()), &nodes(reports));
-        let (reason, message, count) = of(&[("n1", installed()), ("n2", installed())]);
-        assert_eq!(reason, Some(ReadyReason::Ready));
-        assert_eq!((message.as_str(), count.as_str()), ("", "2/2"));
-        let (reason, message, count) = of(&[("n1", installed()), ("n2", full())]);
-        assert_eq!(reason, Some(ReadyReason::NodeReportFull));
-        assert_eq!(
-            message,
-            "node n2: its SeccompNode is full and omits 3 profiles"
-        );
-        assert_eq!(count, "1/2");
-        let (reason, message, _) = of(&[("n2", full()), ("n3", None)]);
-        assert_eq!(reason, Some(ReadyReason::NodesMissing));
-        assert_eq!(message, "node n3: not installed yet");
-        let (reason, message, _) = of(&[("n2", full()), ("n3", None), ("n4", failed())]);
-        assert_eq!(reason, Some(ReadyReason::NodeFailed));
-        assert_eq!(message, "node n4: a foreign file");
-    }
-
-    #[test]
-    fn a_profile_that_is_disabled_or_not_valid_is_on_no_node() {
-        let nodes = nodes(&[("n1", Some(json!({"profiles": {"a": "00000000000000ff"}})))]);
-        assert_eq!(
-            says(&Ok(Expected::default()), &nodes).0,
-            Some(ReadyReason::Disabled)
-        );
-        let invalid = Err(Refusal {
-            reason: ValidReason::Invalid,
-            message: "spec: no such call".to_owned(),
-        });
-        let (reason, _, count) = says(&invalid, &nodes);
-        assert_eq!(
-            (reason, count.as_str()),
-            (Some(ReadyReason::Invalid), "0/1")
-        );
-    }
-
-    #[test]
-    fn use_is_counted_and_a_pod_named() {
-        let profile = Profile::of("a", &json!({"allow": ["mkdir"]}));
-        let users = Users {
-            count: 2,
-            pod: Some("shop/till".to_owned()),
-        };
-        let status = status(&profile, &Ok(expected()), None, &Nodes::default(), &users);
-        assert_eq!(status.pods, 2);
-        assert_eq!(status.localhost_profile, "operator/a.json");
-        assert_eq!(
-            InUseReason::of(&status.conditions),
-            Some(InUseReason::InUse)
-        );
-        let condition = find(&status.conditions, InUseReason::TYPE).unwrap();
-        assert!(condition.message.contains("shop/till"));
-        assert_eq!(condition.observed_generation, Some(1));
-    }
-
-    #[test]
-    fn a_warning_is_said_in_the_condition_valid_which_stays_true() {
-        let profile = Profile::of("a", &json!({"allow": ["mkdri"]}));
-        let resolution = Ok(Expected {
-            digest: Some(1),
-            warning: "spec: unknown system call".to_owned(),
-            ..Expected::default()
-        });
-        let message = |effect: Option<&Effect>| {
-            let (nodes, users) = (Nodes::default(), Users::default());
-            let status = status(&profile, &resolution, effect, &nodes, &users);
-            let valid = find(&status.conditions, ValidReason::TYPE).unwrap();
-            assert_eq!(valid.status, "True");
-            valid.message.clone()
-        };
-        assert_eq!(message(None), "spec: unknown system call");
-        let usable = Effect::Usable(vec!["spec.allow: a remark".to_owned()]);
-        assert_eq!(
-            message(Some(&usable)),
-            "spec: unknown system call; spec.allow: a remark"
-        );
-        let unusable = Effect::Unusable("the filter would not do what it says".to_owned());
-        assert_eq!(
-            message(Some(&unusable)),
-            "spec: unknown system call; with the controller's libseccomp, the filter would not do what \
-             it says; each node decides with its own"
-        );
-    }
-}
+mod tests;

@@ -16,6 +16,9 @@ use kube::{
 use serde_json::{Value, json};
 use std::time::Instant;
 
+/// The field manager of what the controller writes.
+const FIELD_MANAGER: &str = "portcullis-controller";
+
 /// Writes profiles.
 pub(super) struct Writer {
     profiles: Api<StoredProfile>,
@@ -36,7 +39,7 @@ impl Writer {
         status: &SeccompProfileStatus,
     ) -> Result<(), RequestError> {
         let patch = Patch::Merge(json!({"status": status}));
-        let parameters = PatchParams::default();
+        let parameters = parameters();
         let api = &self.profiles;
         let write = api.patch_status(&profile.name, &parameters, &patch);
         self.count(ProfileWrite::Status, write).await
@@ -68,7 +71,7 @@ impl Writer {
     }
 
     async fn metadata(&self, profile: &Profile, patch: &Value) -> Result<(), RequestError> {
-        let parameters = PatchParams::default();
+        let parameters = parameters();
         let patch = Patch::Merge(patch);
         let api = &self.profiles;
         let write = api.patch_metadata(&profile.name, &parameters, &patch);
@@ -87,6 +90,14 @@ impl Writer {
         self.metrics.write.get_or_create(&labels).observe(duration);
         self.metrics.writes.inc();
         Ok(())
+    }
+}
+
+/// Whose fields the written ones are.
+fn parameters() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
     }
 }
 

@@ -3,28 +3,49 @@
 
 use super::texts::Texts;
 use crate::{crd::SeccompNodeSpec, kube::stored::StoredNode};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// What a node reports about one profile.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reported<'a> {
-    /// Its file is the right one.
-    Installed,
-    /// There is no file, for this reason.
-    Failed(&'a str),
+    /// It has a file.
+    Installed(File),
+    /// It has no up-to-date file, for this reason.
+    Failed {
+        /// The reason.
+        reason: &'a str,
+        /// The earlier generation whose file it has, if it has one and that is known.
+        generation: Option<i64>,
+    },
     /// The report is full and omits this many profiles, perhaps this one.
     Omitted(u64),
     /// It has reported nothing yet.
     Nothing,
 }
 
+/// A profile's file on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File {
+    /// The digest of its filter.
+    pub digest: u64,
+    /// The generation that it was made from, if known.
+    pub generation: Option<i64>,
+}
+
+/// Why a profile has no up-to-date file, and the earlier generation that it has.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure {
+    reason: Arc<str>,
+    generation: Option<i64>,
+}
+
 /// A node's report.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct NodeReport {
-    /// The digests of files, sorted by the name of the profile.
-    digests: Box<[(Arc<str>, u64)]>,
-    /// The reasons of profiles without a file, sorted by name.
-    failures: Box<[(Arc<str>, Arc<str>)]>,
+    /// Sorted by the name of the profile.
+    installed: Box<[(Arc<str>, File)]>,
+    /// Sorted by the name of the profile.
+    failed: Box<[(Arc<str>, Failure)]>,
     problem: Option<Arc<str>>,
     omitted: u64,
 }
@@ -42,38 +63,55 @@ impl NodeReport {
     }
 
     fn of(report: &SeccompNodeSpec, texts: &mut Texts) -> NodeReport {
+        let installed = report.installed.iter().filter_map(|profile| {
+            let file = File {
+                digest: digest_number(&profile.digest)?,
+                generation: profile.generation,
+            };
+            Some((texts.share(&profile.name), file))
+        });
+        let installed = sorted(installed);
+        let failed = report.failed.iter().map(|profile| {
+            let failure = Failure {
+                reason: texts.share(&profile.reason),
+                generation: profile.generation,
+            };
+            (texts.share(&profile.name), failure)
+        });
         NodeReport {
-            digests: report
-                .profiles
-                .iter()
-                .filter_map(|(name, digest)| Some((texts.share(name), digest_number(digest)?)))
-                .collect(),
-            failures: shared(&report.failures, texts),
+            installed,
+            failed: sorted(failed),
             problem: report.problem.as_deref().map(|text| texts.share(text)),
             omitted: report.omitted,
         }
     }
 
-    /// What it says about a profile whose file must have this digest.
-    pub fn of_profile(&self, name: &str, digest: u64) -> Reported<'_> {
-        let reported = find(&self.digests, name);
-        if reported == Some(&digest) {
-            return Reported::Installed;
+    /// What it says about a profile.
+    pub fn of_profile(&self, name: &str) -> Reported<'_> {
+        if let Some(failure) = find(&self.failed, name) {
+            return Reported::Failed {
+                reason: &failure.reason,
+                generation: failure.generation,
+            };
         }
-        match (find(&self.failures, name), &self.problem) {
-            (Some(reason), _) => Reported::Failed(reason),
-            // A profile that is named with another digest was not omitted.
-            (None, _) if self.omitted > 0 && reported.is_none() => Reported::Omitted(self.omitted),
-            (None, Some(problem)) if self.omitted == 0 => Reported::Failed(problem),
-            _ => Reported::Nothing,
+        if let Some(file) = find(&self.installed, name) {
+            return Reported::Installed(*file);
+        }
+        match &self.problem {
+            _ if self.omitted > 0 => Reported::Omitted(self.omitted),
+            Some(reason) => Reported::Failed {
+                reason,
+                generation: None,
+            },
+            None => Reported::Nothing,
         }
     }
 }
 
-fn shared(map: &BTreeMap<String, String>, texts: &mut Texts) -> Box<[(Arc<str>, Arc<str>)]> {
-    map.iter()
-        .map(|(name, text)| (texts.share(name), texts.share(text)))
-        .collect()
+fn sorted<T>(entries: impl Iterator<Item = (Arc<str>, T)>) -> Box<[(Arc<str>, T)]> {
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_by(|one, other| one.0.cmp(&other.0));
+    entries.into()
 }
 
 fn find<'a, T>(sorted: &'a [(Arc<str>, T)], name: &str) -> Option<&'a T> {
@@ -107,36 +145,43 @@ mod tests {
     }
 
     #[test]
-    fn a_report_says_what_is_right_what_failed_and_what_it_leaves_out() {
-        let said = report(
-            &json!({"profiles": {"a": "00000000000000ff", "b": "00000000000000fe", "odd": "ff"},
-            "failures": {"c": "a foreign file"}, "omitted": 0}),
-        );
-        assert_eq!(said.of_profile("a", 255), Reported::Installed);
-        assert_eq!(said.of_profile("b", 255), Reported::Nothing);
-        assert_eq!(said.of_profile("odd", 255), Reported::Nothing);
-        assert_eq!(
-            said.of_profile("c", 255),
-            Reported::Failed("a foreign file")
-        );
-        assert_eq!(said.of_profile("d", 255), Reported::Nothing);
-        let full = report(
-            &json!({"profiles": {"a": "00000000000000ff", "b": "00000000000000fe"},
-            "failures": {}, "omitted": 7, "problem": "its SeccompNode is full"}),
-        );
-        assert_eq!(full.of_profile("a", 255), Reported::Installed);
-        assert_eq!(full.of_profile("b", 255), Reported::Nothing);
-        assert_eq!(full.of_profile("z", 255), Reported::Omitted(7));
+    fn a_report_says_what_is_there_what_failed_and_what_it_leaves_out() {
+        let there = |digest, generation| Reported::Installed(File { digest, generation });
+        let failed = |reason, generation| Reported::Failed { reason, generation };
+        let said = report(&json!({
+            "installed": [
+                {"name": "b", "digest": "00000000000000fe"},
+                {"name": "a", "digest": "00000000000000ff", "generation": 3},
+                {"name": "odd", "digest": "ff"},
+            ],
+            "failed": [
+                {"name": "d", "reason": "a full disk", "generation": 2},
+                {"name": "c", "reason": "a foreign file"},
+            ],
+        }));
+        assert_eq!(said.of_profile("a"), there(255, Some(3)));
+        assert_eq!(said.of_profile("b"), there(254, None));
+        assert_eq!(said.of_profile("odd"), Reported::Nothing);
+        assert_eq!(said.of_profile("c"), failed("a foreign file", None));
+        assert_eq!(said.of_profile("d"), failed("a full disk", Some(2)));
+        assert_eq!(said.of_profile("e"), Reported::Nothing);
+        let full = report(&json!({
+            "installed": [{"name": "a", "digest": "00000000000000ff", "generation": 1}],
+            "omitted": 7,
+            "problem": "its SeccompNode is full",
+        }));
+        assert_eq!(full.of_profile("a"), there(255, Some(1)));
+        assert_eq!(full.of_profile("z"), Reported::Omitted(7));
     }
 
     #[test]
     fn a_report_that_is_not_understood_is_a_problem_of_its_node() {
-        for spec in [json!(null), json!("text"), json!({"profiles": 7})] {
+        for spec in [json!(null), json!("text"), json!({"installed": 7})] {
             let said = report(&spec);
-            let Reported::Failed(problem) = said.of_profile("a", 1) else {
+            let Reported::Failed { reason, .. } = said.of_profile("a") else {
                 panic!("{said:?}");
             };
-            assert!(problem.contains("can't be parsed"), "{problem}");
+            assert!(reason.contains("can't be parsed"), "{reason}");
         }
     }
 }

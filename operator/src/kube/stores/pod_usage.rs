@@ -2,24 +2,19 @@
 //!
 //! Only these parts of a pod are parsed, because a cluster has many pods, and they are large.
 
-use super::UsedFiles;
 use crate::file_name::file_of;
 use crate::kube::{
     request::{RequestError, request},
-    store::Items,
     stored::metadata,
 };
 use k8s_openapi::{api::core::v1::Pod as Object, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Resource, ResourceExt, api::ListParams};
-use portcullis_profile::select::annotations::{
-    CONTAINER_ANNOTATION_PREFIX as CONTAINER, POD_ANNOTATION as POD,
+use portcullis_profile::select::{
+    annotations::{CONTAINER_ANNOTATION_PREFIX as CONTAINER, POD_ANNOTATION as POD},
+    reference::{ProfilePath, Reference},
 };
 use serde::{Deserialize, Deserializer};
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// How many pods are listed at a time.
 const PAGE: u32 = 200;
@@ -160,7 +155,10 @@ impl Wire {
         let by_annotation = self.metadata.annotations.iter().flatten();
         let by_annotation = by_annotation
             .filter(|(key, _)| *key == POD || key.strip_prefix(CONTAINER).is_some_and(has))
-            .filter_map(|(_, value)| value.strip_prefix("localhost/"));
+            .filter_map(|(_, value)| match value.parse() {
+                Ok(Reference::Localhost(path)) => Some(path),
+                _ => None,
+            });
         let of_pod = self.spec.iter().map(|spec| &spec.security_context);
         let contexts = containers()
             .map(|container| &container.security_context)
@@ -170,66 +168,38 @@ impl Wire {
                 .seccomp_profile
                 .as_ref()?
                 .localhost_profile
-                .as_deref()
+                .as_deref()?
+                .parse::<ProfilePath>()
+                .ok()
         });
         by_annotation
             .chain(by_field)
-            .filter_map(file_of)
-            .map(str::to_owned)
+            .filter_map(|path| file_of(&path).map(str::to_owned))
             .collect()
     }
 }
 
-/// The pods that use one file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Users {
-    /// How many there are.
-    pub count: u64,
-    /// One of them, as `namespace/name`.
-    pub pod: Option<String>,
-}
-
-impl Users {
-    fn add(&mut self, pod: &str) {
-        self.count += 1;
-        self.pod.get_or_insert_with(|| pod.to_owned());
-    }
-}
-
-/// The users of each file, among the pods of a store.
-pub fn watched_users(pods: &Items<UsedFiles>) -> BTreeMap<Arc<str>, Users> {
-    let mut users: BTreeMap<Arc<str>, Users> = BTreeMap::new();
-    for (pod, used) in pods {
-        for name in used {
-            users.entry(Arc::clone(name)).or_default().add(pod);
-        }
-    }
-    users
-}
-
-/// The current users of some files, listed from the API server, because a watch may lag behind a
-/// deletion that was seen. `each_page` is called before each request.
+/// Lists the current pods that use files from the API server, because a watch may lag behind a
+/// deletion that was seen. `each_page` is called before each request, `each_pod` with each pod and
+/// the names of its files.
 ///
 /// # Errors
 /// [`RequestError`], if a page of the list can't be fetched.
-pub async fn list_users(
+pub async fn list_using(
     pods: &Api<PodUsage>,
-    files: &BTreeSet<String>,
     each_page: impl Fn(),
-) -> Result<BTreeMap<String, Users>, RequestError> {
-    let mut users: BTreeMap<String, Users> = BTreeMap::new();
+    mut each_pod: impl FnMut(&str, &BTreeSet<String>),
+) -> Result<(), RequestError> {
     let mut parameters = ListParams::default().limit(PAGE);
     loop {
         each_page();
         let page = request(pods.list(&parameters)).await?;
         for (pod, used) in page.items.into_iter().filter_map(PodUsage::used) {
-            for name in used.into_iter().filter(|name| files.contains(name)) {
-                users.entry(name).or_default().add(&pod);
-            }
+            each_pod(&pod, &used);
         }
         match page.metadata.continue_ {
             Some(more) if !more.is_empty() => parameters = parameters.continue_token(&more),
-            _ => return Ok(users),
+            _ => return Ok(()),
         }
     }
 }
@@ -264,6 +234,25 @@ mod tests {
     }
 
     #[test]
+    fn a_path_counts_however_it_is_written_if_it_leads_to_the_file() {
+        for (path, used) in [
+            ("./operator/a.json", &["a.json"][..]),
+            ("operator//a.json", &["a.json"]),
+            ("operator/./a.json", &["a.json"]),
+            ("/operator/a.json", &[]),
+            ("operator/../operator/a.json", &[]),
+            ("other/a.json", &[]),
+        ] {
+            let field = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": path}});
+            let by_field = json!({"metadata": {}, "spec": {"securityContext": field}});
+            assert_eq!(uses(by_field), used, "{path}");
+            let annotations = json!({POD: format!("localhost/{path}")});
+            let by_annotation = json!({"metadata": {"annotations": annotations}});
+            assert_eq!(uses(by_annotation), used, "{path}");
+        }
+    }
+
+    #[test]
     fn an_annotation_counts_only_for_a_container_that_the_pod_has() {
         for (field, counts) in [
             ("containers", true),
@@ -291,18 +280,5 @@ mod tests {
         ] {
             assert!(uses(pod).is_empty());
         }
-    }
-
-    #[test]
-    fn the_users_of_a_profile_are_counted_and_one_is_named() {
-        let used = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
-        let pods = Items::from([
-            ("shop/till".to_owned(), used(&["a", "b"])),
-            ("shop/web".to_owned(), used(&["a"])),
-        ]);
-        let users = watched_users(&pods);
-        assert_eq!(users["a"].count, 2);
-        assert_eq!(users["a"].pod.as_deref(), Some("shop/till"));
-        assert_eq!((users["b"].count, users.len()), (1, 2));
     }
 }

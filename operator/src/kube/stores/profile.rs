@@ -3,7 +3,7 @@
 use crate::{
     crd::{SeccompProfile, SeccompProfileStatus},
     kube::stored::StoredProfile,
-    resolve::has_base,
+    resolve::base_of,
 };
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{Resource, ResourceExt};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub const FINALIZER: &str = "portcullis.dev/in-use";
 
 /// A profile.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Profile {
     /// Its name.
     pub name: String,
@@ -31,8 +31,8 @@ pub struct Profile {
     pub deleted: bool,
     /// Its specification as JSON.
     pub spec: Arc<str>,
-    /// Whether its specification names a base.
-    pub based: bool,
+    /// The base that its specification names.
+    pub base: Option<String>,
     /// Its status; `None` if there is none or it can't be parsed, so that it is rewritten.
     pub status: Option<SeccompProfileStatus>,
 }
@@ -49,7 +49,7 @@ impl Profile {
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
             finalizers: meta.finalizers.clone().unwrap_or_default(),
             deleted: meta.deletion_timestamp.is_some(),
-            based: has_base(&stored.spec),
+            base: base_of(&stored.spec),
             status: serde_json::from_str(&stored.status).unwrap_or_default(),
             spec: stored.spec.into(),
         }

@@ -3,7 +3,7 @@
 
 use super::cases;
 use crate::{
-    objects::{allowing, nodes, profile},
+    objects::{allowing, failure, nodes, profile},
     stage::{NODE, Stage},
     wait::until,
 };
@@ -82,9 +82,7 @@ async fn failed(stage: &Stage, name: &str, text: &str) -> Result<()> {
         &format!("the node's report says {text:?} of {name}"),
         async || {
             let report = nodes.get(NODE).await?;
-            let said = report.data["spec"]["failures"][name]
-                .as_str()
-                .unwrap_or_default();
+            let said = failure(&report, name);
             ensure!(said.contains(text), "it says {}", report.data["spec"]);
             Ok(())
         },

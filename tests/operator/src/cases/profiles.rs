@@ -173,9 +173,9 @@ async fn of_two_profiles_that_want_one_file_the_older_one_has_it(stage: &mut Sta
     ensure!(is_named, "{status}");
     let nodes = objects::nodes(&stage.client);
     until("the node says why", async || {
-        let failures = nodes.get(NODE).await?.data["spec"]["failures"].clone();
-        let why = failures["web.json"].as_str().unwrap_or_default();
-        ensure!(why.contains("the older SeccompProfile"), "{failures}");
+        let report = nodes.get(NODE).await?;
+        let why = objects::failure(&report, "web.json");
+        ensure!(why.contains("the older SeccompProfile"), "{}", report.data);
         Ok(())
     })
     .await?;

@@ -4,6 +4,30 @@ use super::*;
 use serde_json::json;
 use std::{fs, os::unix::fs::symlink};
 
+/// A profile as the API server first has it.
+fn wanted(name: &str, spec: &serde_json::Value) -> Wanted {
+    Wanted {
+        name: name.to_owned(),
+        created: None,
+        generation: Some(1),
+        spec: spec.to_string().into(),
+        release: Release::Never,
+    }
+}
+
+/// Why a profile has failed, as the node reports it.
+fn failure<'a>(report: &'a SeccompNodeSpec, name: &str) -> &'a str {
+    let failed = report.failed.iter().find(|profile| profile.name == name);
+    &failed
+        .unwrap_or_else(|| panic!("{name}: {report:?}"))
+        .reason
+}
+
+/// Whether the node reports that it has the file of a profile.
+fn has(report: &SeccompNodeSpec, name: &str) -> bool {
+    report.installed.iter().any(|profile| profile.name == name)
+}
+
 struct Node {
     folder: tempfile::TempDir,
     installer: Installer,
@@ -33,7 +57,7 @@ impl Node {
     }
 
     fn set(&mut self, name: &str, spec: &serde_json::Value) -> Done {
-        self.installer.set(name, spec.to_string().into());
+        self.installer.set(wanted(name, spec));
         self.settle()
     }
 
@@ -121,11 +145,11 @@ fn a_foreign_file_stays_and_the_profile_fails_until_it_is_gone() {
     fs::write(node.file("a.json"), "mine").unwrap();
     node.set("a", &json!({"allow": ["mkdir"]}));
     assert_eq!(fs::read(node.file("a.json")).unwrap(), b"mine");
-    assert!(node.installer.report().failures["a"].contains("left alone"));
+    assert!(failure(&node.installer.report(), "a").contains("left alone"));
     fs::remove_file(node.file("a.json")).unwrap();
     node.installer.touched("a.json");
     assert_eq!(node.settle().written, 1);
-    assert!(node.installer.report().failures.is_empty());
+    assert!(node.installer.report().failed.is_empty());
 }
 
 #[test]
@@ -149,7 +173,7 @@ fn a_base_that_comes_later_completes_those_on_top_of_it() {
         "top",
         &json!({"baseProfileName": "base", "allow": ["mkdir"]}),
     );
-    assert!(node.installer.report().failures["top"].contains("base"));
+    assert!(failure(&node.installer.report(), "top").contains("base"));
     node.set("base", &json!({"allow": ["rmdir"]}));
     assert_eq!(node.installer.report().count, 2);
     assert!(
@@ -163,7 +187,8 @@ fn a_base_that_comes_later_completes_those_on_top_of_it() {
 fn a_specification_that_is_not_valid_leaves_the_last_good_file_and_holds_up_no_other() {
     let mut node = Node::new();
     node.set("a", &json!({"allow": ["mkdir"]}));
-    node.installer.set("b", r#"{"allow": ["rmdir"]}"#.into());
+    node.installer
+        .set(wanted("b", &json!({"allow": ["rmdir"]})));
     let good = fs::read(node.file("a.json")).unwrap();
     for (invalid, why) in [
         (json!({"allow": "text"}), "can't be parsed"),
@@ -173,14 +198,14 @@ fn a_specification_that_is_not_valid_leaves_the_last_good_file_and_holds_up_no_o
         assert_eq!(node.set("a", &invalid).removed, 0);
         assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
         let report = node.installer.report();
-        assert!(report.failures["a"].contains(why), "{report:?}");
-        assert!(report.failures["a"].ends_with("; the last valid file stays"));
-        assert!(!report.profiles.contains_key("a"));
+        assert!(failure(&report, "a").contains(why), "{report:?}");
+        assert!(failure(&report, "a").ends_with("; generation 1 stays on the node"));
+        assert!(!has(&report, "a"));
         fs::write(node.file("a.json"), "{}").unwrap();
         node.installer.touched("a.json");
         assert_eq!(node.settle().repaired, 1);
         assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
-        assert!(report.profiles.contains_key("b"));
+        assert!(has(&report, "b"));
     }
     assert_eq!(node.set("a", &json!({"allow": ["rmdir"]})).written, 1);
     node.installer.unset("a");
@@ -211,9 +236,9 @@ fn before_every_profile_is_known_files_are_restored_from_their_copies() {
     assert_eq!(node.settle().repaired, 1);
 
     // Half of the list is there; then all of it, in which c is not.
-    let spec = json!({"allow": ["mkdir"]}).to_string();
-    node.installer.set("a", spec.clone().into());
-    node.installer.set("b", spec.into());
+    let spec = json!({"allow": ["mkdir"]});
+    node.installer.set(wanted("a", &spec));
+    node.installer.set(wanted("b", &spec));
     assert_eq!(node.installer.settle(&|_| {}), None);
     node.installer
         .keep_only(&["a", "b"].map(str::to_owned).into());
@@ -234,7 +259,7 @@ fn a_ledger_that_can_not_be_written_adds_no_file() {
     assert!(!node.file("b.json").exists());
     let report = node.installer.report();
     assert!(
-        report.failures["b"].starts_with("the ledger: "),
+        failure(&report, "b").starts_with("the ledger: "),
         "{report:?}"
     );
     node.installer.unset("a");
@@ -247,8 +272,8 @@ fn only_a_written_file_tells_how_long_it_took() {
     let mut node = Node::new();
     let told = std::cell::Cell::new(0);
     let count = |_: Duration| told.set(told.get() + 1);
-    let spec: Box<str> = json!({"allow": ["mkdir"]}).to_string().into();
-    node.installer.set("a", spec.clone());
+    node.installer
+        .set(wanted("a", &json!({"allow": ["mkdir"]})));
     node.settle_telling(&count);
     assert_eq!(told.get(), 1);
     node.installer.check_all();
@@ -279,8 +304,8 @@ fn the_file_of_an_earlier_agent_goes_and_a_foreign_one_in_its_new_place_stays() 
     }
     node.installer = Node::start(&folder);
     for name in ["a.json", "b.json"] {
-        let spec = json!({"allow": ["mkdir"]}).to_string();
-        node.installer.set(name, spec.into());
+        node.installer
+            .set(wanted(name, &json!({"allow": ["mkdir"]})));
     }
     let both = ["a.json", "b.json"].map(str::to_owned).into();
     node.installer.keep_only(&both);
@@ -289,7 +314,9 @@ fn the_file_of_an_earlier_agent_goes_and_a_foreign_one_in_its_new_place_stays() 
     assert!(!node.file("a.json.json").exists() && !node.file("b.json.json").exists());
     assert_ne!(fs::read(node.file("a.json")).unwrap(), b"{}");
     assert_eq!(fs::read(node.file("b.json")).unwrap(), b"{}");
-    assert!(node.installer.report().failures["b.json"].contains("does not belong to the operator"));
+    assert!(
+        failure(&node.installer.report(), "b.json").contains("does not belong to the operator")
+    );
 }
 
 #[test]
@@ -300,8 +327,8 @@ fn no_file_goes_while_there_may_be_profiles_that_are_not_known() {
     }
     let good = fs::read(node.file("b.json")).unwrap();
     node.installer = Node::start(node.folder.path());
-    let allowed = |call: &str| json!({"allow": [call]}).to_string().into();
-    node.installer.set("a", allowed("rmdir"));
+    let allowed = |name: &str, call: &str| wanted(name, &json!({"allow": [call]}));
+    node.installer.set(allowed("a", "rmdir"));
     node.installer.keep_all();
     assert_eq!(node.settle().written, 1, "a is known");
     fs::write(node.file("b.json"), "{}").unwrap();
@@ -312,10 +339,10 @@ fn no_file_goes_while_there_may_be_profiles_that_are_not_known() {
         assert!(node.file("c.json").exists());
     }
     let report = node.installer.report();
-    assert!(report.failures["b"].contains("the last good file stays"));
-    assert!(report.profiles.contains_key("a"));
+    assert!(failure(&report, "b").contains("the last good file stays"));
+    assert!(has(&report, "a"));
     // One that is known wants the file of one that is not.
-    node.installer.set("c.json", allowed("unlink"));
+    node.installer.set(allowed("c.json", "unlink"));
     node.settle();
     assert!(
         fs::read_to_string(node.file("c.json"))
@@ -325,25 +352,28 @@ fn no_file_goes_while_there_may_be_profiles_that_are_not_known() {
     node.installer.check_all();
     assert_eq!(node.settle(), Done::default());
 
-    node.installer.set("b", allowed("mkdir"));
+    node.installer.set(allowed("b", "mkdir"));
     node.installer
         .keep_only(&["b", "c.json"].map(str::to_owned).into());
     assert_eq!(node.settle().removed, 1);
     assert!(node.file("b.json").exists() && !node.file("a.json").exists());
-    assert!(node.installer.report().failures.is_empty());
+    assert!(node.installer.report().failed.is_empty());
 }
 
 #[test]
 fn of_two_profiles_that_want_one_file_the_older_one_has_it_whoever_came_first() {
-    let at = |second: i64| Timestamp::from_second(second).ok();
+    let created = |name: &str, second: i64, call: &str| Wanted {
+        created: k8s_openapi::jiff::Timestamp::from_second(second).ok(),
+        ..wanted(name, &json!({"allow": [call]}))
+    };
     for (older, newer) in [("a", "a.json"), ("a.json", "a")] {
         for order in [[older, newer], [newer, older]] {
             let mut node = Node::new();
             for name in order {
                 let second = if name == older { 1 } else { 2 };
                 let call = if name == older { "mkdir" } else { "rmdir" };
-                node.installer.created(name, at(second));
-                node.set(name, &json!({"allow": [call]}));
+                node.installer.set(created(name, second, call));
+                node.settle();
             }
             let says = |node: &Node, call: &str| {
                 let text = fs::read_to_string(node.file("a.json")).unwrap();
@@ -351,16 +381,14 @@ fn of_two_profiles_that_want_one_file_the_older_one_has_it_whoever_came_first() 
             };
             says(&node, "\"mkdir\"");
             let report = node.installer.report();
-            assert!(report.profiles.contains_key(older) && report.count == 1);
+            assert!(has(&report, older) && report.count == 1);
             assert!(
-                report.failures[newer].contains(&format!("the older SeccompProfile {older:?}"))
+                failure(&report, newer).contains(&format!("the older SeccompProfile {older:?}"))
             );
 
             node.installer = Node::start(node.folder.path());
             for (name, second, call) in [(newer, 2, "rmdir"), (older, 1, "mkdir")] {
-                node.installer.created(name, at(second));
-                let spec = json!({"allow": [call]}).to_string();
-                node.installer.set(name, spec.into());
+                node.installer.set(created(name, second, call));
             }
             let both = [older, newer].map(str::to_owned).into();
             node.installer.keep_only(&both);
@@ -370,7 +398,7 @@ fn of_two_profiles_that_want_one_file_the_older_one_has_it_whoever_came_first() 
             node.installer.unset(older);
             node.settle();
             says(&node, "\"rmdir\"");
-            assert!(node.installer.report().failures.is_empty());
+            assert!(node.installer.report().failed.is_empty());
             node.installer.unset(newer);
             assert_eq!(node.settle().removed, 1);
             assert!(!node.file("a.json").exists());
@@ -402,7 +430,8 @@ fn contradictory() -> serde_json::Value {
 fn a_profile_that_would_not_do_what_it_says_leaves_the_last_good_file_and_names_its_rules() {
     let mut node = Node::new();
     node.set("a", &json!({"allow": ["mkdir"]}));
-    node.installer.set("b", r#"{"allow": ["rmdir"]}"#.into());
+    node.installer
+        .set(wanted("b", &json!({"allow": ["rmdir"]})));
     let good = fs::read(node.file("a.json")).unwrap();
     assert_eq!(node.set("a", &contradictory()).written, 1, "b alone");
     assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
@@ -414,7 +443,7 @@ fn a_profile_that_would_not_do_what_it_says_leaves_the_last_good_file_and_names_
     assert!(!node.file("new.json").exists());
     let report = node.installer.report();
     for name in ["a", "new"] {
-        let why = &report.failures[name];
+        let why = failure(&report, name);
         for part in [
             "spec.syscalls[1]: mkdir",
             "SCMP_ACT_KILL_PROCESS",
@@ -423,17 +452,17 @@ fn a_profile_that_would_not_do_what_it_says_leaves_the_last_good_file_and_names_
             assert!(why.contains(part), "{why}");
         }
     }
-    assert!(report.profiles.contains_key("b"));
+    assert!(has(&report, "b"));
     node.set("a", &json!({"allow": ["unlink"]}));
     assert_ne!(fs::read(node.file("a.json")).unwrap(), good);
-    assert!(!node.installer.report().failures.contains_key("a"));
+    assert!(has(&node.installer.report(), "a"));
 }
 
 #[test]
 fn a_new_file_waits_to_be_checked_and_the_previous_one_is_put_back_at_once() {
     let mut node = Node::new();
-    let spec = json!({"allow": ["mkdir"]}).to_string();
-    node.installer.set("a", spec.clone().into());
+    let spec = json!({"allow": ["mkdir"]});
+    node.installer.set(wanted("a", &spec));
     let done = node.installer.settle(&|_| {}).unwrap();
     assert!(done == Done::default() && node.installer.is_checking());
     assert!(!node.file("a.json").exists());
@@ -442,9 +471,107 @@ fn a_new_file_waits_to_be_checked_and_the_previous_one_is_put_back_at_once() {
 
     node.installer = Node::open(node.folder.path());
     fs::write(node.file("a.json"), "{}").unwrap();
-    node.installer.set("a", spec.into());
+    node.installer.set(wanted("a", &spec));
     let done = node.installer.settle(&|_| {}).unwrap();
     assert!(done.written == 1 && node.installer.is_checking());
     assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
-    assert!(node.installer.report().profiles.contains_key("a"));
+    assert!(has(&node.installer.report(), "a"));
+}
+
+#[test]
+fn a_disabled_profile_keeps_its_file_until_its_generation_is_released() {
+    let mut node = Node::new();
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    let disabled = |generation: i64, release| Wanted {
+        generation: Some(generation),
+        release,
+        ..wanted("a", &json!({"allow": ["mkdir"], "state": "Disabled"}))
+    };
+    let first = [InstalledProfile {
+        generation: Some(1),
+        ..node.installer.report().installed[0].clone()
+    }];
+    node.installer.set(disabled(2, Release::Never));
+    assert_eq!(node.settle(), Done::default());
+    assert_eq!(node.installer.report().installed, first);
+    // Another agent knows it from the copy alone, and repairs the file.
+    node.installer = Node::start(node.folder.path());
+    node.installer.set(disabled(2, Release::Never));
+    node.installer.keep_only(&["a".to_owned()].into());
+    fs::write(node.file("a.json"), "{}").unwrap();
+    assert_eq!(node.settle().repaired, 1);
+    assert_eq!(node.installer.report().installed, first);
+    assert!(node.installer.report().failed.is_empty());
+    node.installer.set(disabled(2, Release::IfDisabled));
+    assert_eq!(node.settle().removed, 1);
+    assert_eq!(node.installer.report().count, 0);
+    // One that never had a file gets none.
+    node.installer.set(disabled(3, Release::Never));
+    assert_eq!(node.settle(), Done::default());
+    assert!(!node.file("a.json").exists());
+}
+
+#[test]
+fn a_profile_that_is_let_go_loses_its_file_though_it_exists_and_can_still_be_a_base() {
+    let mut node = Node::new();
+    node.set("base", &json!({"allow": ["mkdir"]}));
+    node.set("top", &json!({"baseProfileName": "base"}));
+    node.installer.set(Wanted {
+        release: Release::Now,
+        ..wanted("base", &json!({"allow": ["mkdir"]}))
+    });
+    assert_eq!(node.settle().removed, 1);
+    assert!(!node.file("base.json").exists());
+    let report = node.installer.report();
+    assert!(has(&report, "top") && !has(&report, "base") && report.failed.is_empty());
+}
+
+#[test]
+fn a_report_names_the_generation_that_is_on_the_node() {
+    let mut node = Node::new();
+    let generation = |node: &Node| node.installer.report().installed[0].generation;
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    assert_eq!(generation(&node), Some(1));
+    node.installer.set(Wanted {
+        generation: Some(2),
+        ..wanted("a", &json!({"allow": ["mkdir"]}))
+    });
+    assert_eq!(node.settle(), Done::default(), "it says the same");
+    assert_eq!(generation(&node), Some(2));
+    let invalid = || Wanted {
+        generation: Some(3),
+        ..wanted("a", &json!({"allow": "text"}))
+    };
+    node.installer.set(invalid());
+    node.settle();
+    assert_eq!(node.installer.report().failed[0].generation, Some(2));
+    node.installer = Node::start(node.folder.path());
+    node.installer.set(invalid());
+    node.installer.keep_only(&["a".to_owned()].into());
+    node.settle();
+    let report = node.installer.report();
+    assert_eq!(report.failed[0].generation, Some(2), "after a restart");
+    assert!(failure(&report, "a").ends_with("; generation 2 stays on the node"));
+}
+
+#[test]
+fn without_a_ledger_only_a_file_that_is_right_is_ours() {
+    let mut node = Node::new();
+    for name in ["a", "b"] {
+        node.set(name, &json!({"allow": ["mkdir"]}));
+    }
+    let right = fs::read(node.file("a.json")).unwrap();
+    fs::write(node.file("b.json"), "{}").unwrap();
+    fs::remove_dir_all(node.folder.path().join("state")).unwrap();
+    node.installer = Node::open(node.folder.path());
+    for name in ["a", "b"] {
+        node.set(name, &json!({"allow": ["mkdir"]}));
+    }
+    assert!(has(&node.installer.report(), "a"));
+    assert!(failure(&node.installer.report(), "b").contains("left alone"));
+    node.installer.unset("a");
+    node.installer.unset("b");
+    node.settle();
+    assert!(!node.file("a.json").exists() && node.file("b.json").exists());
+    assert!(!right.is_empty());
 }
