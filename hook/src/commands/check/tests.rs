@@ -43,7 +43,17 @@ fn finds(cases: &[Case], make: fn() -> Stand, engine: Option<Engine>) {
 /// Where ok was said once, and annotated containers started unfiltered or were all refused.
 #[test]
 fn a_gate_that_is_not_there_is_not_ok() {
-    let cases: [Case; 12] = [
+    let cases: [Case; 14] = [
+        (
+            "the hooks drop-in is gone, and CRI-O was not restarted",
+            |stand| stand.remove("etc/crio/crio.conf.d/10-portcullis-hooks.conf"),
+            "its files no longer name the hook folder /etc/crio/hooks.d",
+        ),
+        (
+            "the handlers' drop-in is gone, and CRI-O was not restarted",
+            |stand| stand.remove(HANDLERS),
+            "handler portcullis-runc: CRI-O's files no longer have it",
+        ),
         (
             "a handler's own profile is new",
             |stand| {
@@ -106,7 +116,8 @@ fn a_gate_that_is_not_there_is_not_ok() {
                 );
                 stand.asked();
             },
-            "handler portcullis-crun: /usr/bin/crun is not a link to portcullis-runtime",
+            "handler portcullis-crun: /usr/bin/crun is not a link to portcullis-runtime; nothing sets a selected filter; \
+             set its runtime_path to /usr/libexec/portcullis/portcullis-crun",
         ),
         (
             "the binary is missing",
@@ -473,6 +484,18 @@ fn a_crio_that_can_not_be_asked_is_known_by_its_command_or_its_files() {
         Level::Problem,
         "crio config --default: exit status: 1: bad",
     );
+}
+
+/// What the command line names is there after the next start, too.
+#[test]
+fn options_of_crio_need_not_be_in_its_files() {
+    let stand = Stand::crio();
+    stand.remove("etc/crio/crio.conf.d/10-portcullis-hooks.conf");
+    stand.write(
+        "proc/100/cmdline",
+        "/usr/bin/crio\0--hooks-dir=/etc/crio/hooks.d\0",
+    );
+    stand.is_good(None);
 }
 
 #[test]
