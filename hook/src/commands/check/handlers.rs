@@ -184,8 +184,8 @@ fn leads_to_wrapper(node: &Node, path: &Path) -> bool {
     end.is_some_and(|end| end.file_name().is_some_and(|name| name == WRAPPER))
 }
 
-/// How to lead a handler to the wrapper. A runtime_path that has not the name of one of our links may
-/// be a real runtime, which no link must replace.
+/// How to lead a handler to the wrapper. A path that is not named like one of our links may be a real
+/// runtime, which a link must not replace.
 fn make_link(name: &str, path: &Path) -> String {
     if is_link(path) {
         format!("ln -sf {WRAPPER} {}", path.display())
