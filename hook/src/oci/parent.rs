@@ -54,12 +54,11 @@ impl ParentRuntime {
 /// The container as crun makes it, or as a runtime does that may be crun: one of another name (`runc`
 /// may be a link to crun), or one whose command line says nothing.
 pub fn as_crun_makes_it(parent: Option<&ParentRuntime>, id: &str) -> Option<CrunContainer> {
-    let (root, process) = match parent {
-        Some(parent) => (parent.root.clone(), parent.process),
-        None => {
-            let caller = nix::unistd::getppid().as_raw();
-            (None, u32::try_from(caller).ok()?)
-        }
+    let (root, process) = if let Some(parent) = parent {
+        (parent.root.clone(), parent.process)
+    } else {
+        let caller = nix::unistd::getppid().as_raw();
+        (None, u32::try_from(caller).ok()?)
     };
     Some(CrunContainer {
         root,
