@@ -128,7 +128,10 @@ fn look_at_crio(
     let folders = &crio.config.hooks_dir;
     let files = hook_files::read(node, folders, &[]);
     let verify = gate::look(node, wanted, &files, folders, report);
-    handlers::look(node, &crio, wanted.settings, report);
+    let wrapped = handlers::look(node, &crio, wanted.settings, report);
+    // --hooks-dir asks about folders that the files need not name.
+    let own = verify.as_ref().filter(|_| arguments.hooks.is_empty());
+    crio.lasts(own.map(|verify| verify.file), &wrapped, report);
     folders::crio_default(node, &crio.config, wanted.settings, report);
     if let Some(verify) = &verify {
         let names = crio.config.runtimes.keys();

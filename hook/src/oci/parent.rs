@@ -51,16 +51,14 @@ impl ParentRuntime {
     }
 }
 
-/// The container as crun makes it, or as a runtime does that may be crun: one of another name, or one
-/// whose command line says nothing. `None` under runc.
+/// The container as crun makes it, or as a runtime does that may be crun: one of another name (`runc`
+/// may be a link to crun), or one whose command line says nothing.
 pub fn as_crun_makes_it(parent: Option<&ParentRuntime>, id: &str) -> Option<CrunContainer> {
-    let (root, process) = match parent {
-        Some(parent) if parent.kind == Runtime::Runc => return None,
-        Some(parent) => (parent.root.clone(), parent.process),
-        None => {
-            let caller = nix::unistd::getppid().as_raw();
-            (None, u32::try_from(caller).ok()?)
-        }
+    let (root, process) = if let Some(parent) = parent {
+        (parent.root.clone(), parent.process)
+    } else {
+        let caller = nix::unistd::getppid().as_raw();
+        (None, u32::try_from(caller).ok()?)
     };
     Some(CrunContainer {
         root,
@@ -223,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_runc_may_be_crun() {
+    fn a_runtime_of_any_name_may_be_crun() {
         let crun = |line: &str| {
             let proc = Proc::new(&[(8, 1, line, "")]);
             as_crun_makes_it(proc.finds(8, "ID").as_ref(), "ID")
@@ -236,7 +234,9 @@ mod tests {
         // An option that is not known: the command line says nothing.
         let unknown = crun("/usr/bin/crun --new-option create --bundle /b ID").unwrap();
         assert!(!unknown.is_certain && unknown.root.is_none());
-        assert_eq!(crun("/usr/bin/runc create --bundle /b ID"), None);
+        let link = crun("/usr/bin/runc --root /r create --bundle /b ID").unwrap();
+        assert_eq!((link.process, link.is_certain), (8, false));
+        assert_eq!(link.root.as_deref(), Some(Path::new("/r")));
     }
 
     #[test]

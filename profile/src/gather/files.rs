@@ -31,7 +31,7 @@ pub struct Files<'a> {
     pub settings: &'a Settings,
     /// The runtime that will read the filter.
     pub runtime: Runtime,
-    /// The container as crun makes it, or may make it; `None` under runc, or before the runtime runs.
+    /// The container as crun makes it, or may make it; `None` before the runtime runs.
     pub crun: Option<&'a CrunContainer>,
     /// The path that the engine executed as the runtime, if known: it tells CRI-O's handlers apart.
     pub executed: Option<&'a Path>,

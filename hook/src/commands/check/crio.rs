@@ -30,6 +30,41 @@ pub(super) struct Crio {
     pub(super) config: CrioConfig,
     /// When its process started, if it runs.
     pub(super) started: Option<SystemTime>,
+    /// What it will work by after its next start, where that may differ.
+    pub(super) next: Option<CrioConfig>,
+}
+
+impl Crio {
+    /// Reports what of the gate ends with this CRI-O, because its files no longer name it: the
+    /// folder of the hook that verifies, and handlers that set filters.
+    pub(super) fn lasts(&self, verify: Option<&Path>, handlers: &[&str], report: &mut Report) {
+        let Some(next) = &self.next else { return };
+        let folder = verify.and_then(Path::parent);
+        if let Some(folder) =
+            folder.filter(|folder| !next.hooks_dir.iter().any(|has| has == folder))
+        {
+            report.problem(
+                "the running CRI-O",
+                format!(
+                    "its files no longer name the hook folder {}: after its next start, containers \
+                     start unverified",
+                    folder.display()
+                ),
+                "add the folder to hooks_dir in the last drop-in that sets it, or install \
+                 crio.d/crio.conf.d/10-portcullis-hooks.conf",
+            );
+        }
+        for name in handlers {
+            if !next.runtimes.contains_key(*name) {
+                report.problem(
+                    format!("handler {name}"),
+                    "CRI-O's files no longer have it: after its next start, CRI-O can neither \
+                     start, stop nor remove containers under it",
+                    "install crio.d/crio.conf.d/20-portcullis-runtime.conf",
+                );
+            }
+        }
+    }
 }
 
 /// Where CRI-O's files are.
@@ -105,9 +140,11 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
         (Some(Ok(running)), Ok(on_disk)) => {
             report.ok("CRI-O's configuration", "the running CRI-O was asked");
             compare(&running, &on_disk, report);
+            let is_whole = !OPTIONS.iter().any(|option| is_given(arguments, option));
             Some(Crio {
                 config: running,
                 started,
+                next: is_whole.then_some(on_disk),
             })
         }
         (status, Ok(on_disk)) => {
@@ -140,7 +177,11 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
                 },
                 None => on_disk,
             };
-            Some(Crio { config, started })
+            Some(Crio {
+                config,
+                started,
+                next: None,
+            })
         }
     }
 }
@@ -196,6 +237,15 @@ fn printed(mut config: CrioConfig, names: &[&str], texts: &[&str]) -> Result<Cri
     Ok(config)
 }
 
+/// Whether an option is on a command line.
+fn is_given(arguments: &[String], option: &str) -> bool {
+    let is_it = |word: &str| {
+        word.strip_prefix(option)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    arguments.iter().any(|word| is_it(word))
+}
+
 /// Reports what may differ in a CRI-O that can't be asked.
 fn unasked(
     node: &Node,
@@ -209,8 +259,7 @@ fn unasked(
         return;
     };
     for option in OPTIONS {
-        let given = |word: &String| word == option || word.starts_with(&format!("{option}="));
-        if arguments.iter().any(given) {
+        if is_given(arguments, option) {
             report.warning(
                 "CRI-O's command line",
                 format!("{option} goes before what is in its files"),

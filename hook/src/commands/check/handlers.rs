@@ -13,11 +13,19 @@ use std::path::{Path, PathBuf};
 /// The wrapper's file name.
 const WRAPPER: &str = "portcullis-runtime";
 
+/// Where the wrapper and its links are installed.
+const HOME: &str = "/usr/libexec/portcullis";
+
 /// The prefix of the wrapper's links.
 const LINK: &str = "portcullis-";
 
-/// Checks every handler.
-pub(super) fn look(node: &Node, crio: &Crio, settings: &Settings, report: &mut Report) {
+/// Checks every handler, and returns those that set filters.
+pub(super) fn look<'a>(
+    node: &Node,
+    crio: &'a Crio,
+    settings: &Settings,
+    report: &mut Report,
+) -> Vec<&'a str> {
     let mut wrapped = Vec::new();
     for name in crio.config.runtimes.keys() {
         let Some(handler) = crio.config.handler(name) else {
@@ -52,6 +60,7 @@ pub(super) fn look(node: &Node, crio: &Crio, settings: &Settings, report: &mut R
             "",
         );
     }
+    wrapped
 }
 
 /// Whether a handler leads to the wrapper, and works.
@@ -84,8 +93,8 @@ fn one(
             path.display()
         );
         let remedy = format!(
-            "ln -s {WRAPPER} {}, or take the handler out; then systemctl restart crio",
-            path.display()
+            "{}, or take the handler out; then systemctl restart crio",
+            make_link(name, &path)
         );
         ignored(ours, subject, text, &remedy, report);
         return false;
@@ -98,7 +107,7 @@ fn one(
                     "{} is not a link to {WRAPPER}; nothing sets a selected filter",
                     path.display()
                 ),
-                format!("ln -sf {WRAPPER} {}", path.display()),
+                make_link(name, &path),
             );
         }
         return false;
@@ -173,6 +182,16 @@ fn wrapped(node: &Node, path: &Path, handler: &Handler, subject: &str, report: &
 fn leads_to_wrapper(node: &Node, path: &Path) -> bool {
     let end = node.resolve(path).ok();
     end.is_some_and(|end| end.file_name().is_some_and(|name| name == WRAPPER))
+}
+
+/// How to lead a handler to the wrapper. A path that is not named like one of our links may be a real
+/// runtime, which a link must not replace.
+fn make_link(name: &str, path: &Path) -> String {
+    if is_link(path) {
+        format!("ln -sf {WRAPPER} {}", path.display())
+    } else {
+        format!("set its runtime_path to {HOME}/{name}")
+    }
 }
 
 fn is_link(path: &Path) -> bool {

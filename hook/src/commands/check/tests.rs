@@ -124,7 +124,8 @@ fn a_gate_that_is_not_there_is_not_ok() {
                 );
                 stand.asked();
             },
-            "handler portcullis-crun: /usr/bin/crun is not a link to portcullis-runtime",
+            "handler portcullis-crun: /usr/bin/crun is not a link to portcullis-runtime; nothing sets a selected filter; \
+             set its runtime_path to /usr/libexec/portcullis/portcullis-crun",
         ),
         (
             "the binary is missing",
@@ -156,6 +157,24 @@ fn a_gate_that_is_not_there_is_not_ok() {
             "a container started without the hook",
             |stand| stand.container("0123456789abcdef", "cri-o", false, "container"),
             "containers since: 1 started without the hook (0123456789ab)",
+        ),
+    ];
+    finds(&cases, Stand::crio, None);
+}
+
+/// The running CRI-O still has the gate, and the next one would not.
+#[test]
+fn a_gate_that_ends_with_the_running_crio_is_not_ok() {
+    let cases: [Case; 2] = [
+        (
+            "the hooks drop-in is gone, and CRI-O was not restarted",
+            |stand| stand.remove("etc/crio/crio.conf.d/10-portcullis-hooks.conf"),
+            "its files no longer name the hook folder /etc/crio/hooks.d",
+        ),
+        (
+            "the handlers' drop-in is gone, and CRI-O was not restarted",
+            |stand| stand.remove(HANDLERS),
+            "handler portcullis-runc: CRI-O's files no longer have it",
         ),
     ];
     finds(&cases, Stand::crio, None);
@@ -491,6 +510,18 @@ fn a_crio_that_can_not_be_asked_is_known_by_its_command_or_its_files() {
         Level::Problem,
         "crio config --default: exit status: 1: bad",
     );
+}
+
+/// What the command line names is there after the next start, too.
+#[test]
+fn options_of_crio_need_not_be_in_its_files() {
+    let stand = Stand::crio();
+    stand.remove("etc/crio/crio.conf.d/10-portcullis-hooks.conf");
+    stand.write(
+        "proc/100/cmdline",
+        "/usr/bin/crio\0--hooks-dir=/etc/crio/hooks.d\0",
+    );
+    stand.is_good(None);
 }
 
 #[test]
