@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
     derive = "PartialEq",
     doc = "What one node has installed. Only that node's agent may write it. It is deleted together with its Node.",
     printcolumn(name = "Profiles", type_ = "integer", json_path = ".spec.count"),
+    printcolumn(name = "Failed", type_ = "integer", json_path = ".spec.failed"),
     printcolumn(name = "Problem", type_ = "string", json_path = ".spec.problem"),
     printcolumn(
         name = "Age",
@@ -31,6 +32,10 @@ pub struct SeccompNodeSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub count: u64,
+    /// How many profiles have no up-to-date file on this node. The default is 0.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count")]
+    pub failed: u64,
     /// The installed profiles by name, each with the digest of its filter: the first 16 hexadecimal
     /// digits of the SHA-256 of what the filter says, however it is written.
     #[serde(default)]
@@ -41,8 +46,8 @@ pub struct SeccompNodeSpec {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub failures: BTreeMap<String, String>,
-    /// What prevents the node from installing any profile, and how to fix it. It is absent if
-    /// nothing does.
+    /// What is wrong with the node itself, and how to fix it: for example, that the folder of the
+    /// files can't be used, or that the disk is full. It is absent if nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// How many more profiles the node has than this object can name: it holds 1,000,000 bytes of

@@ -31,6 +31,7 @@ pub(in crate::agent) fn report(
 ) -> SeccompNodeSpec {
     let mut report = SeccompNodeSpec {
         count: installed.len() as u64,
+        failed: failures.len() as u64,
         ..SeccompNodeSpec::default()
     };
     let mut size = 0;
