@@ -3,6 +3,8 @@
 mod effects;
 mod gate_events;
 mod lease;
+mod nodes;
+mod outages;
 mod profiles;
 mod random_order;
 mod rights;
@@ -28,6 +30,8 @@ pub(crate) fn all() -> Vec<(&'static str, Case)> {
         gate_events::all(),
         rights::all(),
         lease::all(),
+        nodes::all(),
+        outages::all(),
         random_order::all(),
     ]
     .concat()

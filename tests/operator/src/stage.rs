@@ -32,6 +32,8 @@ pub(crate) type Case = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = 
 
 /// The node of every case.
 pub(crate) const NODE: &str = "n1";
+/// Where the operator is installed.
+pub(crate) const NAMESPACE: &str = "portcullis";
 /// How long a controller's lease lasts, in seconds: as short as it may be.
 const LEASE_SECONDS: &str = "3";
 
@@ -112,11 +114,30 @@ impl Stage {
         Ok(())
     }
 
+    /// Stops the API server, or starts it again.
+    pub(crate) fn api_server(&self, verb: &str) -> Result<()> {
+        self.server.component(verb, "kube-apiserver")
+    }
+
+    /// Runs kubectl as the administrator, and returns what it prints.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.server.kubectl(arguments, None)
+    }
+
+    /// The seccomp root of the node.
+    pub(crate) fn seccomp_root(&self) -> PathBuf {
+        self.folder.path().join("seccomp")
+    }
+
+    /// The folder of the agent's ledger.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
     /// The file of a profile on the node.
     pub(crate) fn file(&self, profile: &str) -> PathBuf {
-        self.folder
-            .path()
-            .join("seccomp/operator")
+        self.seccomp_root()
+            .join("operator")
             .join(file_name(profile))
     }
 
@@ -197,21 +218,20 @@ impl Stage {
 
     /// Starts an agent of the node, under its account.
     pub(crate) async fn agent(&mut self) -> Result<usize> {
-        let node: Api<k8s_openapi::api::core::v1::Node> = Api::all(self.client.clone());
-        let uid = node.get(NODE).await?.metadata.uid.context("no uid")?;
         let config = self.agent_config();
         if !config.exists() {
+            self.create(objects::agent_pod(NAMESPACE, NODE)).await?;
             self.server
-                .account("portcullis-agent", Some((NODE, &uid)), &config)?;
+                .account(NAMESPACE, "portcullis-agent", Some("agent"), &config)?;
         }
         let folder = self.folder.path();
         let mut command = Command::new(api_server::operator()?);
         command
             .env("KUBECONFIG", config)
             .args(["agent", "--node-name", NODE, "--seccomp-root"])
-            .arg(folder.join("seccomp"))
+            .arg(self.seccomp_root())
             .arg("--state")
-            .arg(folder.join("state"))
+            .arg(self.state())
             .arg("--gate-socket")
             .arg(folder.join("gate.sock"));
         self.start("agent", &mut command)
@@ -222,7 +242,7 @@ impl Stage {
         let config = self.folder.path().join("controller.conf");
         if !config.exists() {
             self.server
-                .account("portcullis-controller", None, &config)?;
+                .account(NAMESPACE, "portcullis-controller", None, &config)?;
         }
         let mut command = Command::new(api_server::operator()?);
         command
@@ -274,7 +294,7 @@ impl Stage {
     }
 
     fn leases(&self) -> Api<Lease> {
-        Api::namespaced(self.client.clone(), "portcullis")
+        Api::namespaced(self.client.clone(), NAMESPACE)
     }
 
     /// Takes away what the case made, or says what can't be taken away.
@@ -299,10 +319,11 @@ impl Stage {
             &["delete", "scn,nodes,events", "--all", "--wait=false"],
             None,
         )?;
-        self.server.kubectl(
-            &["delete", "pods", "--all", "--force", "--grace-period=0"],
-            None,
-        )?;
+        for namespace in ["default", NAMESPACE] {
+            let which = ["delete", "pods", "--all", "-n", namespace];
+            let now = ["--force", "--grace-period=0"];
+            self.server.kubectl(&[&which[..], &now].concat(), None)?;
+        }
         let free = json!({ "spec": null });
         self.leases()
             .patch(
