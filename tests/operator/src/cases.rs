@@ -8,6 +8,7 @@ mod outages;
 mod profiles;
 mod random_order;
 mod rights;
+mod strangers;
 
 use crate::stage::Case;
 
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<(&'static str, Case)> {
         effects::all(),
         gate_events::all(),
         rights::all(),
+        strangers::all(),
         lease::all(),
         nodes::all(),
         outages::all(),

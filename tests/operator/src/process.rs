@@ -48,6 +48,11 @@ impl Process {
             .with_context(|| format!("{signal} to {}", self.name))
     }
 
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// Waits until it has ended.
     pub(crate) async fn ended(&mut self) -> Result<ExitStatus> {
         let child = &mut self.child;

@@ -218,6 +218,11 @@ impl Stage {
 
     /// Starts an agent of the node, under its account.
     pub(crate) async fn agent(&mut self) -> Result<usize> {
+        self.agent_with(&[]).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn agent_with(&mut self, arguments: &[&str]) -> Result<usize> {
         let config = self.agent_config();
         if !config.exists() {
             self.create(objects::agent_pod(NAMESPACE, NODE)).await?;
@@ -228,7 +233,9 @@ impl Stage {
         let mut command = Command::new(api_server::operator()?);
         command
             .env("KUBECONFIG", config)
-            .args(["agent", "--node-name", NODE, "--seccomp-root"])
+            .arg("agent")
+            .args(arguments)
+            .args(["--node-name", NODE, "--seccomp-root"])
             .arg(self.seccomp_root())
             .arg("--state")
             .arg(self.state())
