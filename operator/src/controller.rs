@@ -65,8 +65,6 @@ async fn lead(
     health: &Health,
     metrics: &ControllerMetrics,
 ) -> Result<(), ControllerError> {
-    // A controller that waits for the lease is ready.
-    health.set_ready();
     lease.acquire(health).await;
     metrics.elected.inc();
     tokio::select! {

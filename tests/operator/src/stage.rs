@@ -246,6 +246,11 @@ impl Stage {
 
     /// Starts a controller.
     pub(crate) fn controller(&mut self) -> Result<usize> {
+        self.controller_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn controller_with(&mut self, arguments: &[&str]) -> Result<usize> {
         let config = self.folder.path().join("controller.conf");
         if !config.exists() {
             self.server
@@ -254,7 +259,8 @@ impl Stage {
         let mut command = Command::new(api_server::operator()?);
         command
             .env("KUBECONFIG", config)
-            .args(["controller", "--lease-seconds", LEASE_SECONDS]);
+            .args(["controller", "--lease-seconds", LEASE_SECONDS])
+            .args(arguments);
         self.start("controller", &mut command)
     }
 
@@ -298,6 +304,12 @@ impl Stage {
             .unwrap_or_default();
         let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
         Ok((holder, spec.lease_transitions.unwrap_or(0)))
+    }
+
+    /// Deletes the controllers' lease.
+    pub(crate) fn delete_lease(&self) -> Result<()> {
+        self.kubectl(&["delete", "lease", "portcullis-controller", "-n", NAMESPACE])?;
+        Ok(())
     }
 
     fn leases(&self) -> Api<Lease> {

@@ -1,12 +1,17 @@
 //! Strangers connect to the port of the kubelet's probes, all over the loopback interface.
 
 use super::cases;
-use crate::{objects::allowing, stage::Stage, wait::until};
+use crate::{
+    http::{TIMEOUT, free_address, get},
+    objects::allowing,
+    stage::Stage,
+    wait::until,
+};
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -20,8 +25,6 @@ const EACH: usize = 1000;
 const CONNECTIONS: u64 = 15 * EACH as u64;
 /// How long that may take.
 const DEADLINE: Duration = Duration::from_secs(90);
-/// The probes' timeout in packaging/manifests/workloads.yaml.
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a stranger does something.
 const PACE: Duration = Duration::from_millis(250);
 
@@ -76,11 +79,7 @@ fn is_closed(connection: &mut TcpStream, kind: Kind) -> bool {
 /// A probe as the kubelet sends it. Returns how long it took.
 fn probe(address: SocketAddr, path: &str) -> Result<Duration> {
     let began = Instant::now();
-    let mut connection = TcpStream::connect_timeout(&address, TIMEOUT).context("connecting")?;
-    connection.set_read_timeout(Some(TIMEOUT))?;
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).context("reading")?;
+    let answer = get(address, path)?;
     ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
     let took = began.elapsed();
     ensure!(took < TIMEOUT, "it took {took:?}");
@@ -91,7 +90,7 @@ async fn probes_are_answered_beside_three_thousand_strangers(stage: &mut Stage) 
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     ensure!(hard > 4 * EACH as u64, "only {hard} descriptors");
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let address = free_address()?;
     let listen = address.to_string();
     let agent = stage.agent_with(&["--listen", &listen]).await?;
     stage.create(allowing("a", &["mkdir"])).await?;
