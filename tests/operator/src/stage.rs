@@ -20,7 +20,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     os::unix::net::UnixDatagram,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::Pin,
     process::Command,
     time::Instant,
@@ -41,6 +41,10 @@ const LEASE_SECONDS: &str = "3";
 pub(crate) struct Stage {
     server: ApiServer,
     folder: TempDir,
+    /// Where the operator is installed.
+    pub(crate) namespace: String,
+    /// Whether the next case can use the API server.
+    pub(crate) is_spoilt: bool,
     /// As the administrator.
     pub(crate) client: Client,
     /// Random numbers, by the run's seed and the case's name.
@@ -61,6 +65,8 @@ impl Stage {
             folder: tempfile::Builder::new()
                 .prefix("portcullis-operator-")
                 .tempdir()?,
+            namespace: NAMESPACE.to_owned(),
+            is_spoilt: false,
             client,
             random: fastrand::Rng::with_seed(hasher.finish()),
             processes: Vec::new(),
@@ -225,9 +231,10 @@ impl Stage {
     pub(crate) async fn agent_with(&mut self, arguments: &[&str]) -> Result<usize> {
         let config = self.agent_config();
         if !config.exists() {
-            self.create(objects::agent_pod(NAMESPACE, NODE)).await?;
+            let namespace = &self.namespace;
+            self.create(objects::agent_pod(namespace, NODE)).await?;
             self.server
-                .account(NAMESPACE, "portcullis-agent", Some("agent"), &config)?;
+                .account(namespace, "portcullis-agent", Some("agent"), &config)?;
         }
         let folder = self.folder.path();
         let mut command = Command::new(api_server::operator()?);
@@ -251,15 +258,16 @@ impl Stage {
 
     /// The same with more arguments.
     pub(crate) fn controller_with(&mut self, arguments: &[&str]) -> Result<usize> {
-        let config = self.folder.path().join("controller.conf");
+        let config = self.controller_config();
         if !config.exists() {
             self.server
-                .account(NAMESPACE, "portcullis-controller", None, &config)?;
+                .account(&self.namespace, "portcullis-controller", None, &config)?;
         }
         let mut command = Command::new(api_server::operator()?);
         command
             .env("KUBECONFIG", config)
             .args(["controller", "--lease-seconds", LEASE_SECONDS])
+            .args(["--namespace", &self.namespace])
             .args(arguments);
         self.start("controller", &mut command)
     }
@@ -281,6 +289,16 @@ impl Stage {
     /// The kubeconfig of the agent, once it was started.
     pub(crate) fn agent_config(&self) -> PathBuf {
         self.folder.path().join("agent.conf")
+    }
+
+    /// The kubeconfig of the controllers, once one was started.
+    pub(crate) fn controller_config(&self) -> PathBuf {
+        self.folder.path().join("controller.conf")
+    }
+
+    /// The folder of the case.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Sends a decision to the agent as the gate does, once it listens.
@@ -313,7 +331,7 @@ impl Stage {
     }
 
     fn leases(&self) -> Api<Lease> {
-        Api::namespaced(self.client.clone(), NAMESPACE)
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// Takes away what the case made, or says what can't be taken away.
@@ -338,7 +356,7 @@ impl Stage {
             &["delete", "scn,nodes,events", "--all", "--wait=false"],
             None,
         )?;
-        for namespace in ["default", NAMESPACE] {
+        for namespace in ["default", &self.namespace] {
             let which = ["delete", "pods", "--all", "-n", namespace];
             let now = ["--force", "--grace-period=0"];
             self.server.kubectl(&[&which[..], &now].concat(), None)?;
@@ -380,9 +398,11 @@ fn run_inside(name: &str, case: Case, seed: u64) -> Result<()> {
     let logs: String = stage.processes.iter().map(Process::end_of_log).collect();
     stage.processes.clear();
     let cleaned = runtime.block_on(stage.clean());
-    let Stage { server, .. } = stage;
+    let Stage {
+        server, is_spoilt, ..
+    } = stage;
     // A server that could not be cleaned serves nobody else.
-    if cleaned.is_ok() {
+    if cleaned.is_ok() && !is_spoilt {
         server.give_back();
     }
     result.map_err(|error| anyhow!("{error:#}\n{logs}"))?;
