@@ -1,9 +1,11 @@
 //! The agent of one node. Each of its jobs has a module of its own: keeping the profiles as
-//! [`files`], publishing the gate's [`decisions`], and writing the [`node_report`].
+//! [`files`], publishing the gate's [`decisions`], looking whether there is a [`gate`], and writing the
+//! [`node_report`].
 
 mod copies;
 pub mod decisions;
 pub mod files;
+pub mod gate;
 pub mod node_report;
 pub mod source;
 
@@ -50,6 +52,8 @@ pub struct Options {
     pub state: PathBuf,
     /// The socket at which the gate's decisions arrive.
     pub gate_socket: PathBuf,
+    /// Where the gate leaves its traces.
+    pub gate_traces: gate::Traces,
     /// The cache of checked programs.
     pub memo: Memo,
 }
@@ -95,9 +99,11 @@ pub async fn run(
             let changes = source::cluster(client.clone());
             let publisher = Publisher::new(client.clone(), COMPONENT, node);
             let writer = Writer::new(client.clone(), node, metrics);
+            let (joined, whole) = watch::channel(None);
             tokio::select! {
                 result = keep(options, changes, report, health, metrics) => result,
-                () = writer.run(reports) => Ok(()),
+                () = gate::join(&options.gate_traces, reports, joined) => Ok(()),
+                () = writer.run(whole) => Ok(()),
                 () = decisions::listen(&options.gate_socket, Some(publisher), metrics) => Ok(()),
             }
         }

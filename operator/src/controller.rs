@@ -4,6 +4,7 @@
 //! never blocks another kind. A new kind gets a folder beside [`profiles`], and its task a line in
 //! [`work`].
 
+mod gate;
 mod profiles;
 
 use crate::kube::{
@@ -82,6 +83,12 @@ async fn work(client: Client, identity: &str, health: &Health, metrics: &Control
     tasks.spawn(profiles::run(
         Arc::clone(&stores),
         client.clone(),
+        publisher.clone(),
+        health.clone(),
+        metrics.clone(),
+    ));
+    tasks.spawn(gate::run(
+        Arc::clone(&stores),
         publisher,
         health.clone(),
         metrics.clone(),

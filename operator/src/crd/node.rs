@@ -1,6 +1,6 @@
 //! `SeccompNode`: what one node has installed.
 
-use super::schema;
+use super::{gate::NodeGate, schema};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
     doc = "What one node has installed. Only that node's agent may write it. It is deleted together with its Node.",
     printcolumn(name = "Profiles", type_ = "integer", json_path = ".spec.count"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".spec.failed"),
+    printcolumn(name = "Gate", type_ = "string", json_path = ".spec.gate.state"),
     printcolumn(name = "Problem", type_ = "string", json_path = ".spec.problem"),
     printcolumn(
         name = "Age",
@@ -55,4 +56,8 @@ pub struct SeccompNodeSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub omitted: u64,
+    /// Whether the node has the gate, without which annotations select nothing. It is absent until
+    /// the agent has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<NodeGate>,
 }

@@ -3,7 +3,10 @@
 //! Labels are structs of enums, so the number of series is bounded. `prometheus-client` appends
 //! `_total` to the names of counters and `_seconds` to those of durations.
 
-use crate::{crd::profile::ReadyReason, words::words};
+use crate::{
+    crd::{gate::GateState, profile::ReadyReason},
+    words::words,
+};
 use portcullis_profile::gate::decision::{Outcome, reasons};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
@@ -174,6 +177,8 @@ labels! {
     DecisionLabels { outcome: OutcomeWord, reason: DecisionReason }
     /// Labels of profiles in the cluster.
     ProfileLabels { state: ReadyReason }
+    /// Labels of nodes.
+    GateLabels { state: GateState }
     /// Labels of failed watches.
     WatchLabels { kind: Watched }
     /// Labels of writes.
@@ -348,6 +353,10 @@ pub struct ControllerMetrics {
     pub pods_using: Gauge,
     /// Events about profiles.
     pub profile_events: Family<EventLabels, Counter>,
+    /// The nodes, by whether they have a gate.
+    pub gates: Family<GateLabels, Gauge>,
+    /// Containers that run although no decision of the gate about them is known.
+    pub unchecked: Counter,
 }
 
 impl ControllerMetrics {
@@ -418,8 +427,20 @@ impl ControllerMetrics {
             profile_events: register(
                 to,
                 "portcullis_controller_events",
-                "Events about profiles, by result",
+                "Events about profiles and about containers that the gate has not seen, by result",
                 Family::default(),
+            ),
+            gates: register(
+                to,
+                "portcullis_controller_gates",
+                "Nodes, by whether they have a working gate",
+                Family::default(),
+            ),
+            unchecked: register(
+                to,
+                "portcullis_controller_unchecked_containers",
+                "Containers that started with an annotation selecting a profile, and about which no decision of the gate is known",
+                Counter::default(),
             ),
         }
     }
@@ -554,6 +575,10 @@ mod tests {
             let labels = ProfileLabels { state: *state };
             controller.profiles.get_or_create(&labels).set(1);
         }
+        for state in GateState::ALL {
+            let labels = GateLabels { state: *state };
+            controller.gates.get_or_create(&labels).set(1);
+        }
         for kind in Watched::ALL {
             let labels = WatchLabels { kind: *kind };
             controller.watch_errors.get_or_create(&labels).inc();
@@ -567,7 +592,7 @@ mod tests {
             server.connections_closed.get_or_create(&labels).inc();
         }
         let (families, samples) = parse(&exposition(&registry)).unwrap();
-        assert_eq!(families.len(), 24, "{families:?}");
+        assert_eq!(families.len(), 26, "{families:?}");
         for (sample, value) in [
             ("portcullis_agent_files_written_total", 3.0),
             ("portcullis_agent_profiles{state=\"installed\"}", 7.0),

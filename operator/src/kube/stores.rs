@@ -1,6 +1,7 @@
 //! The stores that the controllers share, one for each watched kind. What is kept of an object, and
 //! how it is parsed, has a file for each kind.
 
+pub mod gated;
 pub mod node_report;
 pub mod pod_usage;
 pub mod profile;
@@ -11,6 +12,7 @@ use super::{
     store::Store,
     stored::{StoredNode, StoredProfile},
 };
+use gated::GatedPod;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, ResourceExt, core::PartialObjectMeta};
 use node_report::NodeReport;
@@ -24,8 +26,38 @@ const PAGE: u32 = 50;
 /// How many reports are listed at a time: each may be as large as a megabyte.
 const REPORTS_PAGE: u32 = 5;
 
-/// The names of the files that a pod uses.
-pub type UsedFiles = Box<[Arc<str>]>;
+/// What is kept of a pod: the names of the files that it uses, and its containers that need the gate.
+#[derive(Clone, Debug, Default)]
+pub struct UsedFiles {
+    names: Box<[Arc<str>]>,
+    /// Its running containers that need the gate, if there are any.
+    pub gated: Option<Arc<GatedPod>>,
+}
+
+impl UsedFiles {
+    /// Whether it uses none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
+
+impl FromIterator<Arc<str>> for UsedFiles {
+    fn from_iter<I: IntoIterator<Item = Arc<str>>>(names: I) -> UsedFiles {
+        UsedFiles {
+            names: names.into_iter().collect(),
+            gated: None,
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a UsedFiles {
+    type Item = &'a Arc<str>;
+    type IntoIter = std::slice::Iter<'a, Arc<str>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.names.iter()
+    }
+}
 
 /// Every store.
 #[derive(Debug, Default)]
@@ -36,7 +68,7 @@ pub struct Stores {
     pub node_reports: Store<Arc<NodeReport>>,
     /// The names of the nodes.
     pub nodes: Store<()>,
-    /// The pods that use a profile's file, by `namespace/name`.
+    /// The pods that use a profile's file or need the gate, by `namespace/name`.
     pub pods: Store<UsedFiles>,
 }
 
@@ -78,10 +110,14 @@ impl Stores {
                 Watched::Pods,
                 metrics,
                 |pod| {
-                    let (key, used) = pod.used()?;
-                    let used = used.iter().map(|name| file_names.share(name)).collect();
+                    let gated = pod.gated().cloned().map(Arc::new);
+                    let key = pod.key();
+                    let used = pod.used().map(|(_, used)| used).unwrap_or_default();
+                    let mut kept: UsedFiles =
+                        used.iter().map(|name| file_names.share(name)).collect();
+                    kept.gated = gated;
                     file_names.tidy();
-                    Some((key, used))
+                    (!kept.is_empty() || kept.gated.is_some()).then_some((key, kept))
                 },
             ),
         );

@@ -26,16 +26,21 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The operator's program, which is next to this one.
+/// The operator's program.
 pub(crate) fn operator() -> Result<PathBuf> {
-    let operator = std::env::current_exe()?.with_file_name("portcullis-operator");
-    if !operator.is_file() {
+    program("portcullis-operator")
+}
+
+/// A program of this repository, which is next to this one.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name(name);
+    if !program.is_file() {
         bail!(
             "{} is missing; start these tests by tests/operator/run",
-            operator.display()
+            program.display()
         );
     }
-    Ok(operator)
+    Ok(program)
 }
 
 /// Why there can't be an API server on this machine.

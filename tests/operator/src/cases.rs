@@ -1,6 +1,7 @@
 //! The cases, one file for each subject. Each case is listed in its file.
 
 mod effects;
+mod gate;
 mod gate_events;
 mod lease;
 mod nodes;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<(&'static str, Case)> {
     [
         profiles::all(),
         effects::all(),
+        gate::all(),
         gate_events::all(),
         rights::all(),
         strangers::all(),

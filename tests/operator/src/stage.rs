@@ -247,7 +247,11 @@ impl Stage {
             .arg("--state")
             .arg(self.state())
             .arg("--gate-socket")
-            .arg(folder.join("gate.sock"));
+            .arg(folder.join("gate.sock"))
+            .arg("--gate-check")
+            .arg(folder.join("run/check.json"))
+            .arg("--gate-decided")
+            .arg(folder.join("run/decided"));
         self.start("agent", &mut command)
     }
 

@@ -2,7 +2,13 @@
 //! profiles.
 
 use super::texts::Texts;
-use crate::{crd::SeccompNodeSpec, kube::stored::StoredNode};
+use crate::{
+    crd::{
+        SeccompNodeSpec,
+        gate::{GateState, NodeGate, short_id},
+    },
+    kube::stored::StoredNode,
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What a node reports about one profile.
@@ -27,6 +33,10 @@ pub struct NodeReport {
     failures: Box<[(Arc<str>, Arc<str>)]>,
     problem: Option<Arc<str>>,
     omitted: u64,
+    /// Whether the node has a gate.
+    pub gate: Option<GateState>,
+    /// The containers for which the gate has decided, by the beginning of their IDs, sorted.
+    decided: Box<[Box<str>]>,
 }
 
 impl NodeReport {
@@ -42,6 +52,7 @@ impl NodeReport {
     }
 
     fn of(report: &SeccompNodeSpec, texts: &mut Texts) -> NodeReport {
+        let gate = report.gate.as_ref();
         NodeReport {
             digests: report
                 .profiles
@@ -51,7 +62,17 @@ impl NodeReport {
             failures: shared(&report.failures, texts),
             problem: report.problem.as_deref().map(|text| texts.share(text)),
             omitted: report.omitted,
+            gate: gate.and_then(|gate| GateState::parse(&gate.state)),
+            decided: gate.map(decided).unwrap_or_default(),
         }
+    }
+
+    /// Whether the node's gate has decided on a container.
+    pub fn has_decided(&self, id: &str) -> bool {
+        let id = short_id(id);
+        self.decided
+            .binary_search_by(|other| (**other).cmp(id))
+            .is_ok()
     }
 
     /// What it says about a profile whose file must have this digest.
@@ -68,6 +89,12 @@ impl NodeReport {
             _ => Reported::Nothing,
         }
     }
+}
+
+fn decided(gate: &NodeGate) -> Box<[Box<str>]> {
+    let mut all: Vec<Box<str>> = gate.decided.iter().map(|id| id.as_str().into()).collect();
+    all.sort();
+    all.into()
 }
 
 fn shared(map: &BTreeMap<String, String>, texts: &mut Texts) -> Box<[(Arc<str>, Arc<str>)]> {
