@@ -29,7 +29,8 @@ const REPORTS_PAGE: u32 = 5;
 /// What is kept of a pod: the names of the files that it uses, and its containers that need the gate.
 #[derive(Clone, Debug, Default)]
 pub struct UsedFiles {
-    names: Box<[Arc<str>]>,
+    /// The names of the files.
+    pub names: Box<[Arc<str>]>,
     /// Its running containers that need the gate, if there are any.
     pub gated: Option<Arc<GatedPod>>,
 }

@@ -130,8 +130,9 @@ mod tests {
 
     fn names(pod: Value) -> Vec<String> {
         let pod: PodUsage = serde_json::from_value(pod).unwrap();
-        let containers = pod.gated().map(|pod| pod.containers).unwrap_or_default();
-        containers.iter().map(|one| one.name.clone()).collect()
+        let gated = pod.gated().into_iter();
+        let containers = gated.flat_map(|pod| &pod.containers);
+        containers.map(|one| one.name.clone()).collect()
     }
 
     #[test]
