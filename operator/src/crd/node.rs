@@ -1,4 +1,5 @@
 //! `SeccompNode`: what one node has installed.
+#![allow(clippy::duplicated_attributes)] // columns of the same type
 
 use super::{gate::NodeGate, schema};
 use kube::CustomResource;

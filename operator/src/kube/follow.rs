@@ -68,12 +68,14 @@ impl Delays {
 /// Whether the API server no longer has the changes since the last one that was seen: everything
 /// has to be listed again.
 fn is_expired(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::WatchError(status) => status.code == 410,
-        watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::InitialListFailed(kube::Error::Api(status)) => status.code == 410,
-        _ => false,
-    }
+    use watcher::Error::{InitialListFailed, WatchError, WatchStartFailed};
+    let (WatchError(status)
+    | WatchStartFailed(kube::Error::Api(status))
+    | InitialListFailed(kube::Error::Api(status))) = error
+    else {
+        return false;
+    };
+    status.code == 410
 }
 
 /// A random number from 0 to 1.

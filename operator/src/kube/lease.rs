@@ -208,16 +208,14 @@ impl Lease {
 
     /// Renews it. Returns the other holder, if there is one now.
     async fn renew(&mut self) -> Result<Option<String>, RequestError> {
-        let object = match self.held.clone() {
-            Some(object) => object,
-            None => match request(self.api.get_opt(NAME)).await? {
-                Some(object) => object,
-                None => {
-                    tracing::warn!("the lease {} was deleted; it is made again", self.name);
-                    // Nobody else takes it before this controller's time is over.
-                    return self.write(Object::default(), true).await.map(|()| None);
-                }
-            },
+        let stored = match self.held.clone() {
+            Some(held) => Some(held),
+            None => request(self.api.get_opt(NAME)).await?,
+        };
+        let Some(object) = stored else {
+            tracing::warn!("the lease {} was deleted; it is made again", self.name);
+            // Nobody else takes it before this controller's time is over.
+            return self.write(Object::default(), true).await.map(|()| None);
         };
         let spec = object.spec.as_ref();
         match spec.and_then(|spec| spec.holder_identity.as_deref()) {

@@ -36,6 +36,11 @@ pub struct UsedFiles {
 }
 
 impl UsedFiles {
+    /// The names of the files.
+    pub fn iter(&self) -> std::slice::Iter<'_, Arc<str>> {
+        self.names.iter()
+    }
+
     /// Whether it uses none.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
@@ -56,7 +61,7 @@ impl<'a> IntoIterator for &'a UsedFiles {
     type IntoIter = std::slice::Iter<'a, Arc<str>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.names.iter()
+        self.iter()
     }
 }
 

@@ -76,15 +76,15 @@ async fn a_container_that_no_gate_has_seen_is_warned_about_and_one_that_it_has_i
 }
 
 /// Waits until the node's report says so of its gate, and `kubectl get scn` prints it.
-async fn says(stage: &Stage, state: &str, problem: &str) -> Result<()> {
-    until(&format!("the gate is {state}: {problem:?}"), async || {
+async fn says(stage: &Stage, wanted: &str, problem: &str) -> Result<()> {
+    until(&format!("the gate is {wanted}: {problem:?}"), async || {
         let report = nodes(&stage.client).get(NODE).await?;
         let gate = &report.data["spec"]["gate"];
         let said = gate["problem"].as_str().unwrap_or_default();
-        ensure!(gate["state"] == state && said.contains(problem), "{gate}");
+        ensure!(gate["state"] == wanted && said.contains(problem), "{gate}");
         let printed = stage.kubectl(&["get", "scn", NODE, "--no-headers"])?;
         let column = printed.split_whitespace().nth(3);
-        ensure!(column == Some(state), "{printed}");
+        ensure!(column == Some(wanted), "{printed}");
         Ok(())
     })
     .await

@@ -145,7 +145,7 @@ async fn events_are_guarded(stage: &Stage) -> Result<()> {
 async fn the_operator_works_and_is_guarded_in_another_namespace(stage: &mut Stage) -> Result<()> {
     // Roles are bound to other accounts from now on.
     stage.is_spoilt = true;
-    stage.namespace = "security".to_owned();
+    "security".clone_into(&mut stage.namespace);
     let overlay = stage.folder().join("overlay");
     fs::create_dir(&overlay)?;
     let packaging = repository().join("packaging").canonicalize()?;
