@@ -19,7 +19,7 @@ help:
 	@echo "fuzz          run each parser's fuzz target for FUZZ_SECONDS (60)"
 	@echo "lint          check format, clippy, docs, generated files, shell scripts and dependencies"
 	@echo "generate      write the generated tables and resource definitions"
-	@echo "cluster       start a real one-node cluster; cluster-down removes it"
+	@echo "cluster       start a real one-node cluster, with NAME=… another one; cluster-down removes it"
 	@echo "image         build the operator's image as an OCI archive, target/image/portcullis-operator.tar"
 	@echo "deploy        install the operator in the cluster of 'make cluster' or, with IMAGE=NAME:TAG, in the"
 	@echo "              one that kubectl uses (or CONTEXT=NAME)"
@@ -78,11 +78,14 @@ generate:
 	cargo run --quiet --locked -p portcullis-operator -- crds >packaging/crds/portcullis.yaml.new
 	mv packaging/crds/portcullis.yaml.new packaging/crds/portcullis.yaml
 
+# NAME names another cluster of tests/cluster than the usual one.
+NAME = portcullis
+
 cluster:
-	tests/cluster/up
+	tests/cluster/up --name "$(NAME)"
 
 cluster-down:
-	tests/cluster/down
+	tests/cluster/down --name "$(NAME)"
 
 image:
 	tests/install-deps
@@ -95,11 +98,11 @@ deploy:
 	packaging/deploy --image "$(IMAGE)" $(if $(CONTEXT),--context "$(CONTEXT)")
 else
 deploy: image
-	packaging/deploy --test-cluster portcullis
+	packaging/deploy --test-cluster "$(NAME)"
 endif
 
 undeploy:
-	packaging/undeploy $(if $(CONTEXT),--context "$(CONTEXT)",--test-cluster portcullis)
+	packaging/undeploy $(if $(CONTEXT),--context "$(CONTEXT)",--test-cluster "$(NAME)")
 
 clean:
 	cargo clean

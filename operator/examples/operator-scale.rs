@@ -15,7 +15,7 @@ use kube::{
     config::AuthInfo,
 };
 use portcullis_operator::{
-    agent::{self, Options, Source, node_report},
+    agent::{self, Options, Source, gate::Traces, node_report},
     crd::{InstalledProfile, SeccompNode, SeccompNodeSpec, SeccompProfile, SeccompProfileSpec},
     kube::{health::Health, metrics::AgentMetrics},
 };
@@ -171,6 +171,10 @@ async fn agents(from: usize, to: usize, folder: &Path, user: u32) -> Anything<()
                 root: folder.join("seccomp"),
                 state: folder.join("state"),
                 gate_socket: folder.join("gate.sock"),
+                gate_traces: Traces {
+                    check: folder.join("check.json"),
+                    decided: folder.join("decided"),
+                },
             };
             let metrics = AgentMetrics::register(&mut Registry::default());
             let result = agent::run(&options, &Health::default(), &metrics).await;

@@ -1,9 +1,11 @@
 //! The agent of one node. Each of its jobs has a module of its own: keeping the profiles as
-//! [`files`], publishing the gate's [`decisions`], and writing the [`node_report`].
+//! [`files`], publishing the gate's [`decisions`], looking whether there is a [`gate`], and writing the
+//! [`node_report`].
 
 mod copies;
 pub mod decisions;
 pub mod files;
+pub mod gate;
 pub mod node_report;
 pub mod source;
 
@@ -15,8 +17,12 @@ use files::Keeper;
 use kube::Client;
 use node_report::Writer;
 use portcullis_profile::program::Memo;
-use std::{io, path::PathBuf};
-use tokio::sync::watch;
+use source::Changes;
+use std::{io, path::PathBuf, time::Duration};
+use tokio::{sync::watch, time::sleep};
+
+/// How long to wait before starting anew where the disk's state prevented it.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// The name under which the agent publishes events.
 const COMPONENT: &str = "portcullis.dev/agent";
@@ -46,6 +52,8 @@ pub struct Options {
     pub state: PathBuf,
     /// The socket at which the gate's decisions arrive.
     pub gate_socket: PathBuf,
+    /// Where the gate leaves its traces.
+    pub gate_traces: gate::Traces,
     /// The cache of checked programs.
     pub memo: Memo,
 }
@@ -64,6 +72,16 @@ impl AgentError {
         let what = what.into();
         |source| AgentError { what, source }
     }
+
+    /// Whether it is a matter of the disk's state, which somebody will mend.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem
+        )
+    }
 }
 
 /// Runs the agent until the future is dropped. The files stay when it ends.
@@ -76,21 +94,16 @@ pub async fn run(
     metrics: &AgentMetrics,
 ) -> Result<(), AgentError> {
     let (report, reports) = watch::channel::<Option<SeccompNodeSpec>>(None);
-    let mut keeper = Keeper::open(
-        &options.root,
-        &options.state,
-        &options.memo,
-        report,
-        metrics,
-    )?;
     match &options.source {
         Source::Cluster { node, client } => {
             let changes = source::cluster(client.clone());
             let publisher = Publisher::new(client.clone(), COMPONENT, node);
             let writer = Writer::new(client.clone(), node, metrics);
+            let (joined, whole) = watch::channel(None);
             tokio::select! {
-                result = keeper.run(changes, health) => result,
-                () = writer.run(reports) => Ok(()),
+                result = keep(options, changes, report, health, metrics) => result,
+                () = gate::join(&options.gate_traces, reports, joined) => Ok(()),
+                () = writer.run(whole) => Ok(()),
                 () = decisions::listen(&options.gate_socket, Some(publisher), metrics) => Ok(()),
             }
         }
@@ -99,9 +112,44 @@ pub async fn run(
             let error = AgentError::about(path.display().to_string());
             let changes = source::folder(path, &options.state).map_err(error)?;
             tokio::select! {
-                result = keeper.run(changes, health) => result,
+                result = keep(options, changes, report, health, metrics) => result,
                 () = decisions::listen(&options.gate_socket, None, metrics) => Ok(()),
             }
         }
+    }
+}
+
+/// Keeps the files. While the disk is too full or read-only to start, the node's report says so.
+async fn keep(
+    options: &Options,
+    changes: Changes,
+    report: watch::Sender<Option<SeccompNodeSpec>>,
+    health: &Health,
+    metrics: &AgentMetrics,
+) -> Result<(), AgentError> {
+    let mut logged = None;
+    loop {
+        let keeper = Keeper::open(
+            &options.root,
+            &options.state,
+            &options.memo,
+            report.clone(),
+            metrics,
+        );
+        let error = match keeper {
+            Ok(mut keeper) => return keeper.run(changes, health).await,
+            Err(error) if error.may_pass() => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        if logged.as_ref() != Some(&error) {
+            tracing::warn!("not started yet: {error}");
+            report.send_replace(Some(SeccompNodeSpec {
+                problem: Some(error.clone()),
+                ..SeccompNodeSpec::default()
+            }));
+            metrics.folder_unusable.set(1);
+            logged = Some(error);
+        }
+        sleep(RETRY_DELAY).await;
     }
 }

@@ -4,6 +4,7 @@
 //! never blocks another kind. A new kind gets a folder beside [`profiles`], and its task a line in
 //! [`work`].
 
+mod gate;
 mod profiles;
 
 use crate::kube::{
@@ -67,8 +68,6 @@ async fn lead(
     health: &Health,
     metrics: &ControllerMetrics,
 ) -> Result<(), ControllerError> {
-    // A controller that waits for the lease is ready.
-    health.set_ready();
     lease.acquire(health).await;
     metrics.elected.inc();
     tokio::select! {
@@ -92,6 +91,12 @@ async fn work(
     tasks.spawn(profiles::run(
         Arc::clone(&stores),
         client.clone(),
+        publisher.clone(),
+        health.clone(),
+        metrics.clone(),
+    ));
+    tasks.spawn(gate::run(
+        Arc::clone(&stores),
         publisher,
         health.clone(),
         metrics.clone(),

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub)] // the derived kinds
 
 pub mod condition;
+pub mod gate;
 pub mod node;
 pub mod profile;
 mod schema;

@@ -3,6 +3,7 @@
 
 pub mod endpoints;
 pub mod events;
+pub mod follow;
 pub mod health;
 pub mod lease;
 pub mod metrics;

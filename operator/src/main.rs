@@ -15,9 +15,13 @@ use portcullis_operator::{
         server::{Limits, Plain, Server},
     },
 };
-use portcullis_profile::program::{
-    compile::in_child,
-    memo::{self, Memo},
+use portcullis_profile::{
+    check,
+    program::{
+        compile::in_child,
+        memo::{self, Memo},
+    },
+    stamp,
 };
 use prometheus_client::registry::Registry;
 use std::{
@@ -105,6 +109,12 @@ struct AgentArguments {
     /// The socket that receives the gate's decisions
     #[arg(long, default_value = "/run/portcullis/gate.sock")]
     gate_socket: PathBuf,
+    /// The file that `portcullis-hook check --output` writes
+    #[arg(long, default_value = check::FILE)]
+    gate_check: PathBuf,
+    /// The folder in which the gate leaves a stamp of each decision
+    #[arg(long, default_value = stamp::FOLDER)]
+    gate_decided: PathBuf,
     /// The address to serve /healthz, /readyz and /metrics on [default: none]
     #[arg(long)]
     listen: Option<SocketAddr>,
@@ -128,6 +138,10 @@ impl AgentArguments {
             root: self.seccomp_root,
             state: self.state,
             gate_socket: self.gate_socket,
+            gate_traces: agent::gate::Traces {
+                check: self.gate_check,
+                decided: self.gate_decided,
+            },
             memo: Memo::at(Path::new(memo::FOLDER), "agent"),
         })
     }

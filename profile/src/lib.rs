@@ -4,6 +4,7 @@
 //! It contains no asynchronous code, no Kubernetes client and no BPF loader; the hook and the
 //! operator build on it.
 
+pub mod check;
 pub mod compare;
 pub mod compose;
 pub mod document;

@@ -12,7 +12,6 @@ mod handlers;
 mod hook_files;
 mod node;
 mod podman;
-mod report;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -21,7 +20,7 @@ use crate::{clock, exit::Code};
 use gate::Wanted;
 use node::Node;
 use portcullis_profile::Engine;
-pub use report::{Finding, Level, Report};
+pub use portcullis_profile::check::{Finding, Level, Report};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -49,12 +48,26 @@ pub struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Store the findings as JSON in this file instead of printing them; only root can read it. A
+    /// timer does so, for the operator's agent, with /run/portcullis/check.json. Exits with 0 once
+    /// it is written, whatever was found.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    output: Option<PathBuf>,
 }
 
 /// Checks everything, then prints everything.
 #[allow(clippy::print_stdout)]
 pub fn run(settings: &Path, engine: Option<Engine>, arguments: &Arguments) -> ExitCode {
     let report = look(settings, engine, arguments);
+    if let Some(file) = &arguments.output {
+        return match report.write(file) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let message = format!("{}: {error}", file.display());
+                crate::report::failure(Code::Unexpected, &message).into()
+            }
+        };
+    }
     if arguments.json {
         match serde_json::to_string_pretty(&report) {
             Ok(text) => println!("{text}"),

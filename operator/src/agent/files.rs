@@ -6,6 +6,7 @@ pub mod file_watcher;
 pub mod folder;
 pub mod installer;
 pub mod ledger;
+mod retry;
 
 use super::{
     AgentError,
@@ -88,6 +89,8 @@ impl Keeper<'_> {
         let heartbeat = health.heartbeat("files");
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut retry = interval(retry::EVERY);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut idle = interval(HEARTBEAT);
         idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -113,6 +116,11 @@ impl Keeper<'_> {
                 }
                 () = self.installer.checked() => {}
                 _ = check.tick() => self.look_at(None)?,
+                _ = retry.tick() => {
+                    self.installer.try_again(std::time::Instant::now());
+                    // Nothing tells that a file system was mounted or unmounted at its path.
+                    self.look_at(Some(Vec::new()))?;
+                }
                 _ = idle.tick() => {}
                 () = sleep_until(report_at.unwrap_or_else(Instant::now)), if report_at.is_some() => {
                     self.debounce.done(Instant::now());

@@ -4,7 +4,11 @@
 pub mod manifests;
 
 use super::files::file_watcher::FileWatcher;
-use crate::kube::{stored::StoredProfile, stores::profile::FINALIZER};
+use crate::kube::{
+    follow::{Watchers, follow},
+    stored::StoredProfile,
+    stores::profile::FINALIZER,
+};
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
@@ -12,10 +16,7 @@ use futures::{
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    runtime::{
-        WatchStreamExt,
-        watcher::{Config, Event, watcher},
-    },
+    runtime::watcher::{Config, Event},
 };
 use manifests::Manifests;
 use serde::Deserialize;
@@ -120,17 +121,20 @@ pub(super) type Changes = BoxStream<'static, Result<Change, String>>;
 /// The changes in a cluster.
 pub(super) fn cluster(client: Client) -> Changes {
     let config = Config::default().page_size(PAGE);
-    watcher(Api::<StoredProfile>::all(client), config)
-        .default_backoff()
-        .map(|event| match event {
-            Ok(Event::Init) => Ok(Change::Begin),
-            Ok(Event::InitApply(profile)) => Ok(Change::Listed(profile.into())),
-            Ok(Event::Apply(profile)) => Ok(Change::Set(profile.into())),
-            Ok(Event::Delete(profile)) => Ok(Change::Unset(profile.name_any())),
-            Ok(Event::InitDone) => Ok(Change::Complete),
-            Err(error) => Err(format!("the API server: {error}")),
-        })
-        .boxed()
+    follow(
+        Api::<StoredProfile>::all(client),
+        config,
+        Watchers::EachNode,
+    )
+    .map(|event| match event {
+        Ok(Event::Init) => Ok(Change::Begin),
+        Ok(Event::InitApply(profile)) => Ok(Change::Listed(profile.into())),
+        Ok(Event::Apply(profile)) => Ok(Change::Set(profile.into())),
+        Ok(Event::Delete(profile)) => Ok(Change::Unset(profile.name_any())),
+        Ok(Event::InitDone) => Ok(Change::Complete),
+        Err(error) => Err(format!("the API server: {error}")),
+    })
+    .boxed()
 }
 
 /// The changes in a folder: a list of everything, whenever something has changed there. What its

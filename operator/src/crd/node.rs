@@ -1,6 +1,7 @@
 //! `SeccompNode`: what one node has installed.
+#![allow(clippy::duplicated_attributes)] // columns of the same type
 
-use super::schema;
+use super::{gate::NodeGate, schema};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     doc = "What one node has installed. Only that node's agent may write it. It is deleted together with its Node.",
     printcolumn(name = "Profiles", type_ = "integer", json_path = ".spec.count"),
+    printcolumn(name = "Failed", type_ = "integer", json_path = ".spec.failedCount"),
+    printcolumn(name = "Gate", type_ = "string", json_path = ".spec.gate.state"),
     printcolumn(name = "Problem", type_ = "string", json_path = ".spec.problem"),
     printcolumn(
         name = "Age",
@@ -30,6 +33,10 @@ pub struct SeccompNodeSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub count: u64,
+    /// How many profiles have no up-to-date file on this node. The default is 0.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::count")]
+    pub failed_count: u64,
     /// The profiles that have a file on this node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
@@ -39,8 +46,8 @@ pub struct SeccompNodeSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub failed: Vec<FailedProfile>,
-    /// What prevents the node from installing any profile, and how to fix it. It is absent if
-    /// nothing does.
+    /// What is wrong with the node itself, and how to fix it: for example, that the folder of the
+    /// files can't be used, or that the disk is full. It is absent if nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// How many more profiles the node has than this object can name: its lists hold 1,000,000
@@ -48,6 +55,10 @@ pub struct SeccompNodeSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub omitted: u64,
+    /// Whether the node has the gate, without which annotations select nothing. It is absent until
+    /// the agent has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<NodeGate>,
 }
 
 /// A profile that has a file on the node.

@@ -1,5 +1,6 @@
 //! Schemas of fields that several types share.
 
+use super::gate::GateState;
 use portcullis_profile::{Action, Arch, Flag, Operator};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -10,6 +11,10 @@ fn one_of<T: std::fmt::Display>(all: &[T]) -> Schema {
 
 pub(super) fn action(_: &mut SchemaGenerator) -> Schema {
     one_of(Action::ALL)
+}
+
+pub(super) fn gate_state(_: &mut SchemaGenerator) -> Schema {
+    one_of(GateState::ALL)
 }
 
 pub(super) fn operator(_: &mut SchemaGenerator) -> Schema {

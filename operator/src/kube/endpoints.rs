@@ -36,7 +36,9 @@ fn readyz(health: &Health) -> Response {
     if health.is_ready() {
         text(StatusCode::OK, "ok\n")
     } else {
-        text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+        let why = health.obstacle().map(|why| format!(": {why}"));
+        let line = format!("not ready{}\n", why.unwrap_or_default());
+        text(StatusCode::SERVICE_UNAVAILABLE, line)
     }
 }
 

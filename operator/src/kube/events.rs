@@ -32,6 +32,8 @@ words! {
         SeccompRefused = "SeccompRefused",
         /// On a pod: a container started although the gate would refuse it (`mode = "warn"`).
         SeccompWarning = "SeccompWarning",
+        /// On a pod: a container runs, and no decision of the gate about it is known.
+        SeccompUnchecked = "SeccompUnchecked",
         /// On a profile: its specification is not valid.
         Invalid = "Invalid",
         /// On a profile: a node does not have its file.
@@ -55,7 +57,9 @@ impl EventReason {
     /// The action that led to it.
     const fn action(self) -> &'static str {
         match self {
-            EventReason::SeccompRefused | EventReason::SeccompWarning => "StartContainer",
+            EventReason::SeccompRefused
+            | EventReason::SeccompWarning
+            | EventReason::SeccompUnchecked => "StartContainer",
             EventReason::Invalid
             | EventReason::NotReady
             | EventReason::NodeReportFull

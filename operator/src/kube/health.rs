@@ -23,6 +23,8 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct State {
     ready: bool,
+    /// Why it is not, if that is known.
+    obstacle: Option<String>,
     beats: BTreeMap<&'static str, Instant>,
 }
 
@@ -42,7 +44,23 @@ impl Health {
 
     /// Marks the program as ready.
     pub fn set_ready(&self) {
-        self.with(|state| state.ready = true);
+        self.with(|state| {
+            state.ready = true;
+            state.obstacle = None;
+        });
+    }
+
+    /// Marks the program as not ready, and says why.
+    pub fn set_unready(&self, why: &str) {
+        self.with(|state| {
+            state.ready = false;
+            state.obstacle = Some(why.to_owned());
+        });
+    }
+
+    /// Why the program is not ready, if that is known.
+    pub fn obstacle(&self) -> Option<String> {
+        self.with(|state| state.obstacle.clone())
     }
 
     /// Whether the program is ready.

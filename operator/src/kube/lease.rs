@@ -2,6 +2,9 @@
 //!
 //! Clocks of different machines are never compared. A lease is free once it has not changed for its
 //! whole duration. Its holder stops well before that if it can't renew it.
+//!
+//! A lease that was deleted says nothing about its holder, who may still work. Its holder creates it
+//! again at the next renewal; the others wait as long as if it had not changed.
 
 use super::{
     health::Health,
@@ -17,7 +20,7 @@ use kube::{Api, Client, api::PostParams};
 use std::{fs, process, time::Duration};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// The lease's name. The manifests create it, so that nobody needs the right to create leases.
+/// The lease's name. The manifests create it; a controller that finds it deleted creates it again.
 const NAME: &str = "portcullis-controller";
 /// How long releasing the lease may take when the program ends.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,10 +45,22 @@ pub enum Lost {
     Late(Duration, String),
 }
 
+/// What a controller that waits sees.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    /// The lease is now its own.
+    Acquired,
+    /// This one holds it.
+    Held(String),
+    /// It was deleted, and may have a holder.
+    Deleted,
+}
+
 /// Another controller's lease, as last seen.
 #[derive(Debug)]
 struct Observed {
     holder: String,
+    duration: Duration,
     renewed: Option<MicroTime>,
     since: Instant,
 }
@@ -57,6 +72,8 @@ pub struct Lease {
     identity: String,
     duration: Duration,
     observed: Option<Observed>,
+    /// Since when there is none.
+    deleted: Option<Instant>,
     held: Option<Object>,
 }
 
@@ -69,24 +86,39 @@ impl Lease {
             identity: identity.to_owned(),
             duration: settings.duration,
             observed: None,
+            deleted: None,
             held: None,
         }
     }
 
-    /// Waits until this controller holds it.
+    /// Waits until this controller holds it. It is ready while it can read the lease.
     pub async fn acquire(&mut self, health: &Health) {
         let heartbeat = health.heartbeat("lease");
         let mut logged = String::new();
         loop {
             heartbeat.beat();
             let line = match timeout(self.duration, self.try_acquire()).await {
-                Ok(Ok(None)) => {
+                Ok(Ok(Seen::Acquired)) => {
+                    health.set_ready();
                     tracing::info!("this controller leads, as {}", self.identity);
                     return;
                 }
-                Ok(Ok(Some(holder))) => format!("{holder} leads; this controller waits"),
-                Ok(Err(error)) => format!("the lease {}: {error}", self.name),
-                Err(_) => format!("the lease {}: no answer", self.name),
+                Ok(Ok(seen)) => {
+                    health.set_ready();
+                    match seen {
+                        Seen::Held(holder) => format!("{holder} leads; this controller waits"),
+                        _ => format!("the lease {} was deleted; it is made again", self.name),
+                    }
+                }
+                other => {
+                    let why = match other {
+                        Ok(Err(error)) => error.to_string(),
+                        _ => "no answer".to_owned(),
+                    };
+                    let line = format!("the lease {}: {why}", self.name);
+                    health.set_unready(&line);
+                    line
+                }
             };
             if line != logged {
                 tracing::info!("{line}");
@@ -96,20 +128,34 @@ impl Lease {
         }
     }
 
-    /// Takes it if it is free; otherwise returns who holds it.
-    async fn try_acquire(&mut self) -> Result<Option<String>, RequestError> {
-        let object = request(self.api.get(NAME)).await?;
+    /// Takes it if it is free.
+    async fn try_acquire(&mut self) -> Result<Seen, RequestError> {
+        let Some(object) = request(self.api.get_opt(NAME)).await? else {
+            let since = *self.deleted.get_or_insert_with(Instant::now);
+            let its_own = self.observed.as_ref().map(|observed| observed.duration);
+            if since.elapsed() < self.duration.max(its_own.unwrap_or_default()) {
+                return Ok(Seen::Deleted);
+            }
+            return self.taken(Object::default()).await;
+        };
+        self.deleted = None;
         let spec = object.spec.clone().unwrap_or_default();
-        if let Some(holder) = holder(&mut self.observed, &spec, self.duration, Instant::now()) {
-            return Ok(Some(holder));
+        match holder(&mut self.observed, &spec, self.duration, Instant::now()) {
+            Some(holder) => Ok(Seen::Held(holder)),
+            None => self.taken(object).await,
         }
+    }
+
+    /// Takes the lease, unless another controller is faster.
+    async fn taken(&mut self, object: Object) -> Result<Seen, RequestError> {
         match self.write(object, true).await {
-            Ok(()) => Ok(None),
-            Err(error) if error.code() == Some(409) => Ok(Some("another controller".to_owned())),
+            Ok(()) => Ok(Seen::Acquired),
+            Err(error) if error.is_outdated() => Ok(Seen::Held("another controller".to_owned())),
             Err(error) => Err(error),
         }
     }
 
+    /// Writes the lease with this controller as its holder; creates it if it was never stored.
     async fn write(&mut self, mut object: Object, acquired: bool) -> Result<(), RequestError> {
         let spec = object.spec.get_or_insert_default();
         let now = MicroTime(Timestamp::now());
@@ -121,7 +167,12 @@ impl Lease {
         spec.lease_duration_seconds = i32::try_from(self.duration.as_secs()).ok();
         spec.renew_time = Some(now);
         let parameters = PostParams::default();
-        let written = request(self.api.replace(NAME, &parameters, &object)).await?;
+        let written = if object.metadata.resource_version.is_some() {
+            request(self.api.replace(NAME, &parameters, &object)).await?
+        } else {
+            object.metadata.name = Some(NAME.to_owned());
+            request(self.api.create(&parameters, &object)).await?
+        };
         self.held = Some(written);
         Ok(())
     }
@@ -157,9 +208,14 @@ impl Lease {
 
     /// Renews it. Returns the other holder, if there is one now.
     async fn renew(&mut self) -> Result<Option<String>, RequestError> {
-        let object = match self.held.clone() {
-            Some(object) => object,
-            None => request(self.api.get(NAME)).await?,
+        let stored = match self.held.clone() {
+            Some(held) => Some(held),
+            None => request(self.api.get_opt(NAME)).await?,
+        };
+        let Some(object) = stored else {
+            tracing::warn!("the lease {} was deleted; it is made again", self.name);
+            // Nobody else takes it before this controller's time is over.
+            return self.write(Object::default(), true).await.map(|()| None);
         };
         let spec = object.spec.as_ref();
         match spec.and_then(|spec| spec.holder_identity.as_deref()) {
@@ -205,6 +261,7 @@ fn holder(
         _ => {
             *observed = Some(Observed {
                 holder: holder.clone(),
+                duration,
                 renewed: spec.renew_time.clone(),
                 since: now,
             });

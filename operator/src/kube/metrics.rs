@@ -3,7 +3,10 @@
 //! Labels are structs of enums, so the number of series is bounded. `prometheus-client` appends
 //! `_total` to the names of counters and `_seconds` to those of durations.
 
-use crate::{crd::profile::ReadyReason, words::words};
+use crate::{
+    crd::{gate::GateState, profile::ReadyReason},
+    words::words,
+};
 use portcullis_profile::gate::decision::{Outcome, reasons};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
@@ -176,6 +179,8 @@ labels! {
     DecisionLabels { outcome: OutcomeWord, reason: DecisionReason }
     /// Labels of profiles in the cluster.
     ProfileLabels { state: ReadyReason }
+    /// Labels of nodes.
+    GateLabels { state: GateState }
     /// Labels of failed watches.
     WatchLabels { kind: Watched }
     /// Labels of writes.
@@ -283,7 +288,7 @@ impl AgentMetrics {
             folder_unusable: register(
                 to,
                 "portcullis_agent_folder_unusable",
-                "1 if the folder of the files can't be used",
+                "1 if the folder of the files can't be used, or the disk refuses files",
                 Gauge::default(),
             ),
             reports: register(
@@ -350,6 +355,10 @@ pub struct ControllerMetrics {
     pub pods_using: Gauge,
     /// Events about profiles.
     pub profile_events: Family<EventLabels, Counter>,
+    /// The nodes, by whether they have a gate.
+    pub gates: Family<GateLabels, Gauge>,
+    /// Containers that run although no decision of the gate about them is known.
+    pub unchecked: Counter,
 }
 
 impl ControllerMetrics {
@@ -420,8 +429,20 @@ impl ControllerMetrics {
             profile_events: register(
                 to,
                 "portcullis_controller_events",
-                "Events about profiles, by result",
+                "Events about profiles and about containers that the gate has not seen, by result",
                 Family::default(),
+            ),
+            gates: register(
+                to,
+                "portcullis_controller_gates",
+                "Nodes, by whether they have a working gate",
+                Family::default(),
+            ),
+            unchecked: register(
+                to,
+                "portcullis_controller_unchecked_containers",
+                "Containers that started with an annotation selecting a profile, and about which no decision of the gate is known",
+                Counter::default(),
             ),
         };
         // Every series is there from the start, also while another controller leads.
@@ -465,7 +486,7 @@ impl ServerMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     /// The type of each family, and the value of each sample.
     type Parsed = (BTreeMap<String, String>, BTreeMap<String, f64>);
@@ -537,8 +558,8 @@ mod tests {
         (registry, agent, controller, server)
     }
 
-    #[test]
-    fn the_exposition_parses_and_every_metric_has_help_and_type() {
+    /// Every metric, with a value of each label.
+    fn filled() -> Registry {
         let (registry, agent, controller, server) = everything();
         agent.files_written.inc_by(3);
         agent.file_write.observe(Duration::from_millis(2));
@@ -570,6 +591,10 @@ mod tests {
             let labels = ProfileLabels { state: *state };
             controller.profiles.get_or_create(&labels).set(1);
         }
+        for state in GateState::ALL {
+            let labels = GateLabels { state: *state };
+            controller.gates.get_or_create(&labels).set(1);
+        }
         for kind in Watched::ALL {
             let labels = WatchLabels { kind: *kind };
             controller.watch_errors.get_or_create(&labels).inc();
@@ -582,8 +607,14 @@ mod tests {
             let labels = ClosedLabels { reason: *reason };
             server.connections_closed.get_or_create(&labels).inc();
         }
+        registry
+    }
+
+    #[test]
+    fn the_exposition_parses_and_every_metric_has_help_and_type() {
+        let registry = filled();
         let (families, samples) = parse(&exposition(&registry)).unwrap();
-        assert_eq!(families.len(), 24, "{families:?}");
+        assert_eq!(families.len(), 26, "{families:?}");
         for (sample, value) in [
             ("portcullis_agent_files_written_total", 3.0),
             ("portcullis_agent_profiles{state=\"installed\"}", 7.0),
@@ -609,6 +640,74 @@ mod tests {
         ] {
             assert_eq!(samples.get(sample), Some(&value), "{sample}: {samples:#?}");
         }
+    }
+
+    fn words<T: Copy>(all: &[T], word: fn(T) -> &'static str) -> Vec<&'static str> {
+        all.iter().copied().map(word).collect()
+    }
+
+    /// The words of a text that name a metric.
+    fn named(text: &str) -> BTreeSet<String> {
+        let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
+        text.split(|char| !is_part(char))
+            .filter(|word| word.starts_with("portcullis_"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn the_documentation_names_every_metric_with_its_labels_and_no_other() {
+        let docs = include_str!("../../../docs/metrics.md");
+        let registry = filled();
+        let (families, _) = parse(&exposition(&registry)).unwrap();
+        let exported: BTreeSet<String> = families
+            .iter()
+            .map(|(name, kind)| match kind.as_str() {
+                "counter" => format!("{name}_total"),
+                _ => name.clone(),
+            })
+            .collect();
+        let (alerts, tables) = docs.split_once("## Agent").unwrap();
+        assert_eq!(named(tables), exported);
+        for name in named(alerts) {
+            let family = name.strip_suffix("_count").unwrap_or(&name);
+            assert!(exported.contains(family), "an alert on {name}");
+        }
+        let row = |name: &str| {
+            let begin = format!("| `{name}` |");
+            let row = tables.lines().find(|line| line.starts_with(&begin));
+            row.unwrap_or_else(|| panic!("{name} has no row"))
+                .to_owned()
+        };
+        let has = |name: &str, label: &str, values: Vec<&str>| {
+            let labels = format!("| `{label}`: {} |", values.join(", "));
+            assert!(row(name).contains(&labels), "{name}: {labels}");
+        };
+        for name in [
+            "portcullis_gate_events_total",
+            "portcullis_controller_events_total",
+        ] {
+            let results = words(EventResult::ALL, EventResult::as_str);
+            has(name, "result", results);
+        }
+        let states = words(FileState::ALL, FileState::as_str);
+        has("portcullis_agent_profiles", "state", states);
+        let results = words(ReportResult::ALL, ReportResult::as_str);
+        has("portcullis_agent_reports_total", "result", results);
+        let reasons = words(Distrust::ALL, Distrust::as_str);
+        has("portcullis_gate_datagrams_dropped_total", "reason", reasons);
+        let kinds = words(Watched::ALL, Watched::as_str);
+        has("portcullis_controller_watch_errors_total", "kind", kinds);
+        let what = words(ProfileWrite::ALL, ProfileWrite::as_str);
+        has("portcullis_controller_write_seconds", "what", what);
+        let states = words(GateState::ALL, GateState::as_str);
+        has("portcullis_controller_gates", "state", states);
+        let reasons = words(Closed::ALL, Closed::as_str);
+        has(
+            "portcullis_http_connections_closed_total",
+            "reason",
+            reasons,
+        );
     }
 
     #[test]

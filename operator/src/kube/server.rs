@@ -3,7 +3,8 @@
 //! No number of other connections can make a probe fail: a request has to arrive within
 //! [`Limits::header_timeout`], every connection is closed after [`Limits::connection_timeout`], and
 //! once there are [`Limits::connections`] of them, a new one replaces the oldest that has not sent
-//! a request.
+//! a request. The server has a thread of its own, so that an answer never waits for other work, such
+//! as files on a slow disk; whether that work still gets on is what `/healthz` tells.
 
 mod connections;
 mod routes;
@@ -15,12 +16,12 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use nix::sys::resource::{Resource, getrlimit};
 pub use routes::Routes;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    runtime,
     sync::oneshot,
-    task::JoinHandle,
     time::sleep,
 };
 
@@ -103,14 +104,15 @@ impl Default for Limits {
 pub struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    /// Closed when the thread has ended.
+    ended: oneshot::Receiver<()>,
 }
 
 impl Server {
-    /// Listens on an address and serves requests in the background, until [`Server::shutdown`].
+    /// Listens on an address and serves requests on a thread, until [`Server::shutdown`].
     ///
     /// # Errors
-    /// If the address can't be listened on.
+    /// If the address can't be listened on, or there can't be another thread.
     pub async fn start(
         address: SocketAddr,
         acceptor: impl Acceptor,
@@ -120,13 +122,29 @@ impl Server {
     ) -> io::Result<Server> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
+        let listener = listener.into_std()?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (stop, stopped) = oneshot::channel();
+        let (ending, ended) = oneshot::channel::<()>();
         let connections = Connections::new(Arc::new(acceptor), routes, limits, metrics);
-        let task = tokio::spawn(serve(listener, connections, stopped));
+        let serving = move || {
+            let _ending = ending;
+            runtime.block_on(async {
+                match TcpListener::from_std(listener) {
+                    Ok(listener) => serve(listener, connections, stopped).await,
+                    Err(error) => tracing::error!("nothing is served on {address}: {error}"),
+                }
+            });
+        };
+        thread::Builder::new()
+            .name("http".to_owned())
+            .spawn(serving)?;
         Ok(Server {
             address,
             stop,
-            task,
+            ended,
         })
     }
 
@@ -138,7 +156,7 @@ impl Server {
     /// Stops listening, and waits briefly until the requests that have arrived are answered.
     pub async fn shutdown(self) {
         let _ = self.stop.send(());
-        let _ = self.task.await;
+        let _ = self.ended.await;
     }
 }
 

@@ -3,14 +3,14 @@
 //! Unlike the reflector of kube's runtime, a store keeps only the needed parts of each object and
 //! drops objects that nobody needs, because a cluster has many pods, and they are large.
 
-use super::metrics::{ControllerMetrics, WatchLabels, Watched};
+use super::{
+    follow::{Watchers, follow},
+    metrics::{ControllerMetrics, WatchLabels, Watched},
+};
 use futures::{Stream, StreamExt};
 use kube::{
     Api, Resource, ResourceExt,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Config, Event, watcher},
-    },
+    runtime::watcher::{self, Config, Event},
 };
 use serde::de::DeserializeOwned;
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
@@ -118,7 +118,7 @@ impl<T: Clone + PartialEq> Store<T> {
     ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        let events = watcher(api, config).default_backoff();
+        let events = follow(api, config, Watchers::Few);
         self.follow(events, kind, metrics, keep).await;
     }
 

@@ -1,6 +1,7 @@
 //! The stores that the controllers share, one for each watched kind. What is kept of an object, and
 //! how it is parsed, has a file for each kind.
 
+pub mod gated;
 pub mod node;
 pub mod node_report;
 pub mod placement;
@@ -13,6 +14,7 @@ use super::{
     store::{Store, key},
     stored::{StoredNode, StoredProfile},
 };
+use gated::GatedPod;
 use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Node as NodeObject};
 use kube::{Api, Client, ResourceExt, core::ApiResource, runtime::watcher::Config};
 use node::{Node, StoredNodeObject};
@@ -31,8 +33,44 @@ const REPORTS_PAGE: u32 = 5;
 /// The agent's `DaemonSet`, in the namespace of the controller.
 const AGENTS: &str = "portcullis-agent";
 
-/// The names of the files that a pod uses.
-pub type UsedFiles = Box<[Arc<str>]>;
+/// What is kept of a pod: the names of the files that it uses, and its containers that need the gate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsedFiles {
+    /// The names of the files.
+    pub names: Box<[Arc<str>]>,
+    /// Its running containers that need the gate, if there are any.
+    pub gated: Option<Arc<GatedPod>>,
+}
+
+impl UsedFiles {
+    /// The names of the files.
+    pub fn iter(&self) -> std::slice::Iter<'_, Arc<str>> {
+        self.names.iter()
+    }
+
+    /// Whether it uses none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
+
+impl FromIterator<Arc<str>> for UsedFiles {
+    fn from_iter<I: IntoIterator<Item = Arc<str>>>(names: I) -> UsedFiles {
+        UsedFiles {
+            names: names.into_iter().collect(),
+            gated: None,
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a UsedFiles {
+    type Item = &'a Arc<str>;
+    type IntoIter = std::slice::Iter<'a, Arc<str>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
 
 /// Every store.
 #[derive(Debug, Default)]
@@ -45,7 +83,7 @@ pub struct Stores {
     pub nodes: Store<Arc<Node>>,
     /// Where the agent's `DaemonSet` runs, by its name.
     pub agents: Store<Arc<Placement>>,
-    /// The pods that use a profile's file, by `namespace/name`.
+    /// The pods that use a profile's file or need the gate, by `namespace/name`.
     pub pods: Store<UsedFiles>,
 }
 
@@ -104,10 +142,14 @@ impl Stores {
                 Watched::Pods,
                 metrics,
                 |pod| {
-                    let (key, used) = pod.used()?;
-                    let used = used.iter().map(|name| file_names.share(name)).collect();
+                    let gated = pod.gated().cloned().map(Arc::new);
+                    let key = pod.key();
+                    let used = pod.used().map(|(_, used)| used).unwrap_or_default();
+                    let mut kept: UsedFiles =
+                        used.iter().map(|name| file_names.share(name)).collect();
+                    kept.gated = gated;
                     file_names.tidy();
-                    Some((key, used))
+                    (!kept.is_empty() || kept.gated.is_some()).then_some((key, kept))
                 },
             ),
         );

@@ -26,16 +26,21 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The operator's program, which is next to this one.
+/// The operator's program.
 pub(crate) fn operator() -> Result<PathBuf> {
-    let operator = std::env::current_exe()?.with_file_name("portcullis-operator");
-    if !operator.is_file() {
+    program("portcullis-operator")
+}
+
+/// A program of this repository, which is next to this one.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name(name);
+    if !program.is_file() {
         bail!(
             "{} is missing; start these tests by tests/operator/run",
-            operator.display()
+            program.display()
         );
     }
-    Ok(operator)
+    Ok(program)
 }
 
 /// Why there can't be an API server on this machine.
@@ -166,23 +171,39 @@ impl ApiServer {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// Stops or starts one of its components, which tests/cluster/component lists.
+    pub(crate) fn component(&self, verb: &str, component: &str) -> Result<()> {
+        let output = Command::new(repository().join("tests/cluster/component"))
+            .args(["--name", &self.name, verb, component])
+            .stdin(Stdio::null())
+            .output()
+            .context("tests/cluster/component")?;
+        if !output.status.success() {
+            bail!(
+                "tests/cluster/component {verb} {component}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(())
+    }
+
     /// A client as the administrator.
     pub(crate) async fn client(&self) -> Result<Client> {
         client_of(&self.kubeconfig).await
     }
 
-    /// Writes a kubeconfig for a service account of the operator. The token of the agent's is bound
-    /// to its node, as a kubelet would have it.
+    /// Writes a kubeconfig for a service account of the operator. The token is bound to a pod, if
+    /// there is one, as a kubelet would have it; it then names the pod's node.
     pub(crate) fn account(
         &self,
+        namespace: &str,
         account: &str,
-        node: Option<(&str, &str)>,
+        pod: Option<&str>,
         path: &Path,
     ) -> Result<()> {
-        let mut arguments = vec!["-n", "portcullis", "create", "token", account];
-        if let Some((name, uid)) = node {
-            arguments.extend(["--bound-object-kind", "Node", "--bound-object-name", name]);
-            arguments.extend(["--bound-object-uid", uid]);
+        let mut arguments = vec!["-n", namespace, "create", "token", account];
+        if let Some(name) = pod {
+            arguments.extend(["--bound-object-kind", "Pod", "--bound-object-name", name]);
         }
         let token = self.kubectl(&arguments, None)?;
         let config = self.kubectl(&["config", "view", "--raw", "--minify", "-o", "json"], None)?;

@@ -1,13 +1,17 @@
 //! The cases, one file for each subject. Each case is listed in its file.
 
 mod effects;
+mod gate;
 mod gate_events;
 mod in_use;
 mod lease;
+mod nodes;
+mod outages;
 mod profiles;
 mod random_order;
 mod rights;
 mod status;
+mod strangers;
 
 use crate::stage::Case;
 
@@ -29,9 +33,13 @@ pub(crate) fn all() -> Vec<(&'static str, Case)> {
         in_use::all(),
         status::all(),
         effects::all(),
+        gate::all(),
         gate_events::all(),
         rights::all(),
+        strangers::all(),
         lease::all(),
+        nodes::all(),
+        outages::all(),
         random_order::all(),
     ]
     .concat()

@@ -2,6 +2,7 @@
 
 mod api_server;
 mod cases;
+mod http;
 mod objects;
 mod process;
 mod stage;

@@ -91,6 +91,19 @@ pub(crate) fn annotated_pod(name: &str, profile: &str) -> Value {
     })
 }
 
+/// The agent's pod on a node.
+pub(crate) fn agent_pod(namespace: &str, node: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "agent", "namespace": namespace },
+        "spec": {
+            "nodeName": node, "serviceAccountName": "portcullis-agent", "automountServiceAccountToken": false,
+            "containers": [{ "name": "agent", "image": "x" }],
+        },
+    })
+}
+
 /// Creates an object of which there is none yet.
 pub(crate) async fn create(api: &Api<DynamicObject>, manifest: Value) -> Result<DynamicObject> {
     let object = serde_json::from_value(manifest)?;

@@ -48,6 +48,11 @@ impl Process {
             .with_context(|| format!("{signal} to {}", self.name))
     }
 
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// Waits until it has ended.
     pub(crate) async fn ended(&mut self) -> Result<ExitStatus> {
         let child = &mut self.child;
@@ -65,9 +70,15 @@ impl Process {
 
     /// Waits until its log has a text.
     pub(crate) async fn says(&self, text: &str) -> Result<()> {
-        until(&format!("{} says {text:?}", self.name), async || {
+        self.says_times(1, text).await
+    }
+
+    /// Waits until its log has a text so many times.
+    pub(crate) async fn says_times(&self, times: usize, text: &str) -> Result<()> {
+        let what = format!("{} says {text:?}, {times} times", self.name);
+        until(&what, async || {
             let log = fs::read_to_string(&self.log)?;
-            if !log.contains(text) {
+            if log.matches(text).count() < times {
                 bail!("its log:\n{log}");
             }
             Ok(())

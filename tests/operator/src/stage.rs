@@ -20,7 +20,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     os::unix::net::UnixDatagram,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::Pin,
     process::Command,
     time::Instant,
@@ -32,6 +32,8 @@ pub(crate) type Case = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = 
 
 /// The node of every case.
 pub(crate) const NODE: &str = "n1";
+/// Where the operator is installed.
+pub(crate) const NAMESPACE: &str = "portcullis";
 /// How long a controller's lease lasts, in seconds: as short as it may be.
 const LEASE_SECONDS: &str = "3";
 
@@ -39,6 +41,10 @@ const LEASE_SECONDS: &str = "3";
 pub(crate) struct Stage {
     server: ApiServer,
     folder: TempDir,
+    /// Where the operator is installed.
+    pub(crate) namespace: String,
+    /// Whether the next case can use the API server.
+    pub(crate) is_spoilt: bool,
     /// As the administrator.
     pub(crate) client: Client,
     /// Random numbers, by the run's seed and the case's name.
@@ -59,6 +65,8 @@ impl Stage {
             folder: tempfile::Builder::new()
                 .prefix("portcullis-operator-")
                 .tempdir()?,
+            namespace: NAMESPACE.to_owned(),
+            is_spoilt: false,
             client,
             random: fastrand::Rng::with_seed(hasher.finish()),
             processes: Vec::new(),
@@ -94,11 +102,6 @@ impl Stage {
         }
     }
 
-    /// Runs kubectl as the administrator, and returns what it prints.
-    pub(crate) fn kubectl(&self, arguments: &[&str], input: Option<&Value>) -> Result<String> {
-        self.server.kubectl(arguments, input)
-    }
-
     /// Replaces an object's specification, or creates the object, as `kubectl apply` would.
     pub(crate) async fn apply(&self, manifest: &Value) -> Result<()> {
         let name = manifest["metadata"]["name"].as_str().context("no name")?;
@@ -117,11 +120,35 @@ impl Stage {
         Ok(())
     }
 
+    /// Stops the API server, or starts it again.
+    pub(crate) fn api_server(&self, verb: &str) -> Result<()> {
+        self.server.component(verb, "kube-apiserver")
+    }
+
+    /// Runs kubectl as the administrator, and returns what it prints.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.server.kubectl(arguments, None)
+    }
+
+    /// The same with an object on its standard input.
+    pub(crate) fn kubectl_with(&self, arguments: &[&str], input: &Value) -> Result<String> {
+        self.server.kubectl(arguments, Some(input))
+    }
+
+    /// The seccomp root of the node.
+    pub(crate) fn seccomp_root(&self) -> PathBuf {
+        self.folder.path().join("seccomp")
+    }
+
+    /// The folder of the agent's ledger.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
     /// The file of a profile on the node.
     pub(crate) fn file(&self, profile: &str) -> PathBuf {
-        self.folder
-            .path()
-            .join("seccomp/operator")
+        self.seccomp_root()
+            .join("operator")
             .join(file_name(profile))
     }
 
@@ -220,23 +247,34 @@ impl Stage {
 
     /// Starts an agent of the node, under its account.
     pub(crate) async fn agent(&mut self) -> Result<usize> {
-        let node: Api<k8s_openapi::api::core::v1::Node> = Api::all(self.client.clone());
-        let uid = node.get(NODE).await?.metadata.uid.context("no uid")?;
+        self.agent_with(&[]).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn agent_with(&mut self, arguments: &[&str]) -> Result<usize> {
         let config = self.agent_config();
         if !config.exists() {
+            let namespace = &self.namespace;
+            self.create(objects::agent_pod(namespace, NODE)).await?;
             self.server
-                .account("portcullis-agent", Some((NODE, &uid)), &config)?;
+                .account(namespace, "portcullis-agent", Some("agent"), &config)?;
         }
         let folder = self.folder.path();
         let mut command = Command::new(api_server::operator()?);
         command
             .env("KUBECONFIG", config)
-            .args(["agent", "--node-name", NODE, "--seccomp-root"])
-            .arg(folder.join("seccomp"))
+            .arg("agent")
+            .args(arguments)
+            .args(["--node-name", NODE, "--seccomp-root"])
+            .arg(self.seccomp_root())
             .arg("--state")
-            .arg(folder.join("state"))
+            .arg(self.state())
             .arg("--gate-socket")
-            .arg(folder.join("gate.sock"));
+            .arg(folder.join("gate.sock"))
+            .arg("--gate-check")
+            .arg(folder.join("run/check.json"))
+            .arg("--gate-decided")
+            .arg(folder.join("run/decided"));
         self.start("agent", &mut command)
     }
 
@@ -245,17 +283,18 @@ impl Stage {
         self.controller_with(&[])
     }
 
-    /// Starts a controller with more arguments.
+    /// The same with more arguments.
     pub(crate) fn controller_with(&mut self, arguments: &[&str]) -> Result<usize> {
-        let config = self.folder.path().join("controller.conf");
+        let config = self.controller_config();
         if !config.exists() {
             self.server
-                .account("portcullis-controller", None, &config)?;
+                .account(&self.namespace, "portcullis-controller", None, &config)?;
         }
         let mut command = Command::new(api_server::operator()?);
         command
             .env("KUBECONFIG", config)
             .args(["controller", "--lease-seconds", LEASE_SECONDS])
+            .args(["--namespace", &self.namespace])
             .args(arguments);
         self.start("controller", &mut command)
     }
@@ -277,6 +316,16 @@ impl Stage {
     /// The kubeconfig of the agent, once it was started.
     pub(crate) fn agent_config(&self) -> PathBuf {
         self.folder.path().join("agent.conf")
+    }
+
+    /// The kubeconfig of the controllers, once one was started.
+    pub(crate) fn controller_config(&self) -> PathBuf {
+        self.folder.path().join("controller.conf")
+    }
+
+    /// The folder of the case.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Sends a decision to the agent as the gate does, once it listens.
@@ -302,8 +351,14 @@ impl Stage {
         Ok((holder, spec.lease_transitions.unwrap_or(0)))
     }
 
+    /// Deletes the controllers' lease.
+    pub(crate) fn delete_lease(&self) -> Result<()> {
+        self.kubectl(&["delete", "lease", "portcullis-controller", "-n", NAMESPACE])?;
+        Ok(())
+    }
+
     fn leases(&self) -> Api<Lease> {
-        Api::namespaced(self.client.clone(), "portcullis")
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// Takes away what the case made, or says what can't be taken away.
@@ -328,10 +383,11 @@ impl Stage {
             &["delete", "scn,nodes,events", "--all", "--wait=false"],
             None,
         )?;
-        self.server.kubectl(
-            &["delete", "pods", "--all", "--force", "--grace-period=0"],
-            None,
-        )?;
+        for namespace in ["default", &self.namespace] {
+            let which = ["delete", "pods", "--all", "-n", namespace];
+            let now = ["--force", "--grace-period=0"];
+            self.server.kubectl(&[&which[..], &now].concat(), None)?;
+        }
         self.server
             .kubectl(&["-n", "portcullis", "delete", "daemonsets", "--all"], None)?;
         let free = json!({ "spec": null });
@@ -371,9 +427,11 @@ fn run_inside(name: &str, case: Case, seed: u64) -> Result<()> {
     let logs: String = stage.processes.iter().map(Process::end_of_log).collect();
     stage.processes.clear();
     let cleaned = runtime.block_on(stage.clean());
-    let Stage { server, .. } = stage;
+    let Stage {
+        server, is_spoilt, ..
+    } = stage;
     // A server that could not be cleaned serves nobody else.
-    if cleaned.is_ok() {
+    if cleaned.is_ok() && !is_spoilt {
         server.give_back();
     }
     result.map_err(|error| anyhow!("{error:#}\n{logs}"))?;

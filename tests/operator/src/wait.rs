@@ -12,16 +12,26 @@ const INTERVAL: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// After 90 s the error says what was waited for and what `look` said last.
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    within(DEADLINE, what, look).await
+}
+
+/// The same with a deadline of its own, for what has to happen in time. It has to leave room for a
+/// busy machine.
+pub(crate) async fn within<T>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
     let begun = Instant::now();
     loop {
         let said = match look().await {
             Ok(found) => return Ok(found),
             Err(said) => said,
         };
-        if begun.elapsed() > DEADLINE {
+        if begun.elapsed() > deadline {
             return Err(anyhow!(
-                "{what}: not within {DEADLINE:?}; seen last: {said:#}"
+                "{what}: not within {deadline:?}; seen last: {said:#}"
             ));
         }
         tokio::time::sleep(INTERVAL).await;

@@ -2,9 +2,9 @@
 //! comes first, and whether the binary behind them is what it should be.
 
 use super::{
+    Report,
     hook_files::{Hook, HookFile, Reading},
     node::Node,
-    report::Report,
 };
 use crate::{
     commands::{Arguments, HookVerb, Verb},

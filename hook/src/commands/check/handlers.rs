@@ -1,11 +1,7 @@
 //! CRI-O's runtime handlers: which of them set a selected filter because they lead to
 //! `portcullis-runtime`, and whether they work.
 
-use super::{
-    crio::Crio,
-    node::Node,
-    report::{Level, Report},
-};
+use super::{Level, Report, crio::Crio, node::Node};
 use crate::wrapper::runtime::FOLDERS;
 use portcullis_profile::settings::{Settings, crio::Handler};
 use std::path::{Path, PathBuf};

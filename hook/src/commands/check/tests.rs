@@ -3,7 +3,7 @@
 mod stand;
 
 use super::*;
-use crate::commands::check::report::Level;
+use portcullis_profile::check::Level;
 use stand::{BINARY, Stand, VERIFY};
 use std::{
     fs,

@@ -160,14 +160,14 @@ impl Folder {
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mode = Mode::from_bits_truncate(0o600);
         let descriptor = openat(&self.descriptor, TEMPORARY, flags, mode)
-            .map_err(|error| self.io(TEMPORARY, error))?;
+            .map_err(|error| self.io(file, error))?;
         let mut handle = File::from(descriptor);
         handle
             .write_all(text)
             .and_then(|()| Ok(fchmod(&handle, Mode::from_bits_truncate(MODE))?))
             .and_then(|()| handle.sync_all())
             .map_err(|source| FolderError::Io {
-                path: self.path.join(TEMPORARY),
+                path: self.path.join(file),
                 source,
             })?;
         renameat(&self.descriptor, TEMPORARY, &self.descriptor, file)

@@ -6,6 +6,7 @@ use super::{
     file_backup::FileBackup,
     folder::{Folder, FolderError, Found},
     ledger::Ledger,
+    retry::Retry,
 };
 use crate::{
     agent::{
@@ -82,8 +83,10 @@ pub struct Installer {
     warned: BTreeMap<String, Vec<String>>,
     /// Why profiles have no up-to-date file.
     failures: BTreeMap<String, String>,
-    /// What is wrong with the folder or the ledger.
+    /// Why the folder can't be opened.
     problem: Option<String>,
+    /// What the disk refused.
+    retry: Retry,
     /// The results of checking what the files would do.
     effects: Effects,
     /// Names whose files have to be checked, and since when.
@@ -112,6 +115,7 @@ impl Installer {
             warned: BTreeMap::new(),
             failures: BTreeMap::new(),
             problem: None,
+            retry: Retry::default(),
             effects: Effects::default(),
             dirty: BTreeMap::new(),
         };
@@ -227,6 +231,13 @@ impl Installer {
         }
     }
 
+    /// Tries what the disk refused again, if it is time.
+    pub fn try_again(&mut self, now: Instant) {
+        for name in self.retry.due(now) {
+            self.dirty.entry(name).or_insert(now);
+        }
+    }
+
     /// Whether all profiles are known. Until then, a file whose profile or base is missing may be
     /// right, so it is kept as it was.
     pub fn is_complete(&self) -> bool {
@@ -255,7 +266,7 @@ impl Installer {
     /// `written` gets the time since it was marked.
     pub fn settle(&mut self, written: &dyn Fn(Duration)) -> Option<Done> {
         let idle = if self.complete {
-            self.dirty.is_empty()
+            self.dirty.is_empty() && !self.retry.is_unsynced()
         } else {
             self.disturbed.is_empty()
         };
@@ -277,10 +288,10 @@ impl Installer {
             self.settle_batch(batch, &mut done, written);
         }
         self.start_checks();
-        if done != Done::default()
-            && let Some(Err(error)) = self.folder.as_ref().map(Folder::sync)
+        if (done != Done::default() || self.retry.is_unsynced())
+            && let Some(folder) = &self.folder
         {
-            self.problem = Some(error.to_string());
+            self.retry.folder(folder.sync().err().as_ref());
         }
         Some(done)
     }
@@ -414,7 +425,7 @@ impl Installer {
         if let Err(error) = self.ledger.add(&new) {
             let error = InstallError::Ledger(error);
             for name in &new {
-                self.fail(name, &error);
+                self.refused(name, &error);
             }
             wanted.retain(|(name, ..)| !new.contains(name));
         }
@@ -435,7 +446,7 @@ impl Installer {
                     texts.push((profile.clone(), resolved.text));
                     self.installed.insert(name, profile);
                 }
-                Err(error) => self.fail(&name, &error),
+                Err(error) => self.refused(&name, &error),
             }
         }
         // Only now, so that no file has to wait for a copy.
@@ -467,11 +478,14 @@ impl Installer {
                     done.removed += 1;
                     gone.push(name);
                 }
-                Err(error) => self.fail(&name, &error),
+                Err(error) => self.refused(&name, &error),
             }
         }
         if let Err(error) = self.ledger.remove(&gone) {
-            self.problem = Some(format!("the ledger: {error}"));
+            let error = InstallError::Ledger(error);
+            for name in gone {
+                self.retry.file(&name, &error);
+            }
         }
     }
 
@@ -574,6 +588,16 @@ impl Installer {
         self.failures.insert(name.to_owned(), message);
     }
 
+    /// The disk refused a profile's file. It is tried again.
+    fn refused(&mut self, name: &str, error: &impl fmt::Display) {
+        self.retry.file(name, error);
+        self.fail(name, error);
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.problem.clone().or_else(|| self.retry.problem())
+    }
+
     /// The content of the node's `SeccompNode`.
     pub fn report(&self) -> SeccompNodeSpec {
         let generation = |name: &String| self.installed.get(name)?.generation;
@@ -587,7 +611,7 @@ impl Installer {
         });
         let mut installed = self.installed.clone();
         installed.retain(|name, _| !self.failures.contains_key(name));
-        node_report::report(&installed, &failed.collect(), self.problem.as_deref())
+        node_report::report(&installed, &failed.collect(), self.problem().as_deref())
     }
 
     /// How many profiles are installed, and how many have failed.
@@ -597,9 +621,9 @@ impl Installer {
         (self.installed.len() - stale.count(), self.failures.len())
     }
 
-    /// Whether something is wrong with the folder or the ledger.
+    /// Whether the folder can't be opened, or the disk refused something.
     pub fn has_problem(&self) -> bool {
-        self.problem.is_some()
+        self.problem().is_some()
     }
 }
 

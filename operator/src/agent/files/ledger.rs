@@ -111,8 +111,14 @@ impl Ledger {
             lines.push_str(name);
             lines.push('\n');
         }
-        self.log.write_all(lines.as_bytes())?;
-        self.log.sync_data()
+        let before = self.log.metadata()?.len();
+        let written = self.log.write_all(lines.as_bytes());
+        let synced = written.and_then(|()| self.log.sync_data());
+        if synced.is_err() {
+            // The next line must not continue the one that a full disk cut off.
+            let _ = self.log.set_len(before);
+        }
+        synced
     }
 }
 

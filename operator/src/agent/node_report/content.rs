@@ -48,6 +48,7 @@ pub(in crate::agent) fn report(
         omitted += u64::from(size > MAX_REPORT);
         size <= MAX_REPORT
     };
+    let failed_count = failed.len() as u64;
     let failed = failed
         .values()
         .filter(|it| fits(FAILED + length(&it.name) + length(&it.reason) + digits(it.generation)));
@@ -57,6 +58,7 @@ pub(in crate::agent) fn report(
     });
     let mut report = SeccompNodeSpec {
         count: installed.len() as u64,
+        failed_count,
         failed,
         installed: shown.cloned().collect(),
         ..SeccompNodeSpec::default()

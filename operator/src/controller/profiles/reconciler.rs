@@ -211,9 +211,9 @@ impl Reconciler {
             self.metrics.profiles.get_or_create(&labels).set(count);
         }
         self.metrics.nodes.set(nodes.len() as u64);
-        self.metrics
-            .pods_using
-            .set(stores.pods.snapshot().len() as u64);
+        let pods = stores.pods.snapshot();
+        let using = pods.values().filter(|used| !used.is_empty()).count();
+        self.metrics.pods_using.set(using as u64);
         self.metrics.reconcile.observe_since(begin);
         next
     }

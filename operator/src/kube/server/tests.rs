@@ -274,7 +274,7 @@ impl Acceptor for Handshake {
 #[tokio::test]
 async fn a_handshake_comes_before_http_and_has_to_come_in_time() {
     let limits = Limits {
-        header_timeout: Duration::from_millis(300),
+        header_timeout: Duration::from_secs(3),
         ..patient(16)
     };
     let (server, metrics) = start_with(Handshake, limits).await;

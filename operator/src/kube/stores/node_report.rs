@@ -2,7 +2,13 @@
 //! profiles.
 
 use super::texts::Texts;
-use crate::{crd::SeccompNodeSpec, kube::stored::StoredNode};
+use crate::{
+    crd::{
+        SeccompNodeSpec,
+        gate::{GateState, NodeGate, short_id},
+    },
+    kube::stored::StoredNode,
+};
 use std::sync::Arc;
 
 /// What a node reports about one profile.
@@ -48,6 +54,10 @@ pub struct NodeReport {
     failed: Box<[(Arc<str>, Failure)]>,
     problem: Option<Arc<str>>,
     omitted: u64,
+    /// Whether the node has a gate.
+    pub gate: Option<GateState>,
+    /// The containers for which the gate has decided, by the beginning of their IDs, sorted.
+    decided: Box<[Box<str>]>,
 }
 
 impl NodeReport {
@@ -63,6 +73,7 @@ impl NodeReport {
     }
 
     fn of(report: &SeccompNodeSpec, texts: &mut Texts) -> NodeReport {
+        let gate = report.gate.as_ref();
         let installed = report.installed.iter().filter_map(|profile| {
             let file = File {
                 digest: digest_number(&profile.digest)?,
@@ -83,7 +94,17 @@ impl NodeReport {
             failed: sorted(failed),
             problem: report.problem.as_deref().map(|text| texts.share(text)),
             omitted: report.omitted,
+            gate: gate.and_then(|gate| GateState::parse(&gate.state)),
+            decided: gate.map(decided).unwrap_or_default(),
         }
+    }
+
+    /// Whether the node's gate has decided on a container.
+    pub fn has_decided(&self, id: &str) -> bool {
+        let id = short_id(id);
+        self.decided
+            .binary_search_by(|other| (**other).cmp(id))
+            .is_ok()
     }
 
     /// What it says about a profile.
@@ -106,6 +127,12 @@ impl NodeReport {
             None => Reported::Nothing,
         }
     }
+}
+
+fn decided(gate: &NodeGate) -> Box<[Box<str>]> {
+    let mut all: Vec<Box<str>> = gate.decided.iter().map(|id| id.as_str().into()).collect();
+    all.sort();
+    all.into()
 }
 
 fn sorted<T>(entries: impl Iterator<Item = (Arc<str>, T)>) -> Box<[(Arc<str>, T)]> {

@@ -2,6 +2,7 @@
 //!
 //! Only these parts of a pod are parsed, because a cluster has many pods, and they are large.
 
+use super::gated::{ContainerStatus, GatedPod, gated};
 use crate::file_name::file_of;
 use crate::kube::{
     request::{RequestError, request},
@@ -9,8 +10,9 @@ use crate::kube::{
 };
 use k8s_openapi::{api::core::v1::Pod as Object, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Resource, ResourceExt, api::ListParams};
+pub(super) use portcullis_profile::select::annotations::POD_ANNOTATION as POD;
 use portcullis_profile::select::{
-    annotations::{CONTAINER_ANNOTATION_PREFIX as CONTAINER, POD_ANNOTATION as POD},
+    annotations::CONTAINER_ANNOTATION_PREFIX as CONTAINER,
     reference::{ProfilePath, Reference},
 };
 use serde::{Deserialize, Deserializer};
@@ -24,9 +26,15 @@ const PAGE: u32 = 200;
 pub struct PodUsage {
     metadata: ObjectMeta,
     used: BTreeSet<String>,
+    gated: Option<GatedPod>,
 }
 
 impl PodUsage {
+    /// Its running containers that need the gate, if there are any.
+    pub fn gated(&self) -> Option<&GatedPod> {
+        self.gated.as_ref()
+    }
+
     /// The pod as `namespace/name`, and the names of the files that it uses; `None` if it uses
     /// none.
     pub fn used(self) -> Option<(String, BTreeSet<String>)> {
@@ -34,7 +42,8 @@ impl PodUsage {
         (!self.used.is_empty()).then_some((key, self.used))
     }
 
-    fn key(&self) -> String {
+    /// The pod as `namespace/name`.
+    pub fn key(&self) -> String {
         format!(
             "{}/{}",
             self.namespace().unwrap_or_default(),
@@ -46,11 +55,18 @@ impl PodUsage {
 impl<'de> Deserialize<'de> for PodUsage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut wire = Wire::deserialize(deserializer)?;
-        let used = wire.files();
+        let is_over = wire.is_over();
+        let used = if is_over {
+            BTreeSet::new()
+        } else {
+            wire.files()
+        };
+        let gated = if is_over { None } else { gated(&wire) };
         wire.metadata.annotations = None;
         Ok(PodUsage {
             metadata: wire.metadata,
             used,
+            gated,
         })
     }
 }
@@ -85,26 +101,27 @@ impl Resource for PodUsage {
 }
 
 #[derive(Deserialize)]
-struct Wire {
+pub(super) struct Wire {
     #[serde(deserialize_with = "metadata")]
-    metadata: ObjectMeta,
+    pub(super) metadata: ObjectMeta,
     #[serde(default)]
-    spec: Option<Spec>,
+    pub(super) spec: Option<Spec>,
     #[serde(default)]
-    status: Option<Status>,
+    pub(super) status: Option<Status>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec {
-    security_context: Option<Context>,
+pub(super) struct Spec {
+    pub(super) node_name: Option<String>,
+    pub(super) security_context: Option<Context>,
     containers: Option<Vec<Container>>,
     init_containers: Option<Vec<Container>>,
     ephemeral_containers: Option<Vec<Container>>,
 }
 
 impl Spec {
-    fn containers(&self) -> impl Iterator<Item = &Container> {
+    pub(super) fn containers(&self) -> impl Iterator<Item = &Container> {
         let all = [
             &self.containers,
             &self.init_containers,
@@ -116,38 +133,44 @@ impl Spec {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Container {
+pub(super) struct Container {
     #[serde(default)]
-    name: String,
-    security_context: Option<Context>,
+    pub(super) name: String,
+    pub(super) security_context: Option<Context>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Context {
-    seccomp_profile: Option<Field>,
+pub(super) struct Context {
+    pub(super) seccomp_profile: Option<Field>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Field {
-    localhost_profile: Option<String>,
+pub(super) struct Field {
+    pub(super) localhost_profile: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Status {
+#[serde(rename_all = "camelCase")]
+pub(super) struct Status {
     phase: Option<String>,
+    pub(super) container_statuses: Option<Vec<ContainerStatus>>,
+    pub(super) init_container_statuses: Option<Vec<ContainerStatus>>,
+    pub(super) ephemeral_container_statuses: Option<Vec<ContainerStatus>>,
 }
 
 impl Wire {
-    fn files(&self) -> BTreeSet<String> {
+    /// Whether all its containers have ended.
+    fn is_over(&self) -> bool {
         let phase = self
             .status
             .as_ref()
             .and_then(|status| status.phase.as_deref());
-        if matches!(phase, Some("Succeeded" | "Failed")) {
-            return BTreeSet::new();
-        }
+        matches!(phase, Some("Succeeded" | "Failed"))
+    }
+
+    fn files(&self) -> BTreeSet<String> {
         let containers = || self.spec.iter().flat_map(Spec::containers);
         // Anyone can write annotations for containers that the pod does not have; these select
         // nothing.

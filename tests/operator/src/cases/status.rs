@@ -37,7 +37,7 @@ fn invalid(name: &str) -> Value {
 fn wait(stage: &Stage, condition: &str) -> Result<()> {
     let condition = format!("--for=condition={condition}");
     stage
-        .kubectl(&["wait", &condition, "--timeout=90s", "scp/a"], None)
+        .kubectl(&["wait", &condition, "--timeout=90s", "scp/a"])
         .map(drop)
 }
 
@@ -121,11 +121,11 @@ async fn the_columns_say_whether_where_and_why(stage: &mut Stage) -> Result<()> 
         let line = |line: &str| line.split_whitespace().map(str::to_owned).collect();
         text.lines().map(line).collect()
     };
-    let plain = words(stage.kubectl(&["get", "scp"], None)?);
+    let plain = words(stage.kubectl(&["get", "scp"])?);
     let head = ["NAME", "READY", "NODES", "IN", "USE", "AGE"];
     ensure!(plain[0] == head, "{plain:?}");
     ensure!(plain[1][..4] == ["a", "False", "0/1", "0"], "{plain:?}");
-    let wide = words(stage.kubectl(&["get", "scp", "-o", "wide"], None)?);
+    let wide = words(stage.kubectl(&["get", "scp", "-o", "wide"])?);
     ensure!(wide[0].contains(&"REASON".to_owned()), "{wide:?}");
     ensure!(wide[1].contains(&"Invalid".to_owned()), "{wide:?}");
     Ok(())
@@ -142,7 +142,7 @@ async fn kubectl_diff_is_empty_after_apply_and_managed_fields_name_the_controlle
     ] {
         let call = |verb: &str| {
             let arguments = [&[verb, "-f", "-"][..], way].concat();
-            stage.kubectl(&arguments, Some(&manifest))
+            stage.kubectl_with(&arguments, &manifest)
         };
         call("apply")?;
         stage.is("a", "Ready", "True").await?;
@@ -169,7 +169,7 @@ async fn kubectl_diff_is_empty_after_apply_and_managed_fields_name_the_controlle
 
 async fn kubectl_explain_begins_with_what_a_profile_is_for(stage: &mut Stage) -> Result<()> {
     until("kubectl explains the kind", async || {
-        let text = stage.kubectl(&["explain", "scp"], None)?;
+        let text = stage.kubectl(&["explain", "scp"])?;
         let (_, about) = text.split_once("DESCRIPTION:").context("no description")?;
         let about = about.trim();
         ensure!(about.starts_with("Restricts the system calls"), "{about}");
@@ -185,7 +185,7 @@ async fn names_of_profiles_are_shown_as_they_are(stage: &mut Stage) -> Result<()
     stage.is("no-mkdir.v1", "Ready", "True").await?;
     stage.is("no-rmdir.v2", "Ready", "False").await?;
     until("describe shows both names", async || {
-        let text = stage.kubectl(&["describe", "scn", NODE], None)?;
+        let text = stage.kubectl(&["describe", "scn", NODE])?;
         for name in ["no-mkdir.v1", "no-rmdir.v2"] {
             let is_shown = text
                 .lines()
@@ -259,18 +259,15 @@ async fn nodes_of_another_system_and_those_that_the_agents_cannot_reach_do_not_c
     counts("1/1").await?;
     stage.is("a", "Ready", "True").await?;
     let tolerating = json!({ "spec": { "template": { "spec": { "tolerations": [{ "operator": "Exists" }] } } } });
-    stage.kubectl(
-        &[
-            "-n",
-            "portcullis",
-            "patch",
-            "daemonset",
-            "portcullis-agent",
-            "-p",
-            &tolerating.to_string(),
-        ],
-        None,
-    )?;
+    stage.kubectl(&[
+        "-n",
+        "portcullis",
+        "patch",
+        "daemonset",
+        "portcullis-agent",
+        "-p",
+        &tolerating.to_string(),
+    ])?;
     counts("1/2").await?;
     stage
         .says("a", "Ready", "waiting for 1 of 2 nodes: tainted")

@@ -262,9 +262,20 @@ fn a_ledger_that_can_not_be_written_adds_no_file() {
         failure(&report, "b").starts_with("the ledger: "),
         "{report:?}"
     );
+    assert_eq!(report.failed_count, 1);
     node.installer.unset("a");
     node.settle();
-    assert!(node.installer.has_problem());
+    let problem = node.installer.report().problem.unwrap();
+    assert!(
+        problem.starts_with("2 files can't be updated: the ledger: "),
+        "{problem}"
+    );
+    // There is room again.
+    node.installer.ledger = Ledger::open(&node.folder.path().join("state")).unwrap();
+    node.installer.try_again(Instant::now());
+    node.settle();
+    assert!(node.file("b.json").exists() && !node.installer.has_problem());
+    assert_eq!(node.installer.report().failed_count, 0);
 }
 
 #[test]

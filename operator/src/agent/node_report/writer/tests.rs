@@ -11,6 +11,7 @@ use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
 };
+use tokio::time::{sleep, timeout};
 
 /// What becomes of the next writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +69,10 @@ impl Api {
                 self.with(|state| state.writes += 1);
                 match mood {
                     Mood::Takes => self.with(|state| {
-                        state.report = serde_json::from_slice(&body).unwrap();
-                        state.report.clone()
+                        let mut report: Value = serde_json::from_slice(&body).unwrap();
+                        report["metadata"]["generation"] = json!(state.writes);
+                        state.report = Some(report.clone());
+                        Some(report)
                     }),
                     Mood::Refuses => return Ok(failure(StatusCode::INTERNAL_SERVER_ERROR)),
                     Mood::IsSilent => futures::future::pending().await,
@@ -116,6 +119,12 @@ fn has(state: &State, count: u64, owner: &str) -> bool {
             && report["metadata"]["ownerReferences"][0]["uid"] == owner
             && report["metadata"]["ownerReferences"][0]["kind"] == "Node"
     })
+}
+
+/// Within ten seconds.
+async fn soon(event: impl Future<Output = ()>) {
+    let time = Duration::from_secs(10);
+    assert!(timeout(time, event).await.is_ok(), "not within {time:?}");
 }
 
 /// Runs the writer beside a course of events; gives its metrics.
@@ -185,8 +194,35 @@ async fn a_node_that_comes_back_has_its_report_again() {
         sleep(Duration::from_secs(200)).await;
         assert!(api.with(|state| state.report.is_none()));
         api.with(|state| state.node = Some("uid-2".to_owned()));
-        api.until("its report", |state| has(state, 1, "uid-2"))
+        soon(api.until("its report", |state| has(state, 1, "uid-2"))).await;
+    })
+    .await;
+}
+
+/// The Node is another one before its report was collected, and new reports keep coming.
+#[tokio::test(start_paused = true)]
+async fn a_report_follows_its_node_however_often_there_are_new_ones() {
+    let api = Api::new();
+    beside(&api, async |reports| {
+        reports.send_replace(Some(report(1)));
+        api.until("a report", |state| has(state, 1, "uid-1")).await;
+        api.with(|state| state.node = Some("uid-2".to_owned()));
+        let changes = async {
+            loop {
+                sleep(Duration::from_millis(700)).await;
+                // Nothing that would be written.
+                reports.send_replace(Some(report(1)));
+            }
+        };
+        tokio::select! {
+            () = changes => {}
+            () = soon(api.until("its report", |state| has(state, 1, "uid-2"))) => {}
+        }
+        api.with(|state| state.node = Some("uid-3".to_owned()));
+        reports.send_replace(Some(report(3)));
+        api.until("of the Node that is there", |state| has(state, 3, "uid-3"))
             .await;
+        assert_eq!(api.with(|state| state.writes), 3, "never for another one");
     })
     .await;
 }
@@ -197,8 +233,19 @@ async fn a_report_that_somebody_changed_is_written_anew() {
     beside(&api, async |reports| {
         reports.send_replace(Some(report(1)));
         api.until("a report", |state| has(state, 1, "uid-1")).await;
-        for changed in [json!({"count": 9}), json!("not a report")] {
-            api.with(|state| state.report.as_mut().unwrap()["spec"] = changed);
+        let changes: [fn(&mut Value); 3] = [
+            |report| {
+                report["spec"] = json!({"count": 9});
+                report["metadata"]["generation"] = json!(99);
+            },
+            |report| report["metadata"]["ownerReferences"] = json!(null),
+            |report| {
+                report["spec"] = json!("not a report");
+                report["metadata"]["uid"] = json!("another");
+            },
+        ];
+        for change in changes {
+            api.with(|state| change(state.report.as_mut().unwrap()));
             api.until("the right one", |state| has(state, 1, "uid-1"))
                 .await;
         }

@@ -23,6 +23,9 @@ pub struct ManifestProfile {
     pub spec: Box<str>,
 }
 
+/// The group of the Security Profiles Operator, whose manifests move over by their `apiVersion`.
+const NAMESPACED_GROUP: &str = "security-profiles-operator.x-k8s.io";
+
 /// The fields of `metadata`.
 const METADATA: [&str; 15] = [
     "annotations",
@@ -88,6 +91,13 @@ pub(super) fn take(
     }
     let name = value["metadata"]["name"].as_str().unwrap_or_default();
     let named = format!("{} {:?}", shortened(&kind), shortened(name));
+    let namespace = value["metadata"]["namespace"].as_str().unwrap_or_default();
+    if !namespace.is_empty() && is_profile(&version, &kind) == Ok(true) {
+        tracing::warn!(
+            "{named}: the namespace {:?} is ignored: profiles have none, and pods name operator/NAME.json",
+            shortened(namespace)
+        );
+    }
     match is_profile(&version, &kind) {
         Ok(false) => tracing::debug!("{named}: not a SeccompProfile"),
         Ok(true) => match profile(value) {
@@ -115,8 +125,15 @@ fn is_profile(version: &str, kind: &str) -> Result<bool, String> {
     let group = version.split_once('/').map_or("", |(group, _)| group);
     let is_ours = kind == SeccompProfile::kind(&());
     if is_ours && version != ours {
+        // There the kind has a namespace, which is a part of the path that pods name.
+        let moves = if group == NAMESPACED_GROUP {
+            "; profiles have no namespace here: pods name operator/NAME.json instead of \
+             operator/NAMESPACE/NAME.json"
+        } else {
+            ""
+        };
         return Err(format!(
-            "apiVersion: {version:?} is not supported; use {ours:?}"
+            "apiVersion: {version:?} is not supported; use {ours:?}{moves}"
         ));
     }
     if group != GROUP {

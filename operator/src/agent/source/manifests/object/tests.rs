@@ -237,3 +237,18 @@ fn our_kind_of_another_group_or_version_and_another_kind_of_our_group_are_named(
         assert_eq!(taken(other), (vec![], vec![]));
     }
 }
+
+#[test]
+fn a_manifest_of_the_namespaced_kind_is_told_how_references_move_over() {
+    for version in ["v1beta1", "v1"] {
+        let version = format!("security-profiles-operator.x-k8s.io/{version}");
+        let problem = is_profile(&version, "SeccompProfile").unwrap_err();
+        assert!(
+            problem.contains("use \"portcullis.dev/v1alpha1\""),
+            "{problem}"
+        );
+        assert!(problem.contains("operator/NAME.json instead of operator/NAMESPACE/"));
+    }
+    let other = is_profile("example.com/v1", "SeccompProfile").unwrap_err();
+    assert!(!other.contains("NAMESPACE"), "{other}");
+}
