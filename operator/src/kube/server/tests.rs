@@ -81,6 +81,16 @@ fn closed(metrics: &ServerMetrics, reason: Closed) -> u64 {
     metrics.connections_closed.get_or_create(&labels).get()
 }
 
+/// Waits until so many were closed for this reason: the server counts after a caller sees the end.
+async fn counts_to(metrics: &ServerMetrics, reason: Closed, count: u64) {
+    let end = Instant::now() + DEADLINE;
+    while closed(metrics, reason) < count {
+        assert!(Instant::now() < end, "{}", closed(metrics, reason));
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(closed(metrics, reason), count);
+}
+
 #[tokio::test]
 async fn a_path_a_method_and_head_are_answered_as_http_has_it() {
     let (server, _) = start(Limits::default()).await;
@@ -190,7 +200,7 @@ async fn callers_who_send_a_byte_at_a_time_are_closed_and_probes_answered_meanwh
     while let Some(ended) = slow.join_next().await {
         ended.unwrap();
     }
-    assert_eq!(closed(&metrics, Closed::Late), 100);
+    counts_to(&metrics, Closed::Late, 100).await;
     assert_eq!(closed(&metrics, Closed::Displaced), 0);
 }
 
@@ -209,7 +219,7 @@ async fn the_oldest_idle_connection_makes_room_and_one_that_is_being_answered_do
     let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     newer.write_all(request).await.unwrap();
     assert!(rest(&mut newer).await.ends_with(b"ok\n"));
-    assert_eq!(closed(&metrics, Closed::Displaced), 1);
+    counts_to(&metrics, Closed::Displaced, 1).await;
     drop(last);
     let body = rest(&mut busy).await;
     assert!(body.len() > LARGE, "{} bytes", body.len());
@@ -225,11 +235,7 @@ async fn a_caller_who_does_not_read_its_answer_is_closed() {
     let mut stream = connect(&server).await;
     let request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
     stream.write_all(request).await.unwrap();
-    let end = Instant::now() + DEADLINE;
-    while closed(&metrics, Closed::Late) == 0 {
-        assert!(Instant::now() < end);
-        sleep(Duration::from_millis(10)).await;
-    }
+    counts_to(&metrics, Closed::Late, 1).await;
     assert!(rest(&mut stream).await.len() < LARGE);
 }
 
@@ -286,7 +292,7 @@ async fn a_handshake_comes_before_http_and_has_to_come_in_time() {
     .await;
     assert!(answer.starts_with("!HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(rest(&mut silent).await.is_empty());
-    assert_eq!(closed(&metrics, Closed::Late), 1);
+    counts_to(&metrics, Closed::Late, 1).await;
 }
 
 /// Runs this test again in a process that may have 64 descriptors, and serves until its standard
