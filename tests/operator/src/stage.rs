@@ -73,7 +73,7 @@ impl Stage {
             marks: 0,
         };
         stage
-            .create(json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE } }))
+            .create(json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE, "labels": { "kubernetes.io/os": "linux" } } }))
             .await?;
         Ok(stage)
     }

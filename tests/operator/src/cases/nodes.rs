@@ -125,7 +125,7 @@ async fn recovers(stage: &Stage, profile: &str) -> Result<()> {
         let report = nodes(&stage.client).get(NODE).await?;
         let spec = &report.data["spec"];
         ensure!(
-            spec["problem"] == Value::Null && spec["failed"] == 0,
+            spec["problem"] == Value::Null && spec["failedCount"] == 0,
             "{spec}"
         );
         Ok(())
