@@ -8,6 +8,7 @@ pub mod clock;
 pub mod commands;
 pub mod exit;
 pub mod gate;
+mod node;
 pub mod oci;
 pub mod program;
 pub mod recorder;

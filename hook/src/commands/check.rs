@@ -10,16 +10,15 @@ mod folders;
 mod gate;
 mod handlers;
 mod hook_files;
-mod node;
 mod podman;
 mod report;
 mod seen;
 #[cfg(test)]
 mod tests;
 
+use crate::node::Node;
 use crate::{clock, exit::Code};
 use gate::Wanted;
-use node::Node;
 use portcullis_profile::Engine;
 pub use report::{Finding, Level, Report};
 use std::{

@@ -1,7 +1,7 @@
 //! CRI-O's effective configuration, from the running CRI-O, or else from `crio config`, or else
 //! from its files; and whether these agree.
 
-use super::{node::Node, report::Report};
+use super::report::Report;
 use portcullis_profile::settings::crio::{
     CONFIG, CONFIG_FOLDER, CrioConfig, CrioConfigError, Handler, files,
 };

@@ -1,7 +1,7 @@
 //! The parts of a node that do not depend on an engine: settings, seccomp root, default profile,
 //! recordings.
 
-use super::{node::Node, report::Report};
+use super::report::Report;
 use portcullis_profile::{
     Document,
     settings::{Settings, crio::CrioConfig},

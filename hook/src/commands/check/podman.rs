@@ -4,7 +4,7 @@
 //! `--hooks-dir` does not count: Podman before May 2025 forgets it when a restart policy starts a
 //! container again.
 
-use super::{node::Node, report::Report};
+use super::report::Report;
 use std::path::{Path, PathBuf};
 use toml::Value;
 

@@ -5,7 +5,7 @@
 //! hooks it was started with. A container that was created after the engine last read the hook
 //! files, and whose configuration does not have the hook, has bypassed the gate.
 
-use super::{hook_files::HookFile, node::Node, report::Report};
+use super::{hook_files::HookFile, report::Report};
 use crate::{
     clock,
     oci::config::{MAX_BYTES, is_our_hook},
