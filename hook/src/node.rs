@@ -1,5 +1,9 @@
 //! A node, seen from outside: its files below a root, its processes and its programs.
 
+pub(crate) mod containers;
+pub(crate) mod crio;
+pub(crate) mod wrapper;
+
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     unistd::{SysconfVar, sysconf},

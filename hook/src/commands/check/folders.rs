@@ -2,6 +2,7 @@
 //! recordings.
 
 use super::report::Report;
+use crate::node::Node;
 use portcullis_profile::{
     Document,
     settings::{Settings, crio::CrioConfig},

@@ -5,6 +5,7 @@
 //! container again.
 
 use super::report::Report;
+use crate::node::Node;
 use std::path::{Path, PathBuf};
 use toml::Value;
 

@@ -1,7 +1,8 @@
 //! A node in a folder, with the files that ship and a stand-in for CRI-O that prints what it works
 //! by.
 
-use super::super::{Arguments, Level, Report, look, node::Node};
+use super::super::{Arguments, Level, Report, look};
+use crate::node::Node;
 use humantime::format_rfc3339;
 use portcullis_profile::{Engine, settings::crio::CrioConfig, stamp};
 use serde_json::json;
