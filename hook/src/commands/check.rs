@@ -6,6 +6,7 @@
 //! compared with what the hook and the runtimes left behind.
 
 mod crio;
+mod drop_in;
 mod folders;
 mod gate;
 mod handlers;
@@ -127,6 +128,12 @@ fn look_at_crio(
     let folders = &crio.config.hooks_dir;
     let files = hook_files::read(node, folders, &[]);
     let verify = gate::look(node, wanted, &files, folders, report);
+    drop_in::look(
+        node,
+        wanted.path,
+        arguments.crio_config_dir.as_deref(),
+        report,
+    );
     handlers::look(node, &crio, wanted.settings, report);
     folders::crio_default(node, &crio.config, wanted.settings, report);
     if let Some(verify) = &verify {

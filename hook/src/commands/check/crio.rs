@@ -5,6 +5,7 @@ use super::report::Report;
 use crate::node::{
     Node,
     crio::{OPTIONS, Places, by_command, printed},
+    wrapper::LINK,
 };
 use portcullis_profile::settings::crio::{CrioConfig, Handler};
 use std::{
@@ -176,6 +177,14 @@ fn compare(running: &CrioConfig, on_disk: &CrioConfig, report: &mut Report) {
                 "systemctl restart crio; if that changes nothing, this version does not know the key",
             );
         }
+    }
+    let gone = |name: &&String| name.starts_with(LINK) && !on_disk.runtimes.contains_key(*name);
+    for name in running.runtimes.keys().filter(gone) {
+        report.problem(
+            format!("handler {name}"),
+            "the running CRI-O has it, and its files no longer do",
+            restart,
+        );
     }
     let same = [
         (

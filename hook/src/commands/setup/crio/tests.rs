@@ -1,0 +1,1 @@
+//! Golden files, and what is refused.
