@@ -2,6 +2,8 @@
 
 pub(crate) mod containers;
 pub(crate) mod crio;
+#[cfg(test)]
+pub(crate) mod stand;
 pub(crate) mod wrapper;
 
 use nix::{
