@@ -239,6 +239,8 @@ fn earlier_hook_folders_are_kept_and_every_setting_of_a_handler_is_copied() {
 #[test]
 fn what_no_file_says_is_cri_os_default_and_its_monitor_is_found() {
     let stand = node(&[]);
+    fs::remove_dir_all(stand.at("usr/libexec/crio")).unwrap();
+    stand.program("usr/libexec/crio/conmon", "");
     let said = golden(
         &stand,
         &Arguments::default(),
@@ -390,11 +392,9 @@ fn what_can_not_be_right_is_refused_and_named() {
         change(&stand);
         refuses(&stand, Arguments::default(), part);
     }
+    let kata = "[crio.runtime]\ndefault_runtime = 'kata'\n[crio.runtime.runtimes.kata]\nruntime_type = 'vm'\n";
     refuses(
-        &node(&[(
-            "10.conf",
-            "[crio.runtime]\ndefault_runtime = 'kata'\n[crio.runtime.runtimes.kata]\nruntime_type = 'vm'\n[crio.runtime.runtimes.runc]\n",
-        )]),
+        &node(&[("10-crio.conf", PACKAGED), ("20.conf", kata)]),
         default_runtime(),
         "CRI-O's default_runtime is \"kata\", and no portcullis-kata can be set beside it",
     );
@@ -543,6 +543,8 @@ fn a_default_that_another_file_makes_ours_is_not_taken_away() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Whatever CRI-O's files say, it afterwards has what it had, and exactly ours beside it.
     #[test]
     fn cri_o_has_what_it_had_and_exactly_ours(
