@@ -124,8 +124,7 @@ fn act(settings: &Path, arguments: &Arguments) -> Result<Outcome, Refused> {
         let line = format!("{own} is not needed: CRI-O has all of it already");
         outcome.lines.push(line);
     } else if found.text.as_ref() == Some(&wanted.text) {
-        let line = format!("{own} is as it should be; nothing was changed");
-        outcome.lines.push(line);
+        outcome.lines = vec![format!("{own} is as it should be; nothing was changed")];
     } else if arguments.dry_run {
         outcome.lines.push(format!("would write {own}"));
     } else {

@@ -94,12 +94,18 @@ impl Found {
             (None, _) => vec!["there is no crio in the folders of programs: what its files leave open is taken as in CRI-O 1.37".to_owned()],
             _ => Vec::new(),
         };
+        let others = || files.0.iter().chain(&files.1);
+        // Our messages about a broken file say more than CRI-O's.
+        let mut config = CrioConfig::default();
+        for file in others() {
+            merge(&mut config, file)?;
+        }
         let defaults = match &program {
             Some(program) => defaults(node, program)?,
             None => CrioConfig::default(),
         };
         let mut before = defaults.clone();
-        for file in files.0.iter().chain(&files.1) {
+        for file in others() {
             merge(&mut before, file)?;
         }
         let digest = digest(&before)?;
