@@ -13,6 +13,7 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    #[allow(clippy::doc_markdown)] // printed by --help
     /// Write CRI-O's drop-in: our hook folder, and a handler portcullis-NAME beside each crun and
     /// runc handler.
     ///

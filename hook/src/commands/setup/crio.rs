@@ -27,6 +27,7 @@ use std::{
 
 /// Arguments of `setup crio`.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // flags
 pub(crate) struct Arguments {
     /// Make our handler beside the default one the default. It stays so until --remove.
     #[arg(long, conflicts_with = "remove")]
@@ -246,6 +247,9 @@ pub(crate) enum State {
 
 /// Compares the drop-in with what would be written now.
 pub(crate) fn state(node: &Node, settings: &Path, folder: Option<&Path>) -> State {
+    if !node.exists(&found::own(node, folder)) {
+        return State::Absent;
+    }
     let found = match Found::look(node, folder) {
         Ok(found) => found,
         Err(wrong) => return State::Wrong(wrong),

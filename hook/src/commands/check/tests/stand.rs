@@ -9,9 +9,8 @@ use portcullis_profile::{Engine, settings::crio::CrioConfig, stamp};
 use serde_json::json;
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
-    path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    path::Path,
+    time::{Duration, Instant, SystemTime},
 };
 
 pub(super) const VERIFY: &str = "etc/crio/hooks.d/portcullis-verify.json";

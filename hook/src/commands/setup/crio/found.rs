@@ -59,10 +59,7 @@ impl Found {
                 ));
             }
         }
-        let mut places = Places::of(&arguments);
-        if let Some(folder) = folder {
-            folder.clone_into(&mut places.folder);
-        }
+        let places = places(&arguments, folder);
         let own = places.folder.join(NAME);
         let all = places.files(node).map_err(|error| error.to_string())?;
         let first = all.first().cloned();
@@ -232,6 +229,22 @@ impl Found {
         by_command(node, program, nothing, &stage.0, on_disk)
             .map_err(|error| format!("CRI-O does not accept its files with {NAME} ({error})"))
     }
+}
+
+/// Our drop-in, as a path of the node.
+pub(super) fn own(node: &Node, folder: Option<&Path>) -> PathBuf {
+    let process = node.process("crio");
+    let arguments = process.map(|process| process.arguments).unwrap_or_default();
+    places(&arguments, folder).folder.join(NAME)
+}
+
+/// CRI-O's files, for its command line; `folder` instead of its folder of drop-ins.
+fn places(arguments: &[String], folder: Option<&Path>) -> Places {
+    let mut places = Places::of(arguments);
+    if let Some(folder) = folder {
+        folder.clone_into(&mut places.folder);
+    }
+    places
 }
 
 /// Merges a file.

@@ -287,9 +287,17 @@ fn handlers_that_lead_to_the_wrapper_are_left_alone() {
 /// A change of a node, and why nothing is written then.
 type Case = (fn(&Stand), &'static str);
 
+fn all_refused(cases: &[Case]) {
+    for (change, part) in cases {
+        let stand = packaged();
+        change(&stand);
+        refuses(&stand, Arguments::default(), part);
+    }
+}
+
 #[test]
 fn what_can_not_be_right_is_refused_and_named() {
-    let cases: [Case; 15] = [
+    let cases: [Case; 5] = [
         (
             |s| s.write("etc/crio/crio.conf.d/20.conf", "[crio\n"),
             "crio.conf.d/20.conf, line 1",
@@ -299,7 +307,7 @@ fn what_can_not_be_right_is_refused_and_named() {
                 s.write(
                     "etc/crio/crio.conf.d/99-z.conf",
                     "[crio.runtime]\nhooks_dir = ['/z']\n",
-                )
+                );
             },
             "99-z.conf is read after 99-portcullis.conf and replaces hooks_dir: rename it",
         ),
@@ -308,7 +316,7 @@ fn what_can_not_be_right_is_refused_and_named() {
                 s.write(
                     "etc/crio/crio.conf.d/a/b.conf",
                     "[crio.runtime.runtimes.portcullis-crun]\nruntime_path = '/bin/sh'\n",
-                )
+                );
             },
             "has a handler portcullis-crun that does not lead to portcullis-runtime",
         ),
@@ -320,6 +328,19 @@ fn what_can_not_be_right_is_refused_and_named() {
             |s| s.remove("usr/libexec/crio/conmon"),
             "CRI-O's handler crun monitor_path /usr/libexec/crio/conmon: ",
         ),
+    ];
+    all_refused(&cases);
+    let kata = "[crio.runtime]\ndefault_runtime = 'kata'\n[crio.runtime.runtimes.kata]\nruntime_type = 'vm'\n";
+    refuses(
+        &node(&[("10-crio.conf", PACKAGED), ("20.conf", kata)]),
+        default_runtime(),
+        "CRI-O's default_runtime is \"kata\", and no portcullis-kata can be set beside it",
+    );
+}
+
+#[test]
+fn links_settings_and_files_that_can_not_be_right_are_refused_too() {
+    let cases: [Case; 10] = [
         (
             |s| s.remove("usr/libexec/portcullis/portcullis-runc"),
             "ln -s portcullis-runtime /usr/libexec/portcullis/portcullis-runc",
@@ -336,7 +357,7 @@ fn what_can_not_be_right_is_refused_and_named() {
                 s.write(
                     "etc/portcullis/hook.toml",
                     "[runtimes]\nportcullis-crun = '/usr/bin/runc'\n",
-                )
+                );
             },
             "write portcullis-crun = \"/usr/libexec/crio/crun\" under [runtimes] in hook.toml",
         ),
@@ -349,7 +370,7 @@ fn what_can_not_be_right_is_refused_and_named() {
                 s.write(
                     "etc/crio/crio.conf.d/20.conf",
                     "[crio.runtime]\ndefault_runtime = 'none'\n",
-                )
+                );
             },
             "CRI-O's default_runtime is \"none\"",
         ),
@@ -387,17 +408,7 @@ fn what_can_not_be_right_is_refused_and_named() {
             "CRI-O's command line has --hooks-dir",
         ),
     ];
-    for (change, part) in cases {
-        let stand = packaged();
-        change(&stand);
-        refuses(&stand, Arguments::default(), part);
-    }
-    let kata = "[crio.runtime]\ndefault_runtime = 'kata'\n[crio.runtime.runtimes.kata]\nruntime_type = 'vm'\n";
-    refuses(
-        &node(&[("10-crio.conf", PACKAGED), ("20.conf", kata)]),
-        default_runtime(),
-        "CRI-O's default_runtime is \"kata\", and no portcullis-kata can be set beside it",
-    );
+    all_refused(&cases);
 }
 
 /// Asked about the drop-in by CRI-O itself: a stand-in that reads the folder it is given.
