@@ -7,6 +7,7 @@ pub mod explain;
 pub mod inject;
 pub mod record;
 pub mod recordings;
+pub mod setup;
 pub mod verify;
 
 use crate::exit;
@@ -96,6 +97,8 @@ pub(crate) enum ToolVerb {
     /// Check that the gate is really in place: the engine's configuration, hooks, handlers and
     /// folders, and when it last ran.
     Check(check::Arguments),
+    /// Put the gate into an engine's configuration, or take it away.
+    Setup(setup::Arguments),
     /// Print a shell completion script.
     Completions(completions::Arguments),
 }
@@ -124,6 +127,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Tool(ToolVerb::Recordings(own)) => recordings::run(settings, own),
         Verb::Tool(ToolVerb::Explain(own)) => explain::run(settings, *engine, own),
         Verb::Tool(ToolVerb::Check(own)) => check::run(settings, *engine, own),
+        Verb::Tool(ToolVerb::Setup(own)) => setup::run(settings, own),
         Verb::Tool(ToolVerb::Completions(own)) => completions::run(own),
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! [`gate`] decides, [`oci`] reads the state and changes `config.json`, [`report`] logs decisions,
 //! and [`exit`] maps reasons to exit codes. Each verb is a file in [`commands`]; [`wrapper`] is the
-//! runtime wrapper; [`recorder`] records profiles.
+//! runtime wrapper; [`recorder`] records profiles; [`node`] is the node that `check` and `setup` look at.
 
 pub mod clock;
 pub mod commands;
 pub mod exit;
 pub mod gate;
+mod node;
 pub mod oci;
 pub mod program;
 pub mod recorder;

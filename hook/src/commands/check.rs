@@ -6,19 +6,19 @@
 //! compared with what the hook and the runtimes left behind.
 
 mod crio;
+mod drop_in;
 mod folders;
 mod gate;
 mod handlers;
 mod hook_files;
-mod node;
 mod podman;
 mod seen;
 #[cfg(test)]
 mod tests;
 
+use crate::node::Node;
 use crate::{clock, exit::Code};
 use gate::Wanted;
-use node::Node;
 use portcullis_profile::Engine;
 pub use portcullis_profile::check::{Finding, Level, Report};
 use std::{
@@ -141,6 +141,12 @@ fn look_at_crio(
     let folders = &crio.config.hooks_dir;
     let files = hook_files::read(node, folders, &[]);
     let verify = gate::look(node, wanted, &files, folders, report);
+    drop_in::look(
+        node,
+        wanted.path,
+        arguments.crio_config_dir.as_deref(),
+        report,
+    );
     let wrapped = handlers::look(node, &crio, wanted.settings, report);
     // --hooks-dir asks about folders that the files need not name.
     let own = verify.as_ref().filter(|_| arguments.hooks.is_empty());

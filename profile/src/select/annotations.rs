@@ -32,6 +32,10 @@ pub mod crio {
     pub const CONTAINER: &str = "io.kubernetes.container.name";
     /// `sandbox` or `container`.
     pub const CONTAINER_TYPE: &str = "io.kubernetes.cri-o.ContainerType";
+    /// The ID of the pod's sandbox.
+    pub const SANDBOX_ID: &str = "io.kubernetes.cri-o.SandboxID";
+    /// In the sandbox's configuration: the pod's runtime handler; empty for the default one.
+    pub const RUNTIME_HANDLER: &str = "io.kubernetes.cri-o.RuntimeHandler";
     /// The container's image.
     pub const IMAGE_NAME: &str = "io.kubernetes.cri-o.ImageName";
     /// The filter that CRI-O applied: `Unconfined`, `RuntimeDefault` or a path.

@@ -7,17 +7,19 @@
 //! but **a later file that mentions a handler redefines it from scratch**; keys match regardless of
 //! case; unknown keys are ignored. Options on CRI-O's command line are not in these files.
 
+mod handler;
+mod table;
+
 use super::line_of;
 use crate::root::{ReadError, read_named};
+pub use handler::Handler;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use table::{Table, Wrong};
+use toml::de::DeTable;
 
 /// The first file that CRI-O reads.
 pub const CONFIG: &str = "/etc/crio/crio.conf";
@@ -31,36 +33,8 @@ const MAX_BYTES: u64 = 1024 * 1024;
 /// How deeply folders may be nested in [`CONFIG_FOLDER`].
 const MAX_DEPTH: usize = 8;
 
-/// A runtime handler (`[crio.runtime.runtimes.NAME]`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Handler {
-    /// `runtime_path`; `None` if CRI-O looks for the handler's name in `PATH`.
-    pub path: Option<PathBuf>,
-    /// `runtime_type`: `oci` (also where empty), `vm` or `pod`.
-    pub kind: String,
-    /// `runtime_root`: where the runtime keeps its containers' state.
-    pub root: Option<PathBuf>,
-    /// `platform_runtime_paths`: paths that replace `path` on a platform, such as `linux/amd64`.
-    pub platform_paths: BTreeMap<String, PathBuf>,
-    /// `inherit_default_runtime`: path, type and root are taken from the default handler.
-    pub inherits: bool,
-    /// `monitor_path`; `None` if CRI-O looks for conmon in `PATH`.
-    pub monitor: Option<PathBuf>,
-    /// `seccomp_profile`; overrides the one for all handlers.
-    pub seccomp_profile: Option<PathBuf>,
-    /// `allowed_annotations`, matched as prefixes.
-    pub allowed_annotations: Vec<String>,
-}
-
-impl Handler {
-    /// Whether its containers run under an OCI runtime that conmon watches.
-    pub fn is_oci(&self) -> bool {
-        matches!(self.kind.as_str(), "" | "oci")
-    }
-}
-
 /// The configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CrioConfig {
     /// `default_runtime`: the handler for pods that name none.
     pub default_runtime: String,
@@ -80,18 +54,9 @@ pub struct CrioConfig {
 impl Default for CrioConfig {
     /// The defaults of CRI-O 1.37.
     fn default() -> CrioConfig {
-        let crun = Handler {
-            kind: "oci".to_owned(),
-            root: Some(PathBuf::from("/run/crun")),
-            allowed_annotations: vec![
-                "io.containers.trace-syscall".to_owned(),
-                "devices.crio.io".to_owned(),
-            ],
-            ..Handler::default()
-        };
         CrioConfig {
             default_runtime: "crun".to_owned(),
-            runtimes: BTreeMap::from([("crun".to_owned(), crun)]),
+            runtimes: BTreeMap::from([("crun".to_owned(), Handler::built_in())]),
             hooks_dir: vec![PathBuf::from("/usr/share/containers/oci/hooks.d")],
             seccomp_profile: None,
             privileged_seccomp_profile: None,
@@ -151,23 +116,32 @@ impl CrioConfig {
     pub fn load(config: &Path, folder: &Path) -> Result<CrioConfig, CrioConfigError> {
         let mut result = CrioConfig::default();
         for file in files(config, folder)? {
-            let text = match read_named(&file, MAX_BYTES) {
-                Ok(text) => text,
-                Err(ReadError::Root { source, .. })
-                    if file == config && source.kind() == io::ErrorKind::NotFound =>
-                {
-                    continue;
-                }
-                Err(source) => return Err(CrioConfigError::Read { path: file, source }),
-            };
-            let text = std::str::from_utf8(&text).map_err(|error| CrioConfigError::Invalid {
-                path: file.clone(),
-                line: line_of(&String::from_utf8_lossy(&text), error.valid_up_to()),
-                reason: "is not UTF-8".to_owned(),
-            })?;
-            result.merge(&file, text)?;
+            match result.merge_file(&file) {
+                Err(CrioConfigError::Read {
+                    path,
+                    source: ReadError::Root { source, .. },
+                }) if path == config && source.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
         }
         Ok(result)
+    }
+
+    /// Reads a file and merges it.
+    ///
+    /// # Errors
+    /// It can't be read, is not a regular file, is larger than 1 MiB, or is not valid.
+    pub fn merge_file(&mut self, file: &Path) -> Result<(), CrioConfigError> {
+        let text = read_named(file, MAX_BYTES).map_err(|source| CrioConfigError::Read {
+            path: file.to_owned(),
+            source,
+        })?;
+        let text = std::str::from_utf8(&text).map_err(|error| CrioConfigError::Invalid {
+            path: file.to_owned(),
+            line: line_of(&String::from_utf8_lossy(&text), error.valid_up_to()),
+            reason: "is not UTF-8".to_owned(),
+        })?;
+        self.merge(file, text)
     }
 
     /// Merges a file's text; `path` is for messages only.
@@ -214,7 +188,7 @@ impl CrioConfig {
         for handlers in runtime.tables("runtimes")? {
             for (name, value) in handlers.0 {
                 let name = name.get_ref().to_string();
-                self.runtimes.insert(name, handler(value)?);
+                self.runtimes.insert(name, Handler::read(value)?);
             }
         }
         Ok(())
@@ -344,138 +318,6 @@ fn walk(folder: &Path, depth: usize, all: &mut Vec<PathBuf>) -> Result<(), CrioC
         }
     }
     Ok(())
-}
-
-/// Where in the text something is wrong, and what.
-type Wrong = (usize, String);
-
-type Value<'i> = Spanned<DeValue<'i>>;
-
-fn handler(value: &Value<'_>) -> Result<Handler, Wrong> {
-    let table = Table(value.get_ref().as_table().ok_or_else(|| {
-        let found = value.get_ref().type_str();
-        (
-            value.span().start,
-            format!("a handler is {found}, not a table"),
-        )
-    })?);
-    let mut own = Handler::default();
-    table.path("runtime_path", &mut own.path)?;
-    table.path("runtime_root", &mut own.root)?;
-    table.path("monitor_path", &mut own.monitor)?;
-    table.path("seccomp_profile", &mut own.seccomp_profile)?;
-    if let Some(kind) = table.string("runtime_type")? {
-        kind.clone_into(&mut own.kind);
-    }
-    own.inherits = table.boolean("inherit_default_runtime")?.unwrap_or(false);
-    own.allowed_annotations = table.strings("allowed_annotations")?.unwrap_or_default();
-    if let Some(paths) = table.table("platform_runtime_paths")? {
-        for (platform, path) in paths.0 {
-            let text = path
-                .get_ref()
-                .as_str()
-                .ok_or_else(|| mistyped(platform.get_ref(), path, "a string"))?;
-            let platform = platform.get_ref().to_string();
-            own.platform_paths.insert(platform, PathBuf::from(text));
-        }
-    }
-    Ok(own)
-}
-
-fn mistyped(key: &str, value: &Value<'_>, wanted: &str) -> Wrong {
-    let found = value.get_ref().type_str();
-    (
-        value.span().start,
-        format!("{key} is {found}, not {wanted}"),
-    )
-}
-
-/// A table whose keys match as in CRI-O's TOML library.
-struct Table<'a, 'i>(&'a DeTable<'i>);
-
-impl<'a, 'i> Table<'a, 'i> {
-    fn get(&self, key: &str) -> Result<Option<&'a Value<'i>>, Wrong> {
-        let mut found = self
-            .0
-            .iter()
-            .filter(|(name, _)| name.get_ref().eq_ignore_ascii_case(key));
-        let first = found.next();
-        if let (Some((one, _)), Some((other, _))) = (first, found.next()) {
-            let later = one.span().start.max(other.span().start);
-            let reason = format!("{key} is given twice, in upper and lower case; write it once");
-            return Err((later, reason));
-        }
-        Ok(first.map(|(_, value)| value))
-    }
-
-    fn table(&self, key: &str) -> Result<Option<Table<'a, 'i>>, Wrong> {
-        self.get(key)?
-            .map(|value| {
-                let table = value.get_ref().as_table();
-                table
-                    .map(Table)
-                    .ok_or_else(|| mistyped(key, value, "a table"))
-            })
-            .transpose()
-    }
-
-    /// The tables of a name. One file can have several if they are written in different case; all
-    /// count.
-    fn tables(&self, key: &str) -> Result<Vec<Table<'a, 'i>>, Wrong> {
-        self.0
-            .iter()
-            .filter(|(name, _)| name.get_ref().eq_ignore_ascii_case(key))
-            .map(|(_, value)| {
-                let table = value.get_ref().as_table();
-                table
-                    .map(Table)
-                    .ok_or_else(|| mistyped(key, value, "a table"))
-            })
-            .collect()
-    }
-
-    fn string(&self, key: &str) -> Result<Option<&'a str>, Wrong> {
-        self.get(key)?
-            .map(|value| {
-                let text = value.get_ref().as_str();
-                text.ok_or_else(|| mistyped(key, value, "a string"))
-            })
-            .transpose()
-    }
-
-    fn boolean(&self, key: &str) -> Result<Option<bool>, Wrong> {
-        self.get(key)?
-            .map(|value| {
-                let truth = value.get_ref().as_bool();
-                truth.ok_or_else(|| mistyped(key, value, "a boolean"))
-            })
-            .transpose()
-    }
-
-    fn strings(&self, key: &str) -> Result<Option<Vec<String>>, Wrong> {
-        let Some(value) = self.get(key)? else {
-            return Ok(None);
-        };
-        let wrong = |value| mistyped(key, value, "a list of strings");
-        let list = value.get_ref().as_array().ok_or_else(|| wrong(value))?;
-        list.iter()
-            .map(|item| {
-                let text = item.get_ref().as_str().ok_or_else(|| wrong(item))?;
-                Ok(text.to_owned())
-            })
-            .collect::<Result<Vec<String>, Wrong>>()
-            .map(Some)
-    }
-
-    /// Sets a path if the key is present; an empty value means none.
-    fn path(&self, key: &str, into: &mut Option<PathBuf>) -> Result<(), Wrong> {
-        if let Some(text) = self.string(key)? {
-            *into = Some(text)
-                .filter(|text| !text.is_empty())
-                .map(PathBuf::from);
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

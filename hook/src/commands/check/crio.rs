@@ -1,25 +1,16 @@
 //! CRI-O's effective configuration, from the running CRI-O, or else from `crio config`, or else
 //! from its files; and whether these agree.
 
-use super::{Report, node::Node};
-use portcullis_profile::settings::crio::{
-    CONFIG, CONFIG_FOLDER, CrioConfig, CrioConfigError, Handler, files,
+use super::Report;
+use crate::node::{
+    Node,
+    crio::{OPTIONS, Places, by_command, printed},
 };
+use portcullis_profile::settings::crio::{CrioConfig, Handler};
 use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, SystemTime},
 };
-
-/// Command line options that change the configuration (`crio(8)`).
-const OPTIONS: [&str; 6] = [
-    "--hooks-dir",
-    "--default-runtime",
-    "--runtimes",
-    "--seccomp-profile",
-    "--privileged-seccomp-profile",
-    "--conmon",
-];
 
 /// The precision of a process's start time.
 const SLACK: Duration = Duration::from_secs(2);
@@ -50,8 +41,7 @@ impl Crio {
                      start unverified",
                     folder.display()
                 ),
-                "add the folder to hooks_dir in the last drop-in that sets it, or install \
-                 crio.d/crio.conf.d/10-portcullis-hooks.conf",
+                "portcullis-hook setup crio; if it is meant to go, systemctl restart crio",
             );
         }
         for name in handlers {
@@ -60,42 +50,9 @@ impl Crio {
                     format!("handler {name}"),
                     "CRI-O's files no longer have it: after its next start, CRI-O can neither \
                      start, stop nor remove containers under it",
-                    "install crio.d/crio.conf.d/20-portcullis-runtime.conf",
+                    "portcullis-hook setup crio; if it is meant to go, systemctl restart crio",
                 );
             }
-        }
-    }
-}
-
-/// Where CRI-O's files are.
-#[derive(Clone, Debug)]
-pub(super) struct Places {
-    /// `crio.conf`.
-    pub(super) config: PathBuf,
-    /// The folder of drop-ins.
-    pub(super) folder: PathBuf,
-}
-
-impl Places {
-    /// The files named on CRI-O's command line, or else the usual ones.
-    fn of(arguments: &[String]) -> Places {
-        let option = |long: &str, short: &str| {
-            let mut words = arguments.iter().skip(1);
-            let mut found = None;
-            while let Some(word) = words.next() {
-                if word == long || word == short {
-                    found = words.next().cloned();
-                } else if let Some(value) =
-                    word.strip_prefix(long).and_then(|v| v.strip_prefix('='))
-                {
-                    found = Some(value.to_owned());
-                }
-            }
-            found.map(PathBuf::from)
-        };
-        Places {
-            config: option("--config", "-c").unwrap_or_else(|| CONFIG.into()),
-            folder: option("--config-dir", "-d").unwrap_or_else(|| CONFIG_FOLDER.into()),
         }
     }
 }
@@ -110,7 +67,7 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
     if let Some(folder) = folder {
         folder.clone_into(&mut places.folder);
     }
-    let on_disk = read_files(node, &places);
+    let on_disk = places.read(node);
     let started = process.as_ref().map(|process| process.started);
     let installed = node.program("crio");
     if installed.is_some() && !node.executes() {
@@ -126,7 +83,7 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
         .filter(|_| process.is_some())
         .map(|program| {
             let output = node.output(program, &["status", "config"])?;
-            printed(CrioConfig::default(), &["crio status config"], &[&output])
+            printed(CrioConfig::default(), "crio status config", &output)
         });
     match (status, on_disk) {
         (_, Err(error)) => {
@@ -164,7 +121,13 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
             }
             unasked(node, &places, started, arguments, report);
             let config = match program {
-                Some(program) => match by_command(node, &program, &places, &on_disk) {
+                Some(program) => match by_command(
+                    node,
+                    &program,
+                    &node.at(&places.config),
+                    &node.at(&places.folder),
+                    &on_disk,
+                ) {
                     Ok(config) => config,
                     Err(error) => {
                         report.problem(
@@ -184,57 +147,6 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
             })
         }
     }
-}
-
-/// The files below the node's root, with errors that name the node's own paths.
-fn read_files(node: &Node, places: &Places) -> Result<CrioConfig, CrioConfigError> {
-    CrioConfig::load(&node.at(&places.config), &node.at(&places.folder))
-}
-
-/// What `crio config` prints: everything that differs from this version's defaults, without the
-/// handlers' own profiles, which it leaves out.
-fn by_command(
-    node: &Node,
-    program: &Path,
-    places: &Places,
-    on_disk: &CrioConfig,
-) -> Result<CrioConfig, String> {
-    let failed = |what: &str, error: String| format!("{what}: {error}");
-    let default = node
-        .output(program, &["config", "--default"])
-        .map_err(|error| failed("crio config --default", error))?;
-    let folder = node.at(&places.folder);
-    let file = node.at(&places.config);
-    let mut arguments = vec!["--config-dir".to_owned(), folder.display().to_string()];
-    if file.exists() {
-        arguments.extend(["--config".to_owned(), file.display().to_string()]);
-    }
-    arguments.push("config".to_owned());
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let own = node
-        .output(program, &words)
-        .map_err(|error| failed("crio config", error))?;
-    let empty = CrioConfig {
-        runtimes: BTreeMap::new(),
-        ..CrioConfig::default()
-    };
-    let names = ["crio config --default", "crio config"];
-    let mut config = printed(empty, &names, &[&default, &own])?;
-    for (name, handler) in &mut config.runtimes {
-        if let Some(same) = on_disk.runtimes.get(name) {
-            handler.seccomp_profile.clone_from(&same.seccomp_profile);
-        }
-    }
-    Ok(config)
-}
-
-fn printed(mut config: CrioConfig, names: &[&str], texts: &[&str]) -> Result<CrioConfig, String> {
-    for (name, text) in names.iter().zip(texts) {
-        config
-            .merge(Path::new(name), text)
-            .map_err(|error| error.to_string())?;
-    }
-    Ok(config)
 }
 
 /// Whether an option is on a command line.
@@ -267,8 +179,7 @@ fn unasked(
             );
         }
     }
-    let all = files(&node.at(&places.config), &node.at(&places.folder)).unwrap_or_default();
-    for file in all {
+    for file in places.files(node).unwrap_or_default() {
         let changed = Node::changed_on_host(&file);
         if changed.is_some_and(|changed| changed > started + SLACK) {
             report.problem(

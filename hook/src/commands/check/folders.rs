@@ -1,7 +1,8 @@
 //! The parts of a node that do not depend on an engine: settings, seccomp root, default profile,
 //! recordings.
 
-use super::{Report, node::Node};
+use super::Report;
+use crate::node::Node;
 use portcullis_profile::{
     Document,
     settings::{Settings, crio::CrioConfig},

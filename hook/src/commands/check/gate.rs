@@ -4,10 +4,10 @@
 use super::{
     Report,
     hook_files::{Hook, HookFile, Reading},
-    node::Node,
 };
 use crate::{
     commands::{Arguments, HookVerb, Verb},
+    node::Node,
     oci::config::is_our_hook,
 };
 use clap::Parser;
@@ -112,7 +112,7 @@ pub(super) fn look<'a>(
             format!("none for every container in {}; {engine} starts containers unverified", searched.join(", ")),
             match engine {
                 Engine::Podman => "name the folder of portcullis-verify.json as hooks_dir in containers.conf",
-                Engine::CriO | Engine::Containerd => "install crio.d/crio.conf.d/10-portcullis-hooks.conf and crio.d/hooks.d, then restart CRI-O",
+                Engine::CriO | Engine::Containerd => "install crio.d/hooks.d as /etc/crio/hooks.d, then portcullis-hook setup crio, and restart CRI-O",
             },
         ),
     }

@@ -1,19 +1,17 @@
 //! CRI-O's runtime handlers: which of them set a selected filter because they lead to
 //! `portcullis-runtime`, and whether they work.
 
-use super::{Level, Report, crio::Crio, node::Node};
-use crate::wrapper::runtime::FOLDERS;
+use super::{Level, Report, crio::Crio};
+use crate::node::{
+    Node,
+    crio::monitor,
+    wrapper::{LINK, WRAPPER, leads_to_wrapper, real_runtime},
+};
 use portcullis_profile::settings::{Settings, crio::Handler};
-use std::path::{Path, PathBuf};
-
-/// The wrapper's file name.
-const WRAPPER: &str = "portcullis-runtime";
+use std::path::Path;
 
 /// Where the wrapper and its links are installed.
 const HOME: &str = "/usr/libexec/portcullis";
-
-/// The prefix of the wrapper's links.
-const LINK: &str = "portcullis-";
 
 /// Checks every handler, and returns those that set filters.
 pub(super) fn look<'a>(
@@ -47,7 +45,7 @@ pub(super) fn look<'a>(
         report.problem(
             "CRI-O's handlers",
             "none leads to portcullis-runtime; no selected profile is set, and containers that select one are refused",
-            "install crio.d/crio.conf.d/20-portcullis-runtime.conf and restart CRI-O",
+            "portcullis-hook setup crio, then restart CRI-O",
         );
     } else if !wrapped.contains(&default) {
         report.warning(
@@ -110,14 +108,14 @@ fn one(
     }
     let before = report.findings.len();
     wrapped(node, &path, handler, &subject, report);
-    if let Some(wrong) = monitor(node, crio, handler) {
+    if let Some(wrong) = monitor(node, &crio.config, handler).err() {
         report.problem(
             subject.clone(),
             wrong,
             "set monitor_path: CRI-O does not start without it",
         );
     }
-    let real = match real_runtime(node, &path, settings) {
+    let real = match real_runtime(node, &path, &settings.runtimes) {
         Ok(real) => real,
         Err(wrong) => {
             report.problem(
@@ -175,11 +173,6 @@ fn wrapped(node: &Node, path: &Path, handler: &Handler, subject: &str, report: &
     }
 }
 
-fn leads_to_wrapper(node: &Node, path: &Path) -> bool {
-    let end = node.resolve(path).ok();
-    end.is_some_and(|end| end.file_name().is_some_and(|name| name == WRAPPER))
-}
-
 /// How to lead a handler to the wrapper. A path that is not named like one of our links may be a real
 /// runtime, which a link must not replace.
 fn make_link(name: &str, path: &Path) -> String {
@@ -205,38 +198,4 @@ fn this_platform() -> String {
         other => other,
     };
     format!("linux/{arch}")
-}
-
-/// Why the handler has no monitor; `None` if it has one.
-fn monitor(node: &Node, crio: &Crio, handler: &Handler) -> Option<String> {
-    match crio.config.conmon.as_ref().or(handler.monitor.as_ref()) {
-        Some(path) => node
-            .not_executable(path)
-            .map(|wrong| format!("monitor_path {}: {wrong}", path.display())),
-        None => node
-            .program("conmon")
-            .is_none()
-            .then(|| "has no monitor_path, and conmon is not in PATH".to_owned()),
-    }
-}
-
-/// The runtime that the wrapper executes when it is called under this path.
-fn real_runtime(node: &Node, link: &Path, settings: &Settings) -> Result<PathBuf, String> {
-    let name = link.file_name().unwrap_or_default().to_string_lossy();
-    let named = settings
-        .runtimes
-        .get(name.as_ref())
-        .or_else(|| settings.runtimes.get("default"));
-    if let Some(path) = named {
-        return match node.not_executable(path) {
-            None => Ok(path.clone()),
-            Some(wrong) => Err(format!("its runtime {}: {wrong}", path.display())),
-        };
-    }
-    let own = name.strip_prefix(LINK).unwrap_or(&name);
-    FOLDERS
-        .iter()
-        .map(|folder| Path::new(folder).join(own))
-        .find(|path| node.not_executable(path).is_none())
-        .ok_or_else(|| format!("its runtime {own} is in none of {}", FOLDERS.join(", ")))
 }

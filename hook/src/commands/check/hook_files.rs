@@ -2,7 +2,7 @@
 //! an earlier folder, hooks of a stage run in the order of their files' names, and a file whose
 //! binary does not exist is silently left out.
 
-use super::node::Node;
+use crate::node::Node;
 use portcullis_profile::root::ReadError;
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, io, path::PathBuf};

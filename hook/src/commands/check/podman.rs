@@ -4,7 +4,8 @@
 //! `--hooks-dir` does not count: Podman before May 2025 forgets it when a restart policy starts a
 //! container again.
 
-use super::{Report, node::Node};
+use super::Report;
+use crate::node::Node;
 use std::path::{Path, PathBuf};
 use toml::Value;
 

@@ -5,28 +5,25 @@
 //! hooks it was started with. A container that was created after the engine last read the hook
 //! files, and whose configuration does not have the hook, has bypassed the gate.
 
-use super::{Report, hook_files::HookFile, node::Node};
+use super::{Report, hook_files::HookFile};
 use crate::{
     clock,
-    oci::config::{MAX_BYTES, is_our_hook},
+    node::{
+        Node,
+        containers::{self, Known},
+    },
+    oci::config::is_our_hook,
 };
-use portcullis_profile::{Engine, root::ReadError, select::annotations::MANAGER, stamp};
+use portcullis_profile::{Engine, select::annotations::MANAGER, stamp};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
-    io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Where crun and runc keep their containers by default.
-const ROOTS: [&str; 2] = ["/run/crun", "/run/runc"];
-
 /// How many containers are named in one line.
 const NAMED: usize = 3;
-
-/// How many containers are checked.
-const MAX_CONTAINERS: usize = 4096;
 
 /// A container that a runtime knows.
 #[derive(Debug)]
@@ -225,80 +222,41 @@ fn containers(
     engine: Engine,
     roots: &BTreeSet<PathBuf>,
 ) -> (Vec<Container>, Vec<String>) {
-    let usual = ROOTS.iter().map(PathBuf::from);
-    let roots: BTreeSet<PathBuf> = roots.iter().cloned().chain(usual).collect();
-    let mut folders = roots.iter().flat_map(|root| node.list(root));
-    let (mut all, mut unreadable) = (Vec::new(), Vec::new());
-    for folder in folders.by_ref().take(MAX_CONTAINERS) {
-        match container(node, engine, &folder) {
+    let (known, mut unreadable) = containers::known(node, roots);
+    let mut all = Vec::new();
+    for one in known {
+        match container(engine, &one) {
             Ok(found) => all.extend(found),
             Err(wrong) => unreadable.push(wrong),
         }
     }
-    if folders.next().is_some() {
-        unreadable.push(format!("there are more than {MAX_CONTAINERS}"));
-    }
     (all, unreadable)
 }
 
-/// The container of a runtime's folder; `None` where it is another engine's, or gone. crun keeps
-/// `status`, runc `state.json`; both say when the container was created, and where its bundle is.
+/// A container, if it is this engine's and no sandbox.
 ///
 /// # Errors
-/// What can't be read. A pod's author can make these files large.
-fn container(node: &Node, engine: Engine, folder: &Path) -> Result<Option<Container>, String> {
-    let json = |path: &Path| -> Result<Option<Value>, String> {
-        let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        match node.read_at_most(path, MAX_BYTES) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .map_err(|error| wrong(&error)),
-            Err(ReadError::Root { source, .. })
-                if matches!(
-                    source.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(ReadError::Root { source, .. }) => Err(wrong(&source)),
-            Err(error) => Err(wrong(&error)),
-        }
-    };
-    let state = match json(&folder.join("status"))? {
-        Some(state) => state,
-        None => match json(&folder.join("state.json"))? {
-            Some(state) => state,
-            None => return Ok(None),
-        },
-    };
-    let lacks = |what: &str| format!("{}: its state does not say {what}", folder.display());
-    let label = |key: &str| {
-        let labels = state.pointer("/config/labels")?.as_array()?.iter();
-        labels
-            .filter_map(Value::as_str)
-            .find_map(|label| label.strip_prefix(key)?.strip_prefix('='))
-    };
-    let bundle = state["bundle"].as_str().or_else(|| label("bundle"));
-    let bundle = bundle.ok_or_else(|| lacks("where its bundle is"))?;
-    let Some(config) = json(&Path::new(bundle).join("config.json"))? else {
-        return Ok(None);
-    };
-    let annotation = |key: &str| config["annotations"][key].as_str();
-    let manager = annotation(MANAGER);
+/// When it was created is not known.
+fn container(engine: Engine, known: &Known) -> Result<Option<Container>, String> {
     let kind = engine.identity_keys().kind;
-    let is_sandbox = kind.and_then(annotation) == Some("sandbox");
+    let is_sandbox = kind.and_then(|key| known.annotation(key)) == Some("sandbox");
+    let manager = known.annotation(MANAGER);
     if manager.is_none() || manager != engine.manager() || is_sandbox {
         return Ok(None);
     }
-    let created = state["created"].as_str();
+    let created = known.state["created"].as_str();
     let created = created.and_then(|text| humantime::parse_rfc3339_weak(text).ok());
-    let id = folder.file_name().unwrap_or_default();
+    let created = created.ok_or_else(|| {
+        format!(
+            "{}: its state does not say when it was created",
+            known.folder.display()
+        )
+    })?;
     Ok(Some(Container {
-        id: id.to_string_lossy().into_owned(),
-        created: created.ok_or_else(|| lacks("when it was created"))?,
+        id: known.id(),
+        created,
         verified: ["createRuntime", "prestart"].iter().any(|stage| {
-            let hooks = config["hooks"][stage].as_array();
+            let hooks = known.config["hooks"][stage].as_array();
             hooks.is_some_and(|hooks| hooks.iter().any(verifies))
         }),
     }))

@@ -58,6 +58,29 @@ fn finds(cases: &[Case], make: fn() -> Stand, engine: Option<Engine>) {
     }
 }
 
+#[test]
+fn what_setup_wrote_has_to_fit_and_what_it_took_away_has_to_be_gone() {
+    let cases: [Case; 2] = [
+        (
+            "a handler was taken out, and CRI-O was not restarted",
+            |stand| stand.remove(HANDLERS),
+            "handler portcullis-crun: CRI-O's files no longer have it",
+        ),
+        (
+            "setup's drop-in is of another configuration",
+            |stand| {
+                stand.write(
+                    "etc/crio/crio.conf.d/99-portcullis.conf",
+                    "# Written by \"portcullis-hook setup crio\". Do not edit it.\n# Made from sha256:00\n",
+                );
+                stand.remove("usr/bin/crio");
+            },
+            "99-portcullis.conf: CRI-O's configuration has changed since setup made it",
+        ),
+    ];
+    finds(&cases, Stand::crio, None);
+}
+
 /// Where ok was said once, and annotated containers started unfiltered or were all refused.
 #[test]
 fn a_gate_that_is_not_there_is_not_ok() {

@@ -84,8 +84,13 @@ fn every_key_of_a_handler_is_read_and_keys_match_in_any_case() {
         monitor: Some("/m".into()),
         seccomp_profile: Some("/s".into()),
         allowed_annotations: vec!["a".to_owned()],
+        table: config.runtimes["x"].table.clone(),
     };
     assert_eq!(config.handler("x"), Some(expected));
+    let table = &config.runtimes["x"].table;
+    assert_eq!(table["Runtime_Path"].as_str(), Some("/x"));
+    assert_eq!(table["unknown"].as_integer(), Some(3));
+    assert_eq!(table.len(), 9);
     assert_eq!(config.handler("none"), None);
 }
 
@@ -147,6 +152,15 @@ fn without_a_handlers_name_the_path_that_was_executed_decides_or_nothing_does() 
     }
     let alike = merged(&["[crio.runtime]\nseccomp_profile = '/all'\n"]);
     assert_eq!(alike.default_profile_under(None), Ok(Some("/all".into())));
+}
+
+/// What CRI-O 1.37 prints of its own handler, as far as files can say it.
+#[test]
+fn the_built_in_handler_is_what_its_table_says() {
+    let own = CrioConfig::default().runtimes["crun"].clone();
+    let text = toml::to_string(&own.table).unwrap();
+    let read = merged(&[&format!("[crio.runtime.runtimes.own]\n{text}")]);
+    assert_eq!(read.runtimes["own"], own);
 }
 
 #[test]

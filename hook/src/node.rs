@@ -1,4 +1,10 @@
-//! The node to be checked: its files below a root, its processes and its programs.
+//! A node, seen from outside: its files below a root, its processes and its programs.
+
+pub(crate) mod containers;
+pub(crate) mod crio;
+#[cfg(test)]
+pub(crate) mod stand;
+pub(crate) mod wrapper;
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -39,56 +45,56 @@ const PROGRAM_FOLDERS: [&str; 6] = [
 
 /// A node, seen from outside: every path is relative to its root.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     root: PathBuf,
     executes: bool,
 }
 
 /// A process.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     /// When it started.
-    pub(super) started: SystemTime,
+    pub(crate) started: SystemTime,
     /// Its command line.
-    pub(super) arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Node {
     /// The node with this root. Programs below another root than `/` may be anybody's, and are
     /// executed only if `trusted`.
-    pub(super) fn at_root(root: PathBuf, trusted: bool) -> Node {
+    pub(crate) fn at_root(root: PathBuf, trusted: bool) -> Node {
         let executes = trusted || root == Path::new("/");
         Node { root, executes }
     }
 
     /// Whether its programs are executed.
-    pub(super) fn executes(&self) -> bool {
+    pub(crate) fn executes(&self) -> bool {
         self.executes
     }
 
     /// Where a path of the node is found.
-    pub(super) fn at(&self, path: &Path) -> PathBuf {
+    pub(crate) fn at(&self, path: &Path) -> PathBuf {
         let own = path.components().filter(|c| *c != Component::RootDir);
         self.root.join(own.collect::<PathBuf>())
     }
 
     /// Reads a regular file of at most 1 MiB; links are followed.
-    pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
         self.read_at_most(path, MAX_BYTES)
     }
 
     /// The same of a file that may be larger.
-    pub(super) fn read_at_most(&self, path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
+    pub(crate) fn read_at_most(&self, path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
         read_named(&self.at(path), limit)
     }
 
     /// The metadata of a path's target; links are followed.
-    pub(super) fn metadata(&self, path: &Path) -> io::Result<fs::Metadata> {
+    pub(crate) fn metadata(&self, path: &Path) -> io::Result<fs::Metadata> {
         fs::metadata(self.at(&self.resolve(path)?))
     }
 
     /// The target of a path if that is a link; links to folders on the path are kept.
-    pub(super) fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+    pub(crate) fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
             if !fs::symlink_metadata(self.at(&path))?.is_symlink() {
@@ -101,12 +107,12 @@ impl Node {
     }
 
     /// Whether a path exists.
-    pub(super) fn exists(&self, path: &Path) -> bool {
+    pub(crate) fn exists(&self, path: &Path) -> bool {
         self.metadata(path).is_ok()
     }
 
     /// The entries of a folder, by name; none if it can't be read.
-    pub(super) fn list(&self, folder: &Path) -> Vec<PathBuf> {
+    pub(crate) fn list(&self, folder: &Path) -> Vec<PathBuf> {
         let mut all: Vec<PathBuf> = fs::read_dir(self.at(folder))
             .into_iter()
             .flatten()
@@ -118,7 +124,7 @@ impl Node {
     }
 
     /// A program by its name, in the usual folders.
-    pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
+    pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
         PROGRAM_FOLDERS
             .iter()
             .map(|folder| Path::new(folder).join(name))
@@ -126,7 +132,7 @@ impl Node {
     }
 
     /// Why a file can't be executed; `None` if it can.
-    pub(super) fn not_executable(&self, path: &Path) -> Option<String> {
+    pub(crate) fn not_executable(&self, path: &Path) -> Option<String> {
         match self.metadata(path) {
             Err(error) => Some(error.to_string()),
             Ok(data) if !data.is_file() => Some("is not a file".to_owned()),
@@ -138,12 +144,12 @@ impl Node {
     }
 
     /// The owner of the node: root, unless its root belongs to someone else.
-    pub(super) fn owner(&self) -> u32 {
+    pub(crate) fn owner(&self) -> u32 {
         fs::metadata(&self.root).map_or(0, |data| data.uid())
     }
 
     /// Why others than root may change something; `None` if they may not.
-    pub(super) fn changeable(&self, path: &Path) -> Option<String> {
+    pub(crate) fn changeable(&self, path: &Path) -> Option<String> {
         let data = self.metadata(path).ok()?;
         let open = data.uid() != self.owner() || data.permissions().mode() & 0o022 != 0;
         open.then(|| "others than root may change it".to_owned())
@@ -151,18 +157,18 @@ impl Node {
 
     /// When a file, its name or its permissions last changed. So a file that was put back counts as
     /// new.
-    pub(super) fn changed(&self, path: &Path) -> Option<SystemTime> {
+    pub(crate) fn changed(&self, path: &Path) -> Option<SystemTime> {
         since_epoch(&self.metadata(path).ok()?)
     }
 
     /// When a file on the host last changed, including its name and mode: packages preserve the
     /// modification times of their files, which may be older than the process that has yet to read them.
-    pub(super) fn changed_on_host(path: &Path) -> Option<SystemTime> {
+    pub(crate) fn changed_on_host(path: &Path) -> Option<SystemTime> {
         since_epoch(&fs::metadata(path).ok()?)
     }
 
     /// When a folder got its name, unless its entries changed later.
-    pub(super) fn moved(&self, folder: &Path) -> Option<SystemTime> {
+    pub(crate) fn moved(&self, folder: &Path) -> Option<SystemTime> {
         let data = self.metadata(folder).ok()?;
         let entries = (data.mtime(), data.mtime_nsec());
         if entries == (data.ctime(), data.ctime_nsec()) {
@@ -176,7 +182,7 @@ impl Node {
     /// # Errors
     /// It can't or may not be executed, fails, takes too long or prints too much. The message has
     /// the last line of its standard error.
-    pub(super) fn output(&self, program: &Path, arguments: &[&str]) -> Result<String, String> {
+    pub(crate) fn output(&self, program: &Path, arguments: &[&str]) -> Result<String, String> {
         if !self.executes {
             return Err("programs below --root are not executed".to_owned());
         }
@@ -214,7 +220,7 @@ impl Node {
     }
 
     /// When the node booted: to a hundredth of a second from its uptime, or else to a second.
-    pub(super) fn booted(&self) -> Option<SystemTime> {
+    pub(crate) fn booted(&self) -> Option<SystemTime> {
         let text = |path: &str| {
             let bytes = self.read(Path::new(path)).ok()?;
             Some(String::from_utf8_lossy(&bytes).into_owned())
@@ -231,7 +237,7 @@ impl Node {
     }
 
     /// The oldest process with this name in the node's own PID namespace.
-    pub(super) fn process(&self, name: &str) -> Option<Process> {
+    pub(crate) fn process(&self, name: &str) -> Option<Process> {
         self.list(Path::new("/proc"))
             .into_iter()
             .filter(|folder| {
@@ -279,7 +285,7 @@ impl Node {
     }
 
     /// The type of the file system that is mounted at exactly this path.
-    pub(super) fn mounted(&self, path: &Path) -> Option<String> {
+    pub(crate) fn mounted(&self, path: &Path) -> Option<String> {
         let text = self.read(Path::new("/proc/self/mounts")).ok()?;
         let text = String::from_utf8_lossy(&text);
         // Of several mounts, the last one is visible.
