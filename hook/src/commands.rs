@@ -3,8 +3,10 @@
 pub mod check;
 pub mod collect;
 pub mod completions;
+pub mod containers;
 pub mod explain;
 pub mod inject;
+pub mod man;
 pub mod record;
 pub mod recordings;
 pub mod verify;
@@ -96,8 +98,14 @@ pub(crate) enum ToolVerb {
     /// Check that the gate is really in place: the engine's configuration, hooks, handlers and
     /// folders, and when it last ran.
     Check(check::Arguments),
+    /// List the containers that portcullis-runtime created and that still exist: for each its
+    /// runtime, a tab, and the folder of its state.
+    Containers,
     /// Print a shell completion script.
     Completions(completions::Arguments),
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 impl Arguments {
@@ -124,6 +132,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Tool(ToolVerb::Recordings(own)) => recordings::run(settings, own),
         Verb::Tool(ToolVerb::Explain(own)) => explain::run(settings, *engine, own),
         Verb::Tool(ToolVerb::Check(own)) => check::run(settings, *engine, own),
+        Verb::Tool(ToolVerb::Containers) => containers::run(),
         Verb::Tool(ToolVerb::Completions(own)) => completions::run(own),
+        Verb::Tool(ToolVerb::Man(own)) => man::run(own),
     }
 }
