@@ -120,7 +120,7 @@ mod tests {
                 Part::Table(name, text) => {
                     assert!(!text.is_empty(), "[{name}]");
                     words += &text;
-                    words += &format!("[{name}]");
+                    words += &["[", name, "]"].concat();
                 }
                 Part::Keys(keys, text) => {
                     // The keys of [runtimes] are examples of what its own text says.
