@@ -1,5 +1,5 @@
 # Everyday tasks. Each target installs what it needs.
-.PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down image deploy undeploy clean build
+.PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down image rpm deb deploy undeploy clean build
 
 # Tools of fixed versions, and the pinned compiler under whichever name it is installed.
 CARGO_DENY = 0.20.2
@@ -8,9 +8,9 @@ export RUSTUP_TOOLCHAIN := $(shell tests/toolchain)
 # $(call tool,NAME,VERSION) installs that version of a Cargo tool where it is not there.
 tool = $(1) --version 2>/dev/null | grep -Eq '(^| )$(subst .,\.,$(2))$$' || cargo install --quiet --locked $(1) --version $(2)
 
-SCRIPTS = $(addprefix tests/,install-deps toolchain in-node run suites runner.bats lib.sh cases.sh containers/helpers.bash containers/bundles.bash containers/hook.bats record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator/run operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image demo bench bench-operator fuzz/run) $(wildcard tests/containers/cases/*.bash) .ci/run
+SCRIPTS = $(addprefix tests/,install-deps toolchain in-node run suites runner.bats lib.sh cases.sh containers/helpers.bash containers/bundles.bash containers/hook.bats record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator/run operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image packages demo bench bench-operator fuzz/run) $(wildcard tests/containers/cases/*.bash) .ci/run
 CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component supervise smoke)
-PACKAGING_SCRIPTS = $(addprefix packaging/,deploy undeploy image/build image/pack)
+PACKAGING_SCRIPTS = $(addprefix packaging/,deploy undeploy image/build image/pack scriptlet) rpm/build rpm/to-deb
 
 help:
 	@echo "demo          run a container under the profile that its annotation selects, and record another"
@@ -21,6 +21,8 @@ help:
 	@echo "generate      write the generated tables and resource definitions"
 	@echo "cluster       start a real one-node cluster, with NAME=… another one; cluster-down removes it"
 	@echo "image         build the operator's image as an OCI archive, target/image/portcullis-operator.tar"
+	@echo "rpm           build the RPM packages, offline, from a source archive with all crates; to target/rpm"
+	@echo "deb           the same, then make Debian packages of them; to target/deb"
 	@echo "deploy        install the operator in the cluster of 'make cluster' or, with IMAGE=NAME:TAG, in the"
 	@echo "              one that kubectl uses (or CONTEXT=NAME)"
 	@echo "undeploy      remove it from the cluster of 'make cluster', or from CONTEXT=NAME"
@@ -91,6 +93,13 @@ image:
 	tests/install-deps
 	cargo build --release --locked -p portcullis-operator
 	packaging/image/build
+
+rpm:
+	tests/install-deps
+	rpm/build
+
+deb: rpm
+	rpm/to-deb $(filter-out %.src.rpm,$(wildcard $(or $(CARGO_TARGET_DIR),target)/rpm/*.rpm))
 
 # Without IMAGE, never change a real cluster.
 ifdef IMAGE

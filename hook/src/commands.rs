@@ -3,8 +3,10 @@
 pub mod check;
 pub mod collect;
 pub mod completions;
+pub mod containers;
 pub mod explain;
 pub mod inject;
+pub mod man;
 pub mod record;
 pub mod recordings;
 pub mod setup;
@@ -99,8 +101,14 @@ pub(crate) enum ToolVerb {
     Check(check::Arguments),
     /// Put the gate into an engine's configuration, or take it away.
     Setup(setup::Arguments),
+    /// List the containers that portcullis-runtime created and that still exist: for each its
+    /// runtime, a tab, and the folder of its state.
+    Containers,
     /// Print a shell completion script.
     Completions(completions::Arguments),
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 impl Arguments {
@@ -128,6 +136,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Tool(ToolVerb::Explain(own)) => explain::run(settings, *engine, own),
         Verb::Tool(ToolVerb::Check(own)) => check::run(settings, *engine, own),
         Verb::Tool(ToolVerb::Setup(own)) => setup::run(settings, own),
+        Verb::Tool(ToolVerb::Containers) => containers::run(),
         Verb::Tool(ToolVerb::Completions(own)) => completions::run(own),
+        Verb::Tool(ToolVerb::Man(own)) => man::run(own),
     }
 }

@@ -59,6 +59,12 @@ enum Command {
         /// The shell to print it for
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// The folder to write them to
+        folder: PathBuf,
+    },
 }
 
 /// The exit code of a controller that has lost its lease.
@@ -232,6 +238,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             clap_complete::generate(shell, &mut command, name, &mut io::stdout());
             Ok(())
         }
+        Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), &folder)
+            .with_context(|| folder.display().to_string()),
     }
 }
 

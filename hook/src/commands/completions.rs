@@ -1,6 +1,7 @@
 //! `portcullis-hook completions`: prints a shell completion script.
 
-use clap::CommandFactory;
+use crate::wrapper;
+use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use std::{io, process::ExitCode};
 
@@ -10,16 +11,27 @@ pub struct Arguments {
     /// The shell to print it for.
     #[arg(value_enum)]
     shell: Shell,
+    /// The program to print it for.
+    #[arg(long, value_enum, default_value = "portcullis-hook")]
+    program: Program,
+}
+
+/// The programs of a node.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Program {
+    #[value(name = "portcullis-hook")]
+    Hook,
+    #[value(name = "portcullis-runtime")]
+    Runtime,
 }
 
 /// Prints them.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let mut command = super::Arguments::command();
-    clap_complete::generate(
-        arguments.shell,
-        &mut command,
-        "portcullis-hook",
-        &mut io::stdout(),
-    );
+    let mut command = match arguments.program {
+        Program::Hook => super::Arguments::command(),
+        Program::Runtime => wrapper::arguments::command(),
+    };
+    let name = command.get_name().to_owned();
+    clap_complete::generate(arguments.shell, &mut command, name, &mut io::stdout());
     ExitCode::SUCCESS
 }

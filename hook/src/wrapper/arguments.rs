@@ -1,5 +1,6 @@
 //! The wrapper's own options, which come first and are not passed on.
 
+use clap::{Arg, Command};
 use portcullis_profile::{Engine, settings};
 use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf};
 
@@ -87,6 +88,51 @@ impl Arguments {
     }
 }
 
+/// The same options, described for the manual page and for completions. Nothing is parsed with it:
+/// what follows the wrapper's own options is the runtime's command line.
+pub fn command() -> Command {
+    Command::new("portcullis-runtime")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Wraps crun or runc: sets the seccomp filter that a container selects, then runs it")
+        .long_about(
+            "An OCI runtime for CRI-O, containerd and Podman. Before a container is created, it \
+             sets the seccomp filter that the container's annotations select; then it executes the \
+             real runtime with the same arguments. A link called portcullis-NAME runs NAME. \
+             [runtimes] in hook.toml can name other programs; see hook.toml(5). Its own options \
+             come first.",
+        )
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .arg(
+            Arg::new("settings")
+                .long("portcullis-settings")
+                .value_name("FILE")
+                .default_value(settings::DEFAULT_PATH)
+                .help("The settings file; if it does not exist, the defaults apply"),
+        )
+        .arg(
+            Arg::new("engine")
+                .long("portcullis-engine")
+                .value_name("ENGINE")
+                .value_parser(Engine::ALL.map(Engine::as_str))
+                .help("The engine whose annotations are trusted; overrides hook.toml"),
+        )
+        .arg(
+            Arg::new("runtime")
+                .long("portcullis-runtime")
+                .value_name("FILE")
+                .help("The real runtime; overrides hook.toml and the name of the link"),
+        )
+        .arg(
+            Arg::new("arguments")
+                .value_name("ARGUMENTS")
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true)
+                .help("The runtime's own command line"),
+        )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +154,24 @@ mod tests {
         assert_eq!(arguments.settings, PathBuf::from("/c"));
         let passed = ["--log", "/l", "--portcullis-engine", "state", "ID"];
         assert_eq!(arguments.passed, passed.map(OsString::from));
+    }
+
+    #[test]
+    fn the_described_options_are_those_that_are_parsed() {
+        let named = ArgumentError::Unknown("--portcullis-x".to_owned()).to_string();
+        let (_, listed) = named.split_once("it has ").unwrap();
+        let mut listed: Vec<&str> = listed.split([',', ' ']).collect();
+        listed.retain(|word| word.starts_with("--"));
+        let command = command();
+        let options: Vec<String> = command
+            .get_arguments()
+            .filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
+            .collect();
+        assert_eq!(options, listed);
+        for option in options {
+            let line = format!("x {option} podman create");
+            assert_eq!(parse(&line).unwrap().passed, ["create"], "{option}");
+        }
     }
 
     #[test]

@@ -55,6 +55,15 @@ impl Entry {
     }
 }
 
+/// A container that the wrapper created and that still exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Existing {
+    /// The runtime that created it.
+    pub runtime: PathBuf,
+    /// The folder of its state, if known.
+    pub state: Option<PathBuf>,
+}
+
 /// The open folder.
 #[derive(Debug)]
 pub struct Remembered {
@@ -120,6 +129,24 @@ impl Remembered {
         };
         self.folder.replace(&name, &serde_json::to_vec(&entry)?)?;
         self.sweep()
+    }
+
+    /// The containers that still exist, ordered by runtime and state. One whose state folder is not
+    /// known counts as existing.
+    ///
+    /// # Errors
+    /// The folder can't be read.
+    pub fn existing(&self) -> io::Result<Vec<Existing>> {
+        let mut existing = Vec::new();
+        for file in fs::read_dir(&self.path)? {
+            let name = file?.file_name();
+            let entry = name.to_str().and_then(|name| self.read(name));
+            if let Some(Entry { runtime, state }) = entry.filter(|entry| !entry.is_over()) {
+                existing.push(Existing { runtime, state });
+            }
+        }
+        existing.sort_by(|a, b| (&a.runtime, &a.state).cmp(&(&b.runtime, &b.state)));
+        Ok(existing)
     }
 
     fn read(&self, name: &str) -> Option<Entry> {
@@ -240,6 +267,22 @@ mod tests {
         assert_eq!(case.remembered.find(None, &["ID".to_owned()]), None);
         fs::remove_dir(case.folder.path().join("root/ID")).unwrap();
         assert_eq!(case.finds(&["ID"]), None);
+    }
+
+    #[test]
+    fn containers_are_listed_while_they_exist() {
+        let case = Case::new();
+        case.remember("/usr/bin/crun");
+        assert_eq!(case.remembered.existing().unwrap(), []);
+        case.make_state();
+        let state = case.folder.path().join("root/ID");
+        let expected = Existing {
+            runtime: "/usr/bin/crun".into(),
+            state: Some(state.clone()),
+        };
+        assert_eq!(case.remembered.existing().unwrap(), [expected]);
+        fs::remove_dir(state).unwrap();
+        assert_eq!(case.remembered.existing().unwrap(), []);
     }
 
     #[test]

@@ -1,0 +1,62 @@
+//! `portcullis-hook man`: writes the manual pages of the node's programs, for packages.
+
+use crate::{exit::Code, report, wrapper};
+use clap::CommandFactory;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+mod settings;
+
+/// The page about the settings.
+const SETTINGS: &str = "hook.toml.5";
+
+/// Arguments of `man`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The folder to write them to.
+    folder: PathBuf,
+}
+
+/// Writes them.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match write(&arguments.folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let message = format!("{}: {error}", arguments.folder.display());
+            report::failure(Code::Unexpected, &message).into()
+        }
+    }
+}
+
+fn write(folder: &Path) -> io::Result<()> {
+    clap_mangen::generate_to(super::Arguments::command(), folder)?;
+    clap_mangen::generate_to(wrapper::arguments::command(), folder)?;
+    fs::write(folder.join(SETTINGS), settings::page())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_and_both_programs_have_a_page() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path()).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        let command = super::super::Arguments::command();
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let page = read(&format!("portcullis-hook-{}.1", verb.get_name()));
+            assert!(page.contains(".SH NAME"), "{page}");
+        }
+        assert!(read("portcullis-hook.1").contains("Exit codes"));
+        let wrapper = read("portcullis-runtime.1");
+        for option in ["settings", "engine", "runtime"] {
+            let option = format!("\\-\\-portcullis\\-{option}");
+            assert!(wrapper.contains(&option), "{wrapper}");
+        }
+        assert!(read(SETTINGS).contains("seccomp_root"));
+    }
+}
