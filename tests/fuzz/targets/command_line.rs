@@ -25,11 +25,9 @@ fuzz_target!(|text: &str| {
             // Without such a word no container comes of a line.
             Ok(line) => assert!(
                 !matches!(line.command, Command::Makes(_))
-                    || words
-                        .iter()
-                        .any(|word| ["create", "run", "restore"].map(OsString::from).contains(
-                            &OsString::from(word.to_string_lossy().trim())
-                        )),
+                    || words.iter().any(|word| ["create", "run", "restore"]
+                        .map(OsString::from)
+                        .contains(&OsString::from(word.to_string_lossy().trim()))),
                 "{words:?}"
             ),
             Err(error) => assert!(!error.to_string().is_empty()),

@@ -42,7 +42,9 @@ fuzz_target!(|text: &str| {
     assert_eq!(again.seccomp(), Some(FILTER));
     assert_eq!(again.annotations(), config.annotations());
     assert_eq!(again.bounding(), config.bounding());
-    let marked = config.with_annotation("m", "1").expect("annotations are JSON");
+    let marked = config
+        .with_annotation("m", "1")
+        .expect("annotations are JSON");
     let marked = OciConfig::parse(&marked).expect("what was written is read again");
     let mut annotations = config.annotations().clone();
     annotations.insert("m".to_owned(), "1".to_owned());

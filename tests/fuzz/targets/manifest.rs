@@ -11,7 +11,10 @@ use portcullis_operator::{
 fuzz_target!(|text: &[u8]| {
     let parsed = parse(text);
     for problem in &parsed.problems {
-        assert!(!problem.is_empty() && !problem.contains(char::is_control), "{problem:?}");
+        assert!(
+            !problem.is_empty() && !problem.contains(char::is_control),
+            "{problem:?}"
+        );
     }
     for profile in parsed.profiles {
         check_name(&profile.name).expect("a name");

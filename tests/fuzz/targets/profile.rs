@@ -4,8 +4,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use portcullis_profile::{
-    Action, Arch, Context, Difference, Document, Engine, Filter, compare::subset::allows_no_more_than,
-    program::compile::{in_child, unknown_to_runtime}, equal, document::kernel::KernelVersion, parse_filter,
+    Action, Arch, Context, Difference, Document, Engine, Filter,
+    compare::subset::allows_no_more_than,
+    document::kernel::KernelVersion,
+    equal, parse_filter,
+    program::compile::{in_child, unknown_to_runtime},
 };
 
 fuzz_target!(init: {

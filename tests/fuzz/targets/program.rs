@@ -13,7 +13,14 @@ use portcullis_profile::{
 fn calls(bytes: &[u8]) -> impl Iterator<Item = Call> {
     let constants: Vec<u32> = bytes
         .chunks_exact(8)
-        .map(|instruction| u32::from_le_bytes([instruction[4], instruction[5], instruction[6], instruction[7]]))
+        .map(|instruction| {
+            u32::from_le_bytes([
+                instruction[4],
+                instruction[5],
+                instruction[6],
+                instruction[7],
+            ])
+        })
         .take(64)
         .collect();
     (0..constants.len() * 4).map(move |turn| {
@@ -50,7 +57,10 @@ fuzz_target!(|bytes: &[u8]| {
     // Whatever the program is, it is compared with a filter without a panic.
     let filter = Filter {
         architectures: vec![Arch::X86_64, Arch::X86, Arch::X32],
-        syscalls: vec![rule("read", Action::Allow), rule("socket", Action::KillProcess)],
+        syscalls: vec![
+            rule("read", Action::Allow),
+            rule("socket", Action::KillProcess),
+        ],
         ..Filter::new(Action::Errno)
     };
     for runtime in [Runtime::Crun, Runtime::Runc] {
