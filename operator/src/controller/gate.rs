@@ -6,10 +6,10 @@ mod unchecked;
 use crate::{
     crd::gate::GateState,
     kube::{
-        events::{EventReason, History, Notice, Publisher},
+        events::{ALL_EVENTS, EventReason, History, Notice, POD_EVENTS, Publisher},
         health::{HEARTBEAT, Health},
         metrics::{ControllerMetrics, EventLabels, EventResult, GateLabels},
-        rate_limit::{Limiter, Rate},
+        rate_limit::Limiter,
         stores::Stores,
     },
 };
@@ -23,16 +23,6 @@ use unchecked::{Found, Unchecked};
 
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(5);
-/// The limit on events about all pods together.
-const ALL: Rate = Rate {
-    burst: 50,
-    every: Duration::from_secs(1),
-};
-/// The limit on events about one pod.
-const POD: Rate = Rate {
-    burst: 5,
-    every: Duration::from_secs(30),
-};
 
 /// Looks until the future is dropped.
 pub(super) async fn run(
@@ -45,7 +35,7 @@ pub(super) async fn run(
     let mut events = Events {
         publisher,
         history: History::default(),
-        limiter: Limiter::new(ALL, POD, Instant::now()),
+        limiter: Limiter::new(ALL_EVENTS, POD_EVENTS, Instant::now()),
         metrics,
     };
     let mut unchecked = Unchecked::default();

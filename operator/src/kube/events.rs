@@ -1,6 +1,9 @@
 //! Kubernetes events: a new one is created; a repeated one is counted up.
 
-use super::request::{RequestError, request};
+use super::{
+    rate_limit::Rate,
+    request::{RequestError, request},
+};
 use crate::words::words;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
@@ -15,6 +18,17 @@ use serde_json::json;
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
+};
+
+/// The limit on the events of one publisher together.
+pub const ALL_EVENTS: Rate = Rate {
+    burst: 50,
+    every: Duration::from_secs(1),
+};
+/// Its limit on events about one pod.
+pub const POD_EVENTS: Rate = Rate {
+    burst: 5,
+    every: Duration::from_secs(30),
 };
 
 /// For how long repetitions of an event count it up.

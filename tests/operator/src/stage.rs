@@ -120,6 +120,22 @@ impl Stage {
         Ok(())
     }
 
+    /// Whether a profile's file is to the byte what it was.
+    pub(crate) fn has_still(&self, name: &str, good: &[u8]) -> Result<()> {
+        ensure!(
+            fs::read(self.file(name))? == good,
+            "the file of {name} was changed"
+        );
+        Ok(())
+    }
+
+    /// Deletes a pod at once.
+    pub(crate) async fn delete_pod(&self, name: &str) -> Result<()> {
+        let now = DeleteParams::default().grace_period(0);
+        self.pods().delete(name, &now).await?;
+        Ok(())
+    }
+
     /// Stops the API server, or starts it again.
     pub(crate) fn api_server(&self, verb: &str) -> Result<()> {
         self.server.component(verb, "kube-apiserver")

@@ -2,25 +2,14 @@
 
 use super::count_event;
 use crate::kube::{
-    events::{EventReason, History, Notice, Publisher},
+    events::{ALL_EVENTS, EventReason, History, Notice, POD_EVENTS, Publisher},
     metrics::{AgentMetrics, EventResult},
-    rate_limit::{Limiter, Rate},
+    rate_limit::Limiter,
 };
 use k8s_openapi::api::core::v1::ObjectReference;
 use portcullis_profile::gate::decision::{Decision, Outcome};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
-
-/// The limit on events about all pods together.
-const ALL: Rate = Rate {
-    burst: 50,
-    every: Duration::from_secs(1),
-};
-/// The limit on events about one pod.
-const POD: Rate = Rate {
-    burst: 5,
-    every: Duration::from_secs(30),
-};
 
 /// Reports decisions, within limits.
 pub(super) struct DecisionEvents<'a> {
@@ -35,7 +24,7 @@ impl DecisionEvents<'_> {
         DecisionEvents {
             publisher,
             metrics,
-            limiter: Limiter::new(ALL, POD, Instant::now()),
+            limiter: Limiter::new(ALL_EVENTS, POD_EVENTS, Instant::now()),
             history: History::default(),
         }
     }

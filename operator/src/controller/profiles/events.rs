@@ -7,7 +7,7 @@ use crate::{
         profile::{ReadyReason, ValidReason},
     },
     kube::{
-        events::{EventReason, History, Notice, Publisher},
+        events::{ALL_EVENTS, EventReason, History, Notice, Publisher},
         metrics::{ControllerMetrics, EventLabels, EventResult},
         rate_limit::{Limiter, Rate},
         stores::profile::Profile,
@@ -19,11 +19,6 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// The limit on events about all profiles together.
-const ALL: Rate = Rate {
-    burst: 50,
-    every: Duration::from_secs(1),
-};
 /// The limit on events about one profile.
 const PROFILE: Rate = Rate {
     burst: 6,
@@ -56,7 +51,7 @@ impl ProfileEvents {
         let (queue, notices) = mpsc::channel(QUEUE);
         let events = ProfileEvents {
             cases: BTreeMap::new(),
-            limiter: Limiter::new(ALL, PROFILE, Instant::now()),
+            limiter: Limiter::new(ALL_EVENTS, PROFILE, Instant::now()),
             queue,
         };
         (events, notices)

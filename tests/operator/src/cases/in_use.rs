@@ -7,7 +7,7 @@ use crate::{
     wait::until,
 };
 use anyhow::{Result, ensure};
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -31,12 +31,6 @@ fn disabled(name: &str, call: &str) -> Value {
     profile(name, &json!({ "allow": [call], "state": "Disabled" }))
 }
 
-async fn delete_pod(stage: &Stage, name: &str) -> Result<()> {
-    let now = DeleteParams::default().grace_period(0);
-    stage.pods().delete(name, &now).await?;
-    Ok(())
-}
-
 async fn the_base_of_a_used_profile_stays_and_its_event_names_the_profile_and_the_pod(
     stage: &mut Stage,
 ) -> Result<()> {
@@ -57,9 +51,9 @@ async fn the_base_of_a_used_profile_stays_and_its_event_names_the_profile_and_th
         stage.says(base, "Ready", waits).await?;
     }
     stage.settled().await?;
-    ensure!(fs::read(stage.file("top"))? == good, "the file was changed");
+    stage.has_still("top", &good)?;
     stage.is("top", "Ready", "True").await?;
-    delete_pod(stage, "p").await?;
+    stage.delete_pod("p").await?;
     for base in ["ground", "middle"] {
         stage.gone(base).await?;
         stage.no_file(base).await?;
@@ -67,7 +61,7 @@ async fn the_base_of_a_used_profile_stays_and_its_event_names_the_profile_and_th
     // What nobody uses keeps its last good file as well, and says what it misses.
     stage.says("top", "Valid", "\"middle\"").await?;
     stage.settled().await?;
-    ensure!(fs::read(stage.file("top"))? == good, "the file was changed");
+    stage.has_still("top", &good)?;
     Ok(())
 }
 
@@ -94,7 +88,7 @@ async fn invalid_edits_of_a_used_profile_and_of_its_base_leave_its_file_and_name
     stage.says("top", "Valid", "\"none\"").await?;
     stage.says("top", "Ready", stays).await?;
     stage.is("top", "Stalled", "True").await?;
-    ensure!(fs::read(stage.file("top"))? == good, "the file was changed");
+    stage.has_still("top", &good)?;
 
     // Another agent, which never saw generation 2, still knows what is there.
     stage.processes[agent].crash().await?;
@@ -102,7 +96,7 @@ async fn invalid_edits_of_a_used_profile_and_of_its_base_leave_its_file_and_name
     stage.agent().await?;
     stage.settled().await?;
     stage.file_says("top", "unlink").await?;
-    ensure!(fs::read(stage.file("top"))? == good, "it is another one");
+    stage.has_still("top", &good)?;
     let reports = nodes(&stage.client);
     until("the node names the generation that it has", async || {
         let spec = reports.get(NODE).await?.data["spec"].clone();
@@ -139,10 +133,10 @@ async fn a_disabled_profile_keeps_its_file_until_its_last_pod_is_gone(
     stage.processes[agent].crash().await?;
     stage.agent().await?;
     stage.settled().await?;
-    ensure!(fs::read(stage.file("a"))? == good, "the file was changed");
+    stage.has_still("a", &good)?;
     fs::remove_file(stage.file("a"))?;
     stage.file_says("a", "mkdir").await?;
-    delete_pod(stage, "p").await?;
+    stage.delete_pod("p").await?;
     stage.no_file("a").await?;
     stage.says("a", "Ready", "no node has its file").await?;
     let status = stage.profiles().get("a").await?.data["status"].clone();
@@ -247,7 +241,7 @@ async fn a_profile_that_only_others_hold_is_deleting_and_its_file_goes(
     stage.is("a", "Ready", "False").await?;
     stage.settled().await?;
     stage.file_says("a", "mkdir").await?;
-    delete_pod(stage, "p").await?;
+    stage.delete_pod("p").await?;
     stage.no_file("a").await?;
     stage.says("a", "Ready", "example.com/audit").await?;
     stage.is("a", "Ready", "False").await?;

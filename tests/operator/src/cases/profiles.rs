@@ -7,7 +7,6 @@ use crate::{
     wait::until,
 };
 use anyhow::{Result, ensure};
-use kube::api::DeleteParams;
 use serde_json::json;
 use std::fs;
 
@@ -88,8 +87,7 @@ async fn a_deleted_profile_stays_with_its_file_until_the_last_pod_is_gone(
     stage.settled().await?;
     stage.is("a", "InUse", "True").await?;
     stage.file_says("a", "mkdir").await?;
-    let now = DeleteParams::default().grace_period(0);
-    stage.pods().delete("p", &now).await?;
+    stage.delete_pod("p").await?;
     stage.gone("a").await?;
     stage.no_file("a").await
 }
@@ -120,13 +118,13 @@ async fn an_invalid_edit_leaves_the_last_good_file_until_it_is_mended(
     stage.is("a", "Ready", "False").await?;
     stage.event("a", "Invalid", "mkdri").await?;
     stage.settled().await?;
-    ensure!(fs::read(stage.file("a"))? == good, "the file was changed");
+    stage.has_still("a", &good)?;
     stage.processes[agent].crash().await?;
     stage.agent().await?;
     stage.settled().await?;
     fs::remove_file(stage.file("a"))?;
     stage.file_says("a", "mkdir").await?;
-    ensure!(fs::read(stage.file("a"))? == good, "it is another one");
+    stage.has_still("a", &good)?;
     stage.apply(&allowing("a", &["rmdir"])).await?;
     stage.file_says("a", "rmdir").await?;
     stage.is("a", "Ready", "True").await
@@ -188,8 +186,7 @@ async fn of_two_profiles_that_want_one_file_the_older_one_has_it(stage: &mut Sta
     stage.delete_profile("web.json").await?;
     stage.gone("web.json").await?;
     stage.create(allowing("web.json", &["rmdir"])).await?;
-    let now = DeleteParams::default().grace_period(0);
-    stage.pods().delete("p", &now).await?;
+    stage.delete_pod("p").await?;
     stage.delete_profile("web").await?;
     stage.gone("web").await?;
     stage.file_says("web.json", "rmdir").await?;
