@@ -25,6 +25,9 @@ use std::{
     process::ExitCode,
 };
 
+/// The packages' unit that runs this before CRI-O starts.
+const UNIT: &str = "/usr/lib/systemd/system/crio.service.wants/portcullis-setup-crio.service";
+
 /// Arguments of `setup crio`.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // flags
@@ -196,6 +199,12 @@ fn remove(node: &Node, found: &Found, arguments: &Arguments) -> Result<Outcome, 
     };
     for (name, who) in &remaining {
         outcome.lines.push(format!("handler {name} stays: {who}"));
+    }
+    if node.exists(Path::new(UNIT)) {
+        let line = format!(
+            "{UNIT} would write it again when CRI-O starts: remove portcullis-crio, or systemctl mask portcullis-setup-crio"
+        );
+        outcome.lines.push(line);
     }
     let failed = |error| format!("{own}: {error}");
     if drop_in.is_empty() {

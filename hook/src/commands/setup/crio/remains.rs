@@ -48,7 +48,8 @@ pub(super) fn look(node: &Node, ours: &BTreeMap<String, Handler>) -> BTreeMap<St
             let named: Vec<String> = ids.iter().take(NAMED).map(short).collect();
             let more = if ids.len() > NAMED { ", …" } else { "" };
             let named = named.join(", ");
-            let text = format!("{} containers are under it ({named}{more})", ids.len());
+            let plural = if ids.len() == 1 { "" } else { "s" };
+            let text = format!("needed by {} container{plural} ({named}{more})", ids.len());
             (name, text)
         })
         .collect()
