@@ -230,7 +230,7 @@ fn remove(node: &Node, found: &Found, arguments: &Arguments) -> Result<Outcome, 
         file::write(&node.at(&found.own), &text).map_err(failed)?;
     }
     outcome.lines.push(format!(
-        "only these handlers are left in {own}: systemctl restart crio, start these pods again elsewhere, then run this again (or with --force)"
+        "only these handlers are left in {own}: systemctl restart crio, delete the RuntimeClasses that name them, start these pods again elsewhere, then run this again (or with --force)"
     ));
     Ok(outcome)
 }
