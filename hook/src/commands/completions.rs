@@ -2,7 +2,7 @@
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use std::{io, process::ExitCode};
+use std::io;
 
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
@@ -13,7 +13,7 @@ pub struct Arguments {
 }
 
 /// Prints them.
-pub fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &Arguments) {
     let mut command = super::Arguments::command();
     clap_complete::generate(
         arguments.shell,
@@ -21,5 +21,4 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         "portcullis-hook",
         &mut io::stdout(),
     );
-    ExitCode::SUCCESS
 }
