@@ -12,13 +12,13 @@ pub mod recordings;
 pub mod setup;
 pub mod verify;
 
-use crate::exit;
+use crate::exit::{self, Code};
 use clap::{
     Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use portcullis_profile::{Engine, settings};
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 /// Checks and sets the seccomp filters that containers select, and records profiles.
 #[derive(Debug, Parser)]
@@ -125,7 +125,11 @@ impl Arguments {
 }
 
 /// Runs a verb.
-pub fn run(arguments: &Arguments) -> ExitCode {
+///
+/// # Errors
+///
+/// The code to exit with; its reason has been reported.
+pub fn run(arguments: &Arguments) -> Result<(), Code> {
     let Common { settings, engine } = &arguments.common;
     match &arguments.verb {
         Verb::Hook(HookVerb::Verify) => verify::run(settings, *engine),
@@ -137,7 +141,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Tool(ToolVerb::Check(own)) => check::run(settings, *engine, own),
         Verb::Tool(ToolVerb::Setup(own)) => setup::run(settings, own),
         Verb::Tool(ToolVerb::Containers) => containers::run(),
-        Verb::Tool(ToolVerb::Completions(own)) => completions::run(own),
+        Verb::Tool(ToolVerb::Completions(own)) => {
+            completions::run(own);
+            Ok(())
+        }
         Verb::Tool(ToolVerb::Man(own)) => man::run(own),
     }
 }

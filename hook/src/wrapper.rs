@@ -29,7 +29,7 @@ use std::{
         process::CommandExt,
     },
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::Command,
 };
 
 /// The name in the system log.
@@ -51,12 +51,12 @@ impl Refused {
     }
 }
 
-/// Does what the verb requires, then becomes the real runtime.
-pub fn run(argv: Vec<OsString>) -> ExitCode {
+/// Does what the verb requires, then becomes the real runtime. Returns only if it refuses.
+pub fn run(argv: Vec<OsString>) -> Code {
     program::set_name(NAME);
     let arguments = match Arguments::parse(argv) {
         Ok(arguments) => arguments,
-        Err(error) => return report::failure(Code::Usage, &error.to_string()).into(),
+        Err(error) => return report::failure(Code::Usage, &error.to_string()),
     };
     let found = runtime::find(&arguments, load_runtimes(&arguments.settings));
     let kind = found.as_deref().map_or(Runtime::Other, kind);
@@ -79,7 +79,7 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
         log.say(&format!("portcullis: refused: {message}"));
         report::failure(refused.code, &message);
     }
-    refused.code.into()
+    refused.code
 }
 
 /// Which runtime a program is, after following links.

@@ -244,8 +244,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 fn main() -> ExitCode {
-    if let Some(done) = in_child() {
-        return done;
+    if let Some(answered) = in_child() {
+        return answered.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     let arguments = Arguments::parse();
     let lines = tracing_subscriber::fmt::layer()

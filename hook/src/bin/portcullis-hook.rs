@@ -1,12 +1,17 @@
 //! `portcullis-hook`: the OCI hook and its helpers for people.
 
-use portcullis_hook::commands::{Arguments, run};
-use portcullis_profile::program::compile::in_child;
-use std::process::ExitCode;
+#![no_main]
 
-fn main() -> ExitCode {
-    match in_child() {
-        Some(done) => done,
-        None => run(&Arguments::of_process()),
-    }
+use portcullis_hook::{
+    commands::{self, Arguments},
+    start,
+};
+use std::ffi::c_int;
+
+// SAFETY: no other symbol of the program has this name. The C runtime calls it once, with arguments
+// that may be left alone: the standard library has them from the loader.
+#[allow(unsafe_code)]
+#[unsafe(no_mangle)]
+extern "C" fn main() -> c_int {
+    start::program(|| commands::run(&Arguments::of_process()))
 }

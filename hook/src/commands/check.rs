@@ -24,7 +24,6 @@ pub use portcullis_profile::check::{Finding, Level, Report};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    process::ExitCode,
     time::UNIX_EPOCH,
 };
 
@@ -57,14 +56,18 @@ pub struct Arguments {
 
 /// Checks everything, then prints everything.
 #[allow(clippy::print_stdout)]
-pub fn run(settings: &Path, engine: Option<Engine>, arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(
+    settings: &Path,
+    engine: Option<Engine>,
+    arguments: &Arguments,
+) -> Result<(), Code> {
     let report = look(settings, engine, arguments);
     if let Some(file) = &arguments.output {
         return match report.write(file) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => Ok(()),
             Err(error) => {
                 let message = format!("{}: {error}", file.display());
-                crate::report::failure(Code::Unexpected, &message).into()
+                Err(crate::report::failure(Code::Unexpected, &message))
             }
         };
     }
@@ -72,7 +75,7 @@ pub fn run(settings: &Path, engine: Option<Engine>, arguments: &Arguments) -> Ex
         match serde_json::to_string_pretty(&report) {
             Ok(text) => println!("{text}"),
             Err(error) => {
-                return crate::report::failure(Code::Unexpected, &error.to_string()).into();
+                return Err(crate::report::failure(Code::Unexpected, &error.to_string()));
             }
         }
     } else {
@@ -81,9 +84,9 @@ pub fn run(settings: &Path, engine: Option<Engine>, arguments: &Arguments) -> Ex
         }
     }
     if report.good {
-        ExitCode::SUCCESS
+        Ok(())
     } else {
-        Code::Unexpected.into()
+        Err(Code::Unexpected)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     report,
 };
 use portcullis_profile::settings::{LogLevel, Settings};
-use std::{io, path::Path, process::ExitCode};
+use std::{io, path::Path};
 
 /// Arguments of `collect`.
 #[derive(Debug, clap::Args)]
@@ -20,10 +20,10 @@ pub struct Arguments {
 }
 
 /// Ends recordings and reports what was written.
-pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(path: &Path, arguments: &Arguments) -> Result<(), Code> {
     let settings = match Settings::load(path) {
         Ok(settings) => settings,
-        Err(error) => return report::failure(Code::Settings, &error.to_string()).into(),
+        Err(error) => return Err(report::failure(Code::Settings, &error.to_string())),
     };
     if arguments.stale {
         return stale(&settings);
@@ -32,26 +32,26 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
         .and_then(|text| HookState::parse(&text));
     let state = match state {
         Ok(state) => state,
-        Err(error) => return report::failure(Code::Input, &error.to_string()).into(),
+        Err(error) => return Err(report::failure(Code::Input, &error.to_string())),
     };
     match collect(&state.id, &settings.record) {
-        Ok(None) => ExitCode::SUCCESS,
+        Ok(None) => Ok(()),
         Ok(Some(file)) => {
             let line = format!("recorded: container {}: {}", state.id, file.display());
             report::say(settings.log_level, LogLevel::Info, &line);
-            ExitCode::SUCCESS
+            Ok(())
         }
-        Err(error) => report::failure(Code::Recording, &error.to_string()).into(),
+        Err(error) => Err(report::failure(Code::Recording, &error.to_string())),
     }
 }
 
 #[allow(clippy::print_stdout)]
-fn stale(settings: &Settings) -> ExitCode {
+fn stale(settings: &Settings) -> Result<(), Code> {
     let results = match collect_stale(&settings.record) {
         Ok(results) => results,
-        Err(error) => return report::failure(Code::Recording, &error.to_string()).into(),
+        Err(error) => return Err(report::failure(Code::Recording, &error.to_string())),
     };
-    let mut code = ExitCode::SUCCESS;
+    let mut ended = Ok(());
     for result in results {
         match result {
             Ok(written) => {
@@ -64,8 +64,8 @@ fn stale(settings: &Settings) -> ExitCode {
                 );
                 report::say(settings.log_level, LogLevel::Info, &line);
             }
-            Err(error) => code = report::failure(Code::Recording, &error.to_string()).into(),
+            Err(error) => ended = Err(report::failure(Code::Recording, &error.to_string())),
         }
     }
-    code
+    ended
 }

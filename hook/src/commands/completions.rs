@@ -3,7 +3,7 @@
 use crate::wrapper;
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
-use std::{io, process::ExitCode};
+use std::io;
 
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
@@ -26,12 +26,11 @@ enum Program {
 }
 
 /// Prints them.
-pub fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &Arguments) {
     let mut command = match arguments.program {
         Program::Hook => super::Arguments::command(),
         Program::Runtime => wrapper::arguments::command(),
     };
     let name = command.get_name().to_owned();
     clap_complete::generate(arguments.shell, &mut command, name, &mut io::stdout());
-    ExitCode::SUCCESS
 }

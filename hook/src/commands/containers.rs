@@ -2,28 +2,26 @@
 //! exist. The packages ask it before they remove the wrapper.
 
 use crate::{exit::Code, report, wrapper::remembered};
-use std::{fmt::Write, path::Path, process::ExitCode};
+use std::{fmt::Write, path::Path};
 
 /// What is printed for a container whose state folder is not known.
 const UNKNOWN: &str = "-";
 
 /// Prints one line for each: its runtime, a tab, and the folder of its state.
 #[allow(clippy::print_stdout)]
-pub fn run() -> ExitCode {
+pub(crate) fn run() -> Result<(), Code> {
     let folder = Path::new(remembered::FOLDER);
     if !folder.exists() {
-        return ExitCode::SUCCESS;
+        return Ok(());
     }
-    match remembered::Remembered::open(folder).and_then(|remembered| remembered.existing()) {
-        Ok(existing) => {
-            print!("{}", lines(&existing));
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
+    let existing = remembered::Remembered::open(folder)
+        .and_then(|remembered| remembered.existing())
+        .map_err(|error| {
             let message = format!("{}: {error}", folder.display());
-            report::failure(Code::Unexpected, &message).into()
-        }
-    }
+            report::failure(Code::Unexpected, &message)
+        })?;
+    print!("{}", lines(&existing));
+    Ok(())
 }
 
 fn lines(existing: &[remembered::Existing]) -> String {

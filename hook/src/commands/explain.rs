@@ -1,16 +1,14 @@
 //! `portcullis-hook explain`: shows what the gate would decide for a bundle, and why.
 
 use crate::{
+    exit::Code,
     gate::{Maker, Moment, evaluate},
     oci::config::{OciConfig, OciError, read_bundle},
     report,
 };
 use portcullis_profile::{Engine, gate::Evaluation, settings::Settings};
 use serde_json::{Value, json};
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::path::{Path, PathBuf};
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
@@ -25,13 +23,17 @@ pub struct Arguments {
 
 /// Decides as applying and verifying would, and prints both results.
 #[allow(clippy::print_stdout)]
-pub fn run(settings: &Path, engine: Option<Engine>, arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(
+    settings: &Path,
+    engine: Option<Engine>,
+    arguments: &Arguments,
+) -> Result<(), Code> {
     match explain(settings, engine, arguments) {
         Ok(text) => {
             println!("{text}");
-            ExitCode::SUCCESS
+            Ok(())
         }
-        Err(error) => report::failure(error.code(), &error.to_string()).into(),
+        Err(error) => Err(report::failure(error.code(), &error.to_string())),
     }
 }
 

@@ -11,15 +11,14 @@ use portcullis_profile::{Engine, settings::Settings};
 use std::{
     io::{self, Write},
     path::Path,
-    process::ExitCode,
 };
 
 /// Reads, decides, writes.
-pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
+pub(crate) fn run(settings: &Path, engine: Option<Engine>) -> Result<(), Code> {
     match inject(settings, engine) {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(code)) => code.into(),
-        Err(error) => report::failure(error.code(), &error.to_string()).into(),
+        Ok(None) => Ok(()),
+        Ok(Some(code)) => Err(code),
+        Err(error) => Err(report::failure(error.code(), &error.to_string())),
     }
 }
 

@@ -5,7 +5,6 @@ use clap::CommandFactory;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 mod settings;
@@ -21,14 +20,11 @@ pub struct Arguments {
 }
 
 /// Writes them.
-pub fn run(arguments: &Arguments) -> ExitCode {
-    match write(&arguments.folder) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let message = format!("{}: {error}", arguments.folder.display());
-            report::failure(Code::Unexpected, &message).into()
-        }
-    }
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Code> {
+    write(&arguments.folder).map_err(|error| {
+        let message = format!("{}: {error}", arguments.folder.display());
+        report::failure(Code::Unexpected, &message)
+    })
 }
 
 fn write(folder: &Path) -> io::Result<()> {

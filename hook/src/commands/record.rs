@@ -19,21 +19,21 @@ use portcullis_profile::{
     select::identity::Identity,
     settings::{LogLevel, OnFailure, Settings},
 };
-use std::{io, path::Path, process::ExitCode};
+use std::{io, path::Path};
 
 /// Reads the state, and starts recording if the container asks for it and may be recorded.
-pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
+pub(crate) fn run(settings: &Path, engine: Option<Engine>) -> Result<(), Code> {
     let text = match read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin")) {
         Ok(text) => text,
-        Err(error) => return report::failure(Code::Input, &error.to_string()).into(),
+        Err(error) => return Err(report::failure(Code::Input, &error.to_string())),
     };
     match record(&text, settings, engine) {
         Ok(code) => code,
-        Err(error) => report::failure(Code::Input, &error.to_string()).into(),
+        Err(error) => Err(report::failure(Code::Input, &error.to_string())),
     }
 }
 
-fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, OciError> {
+fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<Result<(), Code>, OciError> {
     let state = HookState::parse(state)?;
     let text = bundle::read(&state)?;
     let config = OciConfig::parse(&text)?;
@@ -71,7 +71,7 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, 
     };
     let may_start = settings.record.on_failure == OnFailure::Start && !is_marked(&annotations);
     Ok(match outcome {
-        Ok(None) => ExitCode::SUCCESS,
+        Ok(None) => Ok(()),
         Ok(Some(StartOutcome::Recording { profile, warnings })) => {
             let say = |level, text: &str| report::say(settings.log_level, level, text);
             for warning in warnings {
@@ -82,7 +82,7 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, 
                 LogLevel::Info,
                 &format!("recording: {about}: the profile will be {file}"),
             );
-            ExitCode::SUCCESS
+            Ok(())
         }
         Ok(Some(StartOutcome::Unrecorded(why))) => {
             report::say(
@@ -90,7 +90,7 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, 
                 LogLevel::Warn,
                 &format!("warning: {about}: starts unrecorded: {why}"),
             );
-            ExitCode::SUCCESS
+            Ok(())
         }
         Err(error) if may_start => {
             report::say(
@@ -98,12 +98,11 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<ExitCode, 
                 LogLevel::Warn,
                 &format!("warning: {about}: starts unrecorded: {error}"),
             );
-            ExitCode::SUCCESS
+            Ok(())
         }
-        Err(error) => report::failure(
-            Code::Recording,
-            &format!("{about}: can't be recorded: {error}"),
-        )
-        .into(),
+        Err(error) => {
+            let message = format!("{about}: can't be recorded: {error}");
+            Err(report::failure(Code::Recording, &message))
+        }
     })
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 use portcullis_profile::settings::Settings;
 use serde_json::json;
-use std::{fmt::Write, path::Path, process::ExitCode};
+use std::{fmt::Write, path::Path};
 
 /// Arguments of `recordings`.
 #[derive(Debug, clap::Args)]
@@ -39,10 +39,10 @@ enum What {
 
 /// Prints it.
 #[allow(clippy::print_stdout)]
-pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(path: &Path, arguments: &Arguments) -> Result<(), Code> {
     let settings = match Settings::load(path) {
         Ok(settings) => settings,
-        Err(error) => return report::failure(Code::Settings, &error.to_string()).into(),
+        Err(error) => return Err(report::failure(Code::Settings, &error.to_string())),
     };
     let printed = match &arguments.what {
         What::List { json } => listed(&settings, *json),
@@ -50,14 +50,14 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
     };
     let (text, broken) = match printed {
         Ok(printed) => printed,
-        Err(error) => return report::failure(Code::Recording, &error.to_string()).into(),
+        Err(error) => return Err(report::failure(Code::Recording, &error.to_string())),
     };
     print!("{text}");
-    let mut code = ExitCode::SUCCESS;
+    let mut result = Ok(());
     for error in broken {
-        code = report::failure(Code::Recording, &error.to_string()).into();
+        result = Err(report::failure(Code::Recording, &error.to_string()));
     }
-    code
+    result
 }
 
 /// The list, and the errors of recordings that could not be read.

@@ -2,7 +2,8 @@
 
 pub(crate) mod crio;
 
-use std::{path::Path, process::ExitCode};
+use crate::exit::Code;
+use std::path::Path;
 
 /// Arguments of `setup`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ enum What {
 }
 
 /// Runs it.
-pub fn run(settings: &Path, arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(settings: &Path, arguments: &Arguments) -> Result<(), Code> {
     match &arguments.what {
         What::Crio(own) => crio::run(settings, own),
     }

@@ -12,14 +12,14 @@ use crate::{
     report,
 };
 use portcullis_profile::{Engine, filter::reader::Runtime, settings::Settings};
-use std::{io, path::Path, process::ExitCode};
+use std::{io, path::Path};
 
 /// Reads the state, decides, and reports the decision.
-pub fn run(settings: &Path, engine: Option<Engine>) -> ExitCode {
+pub(crate) fn run(settings: &Path, engine: Option<Engine>) -> Result<(), Code> {
     match verify(settings, engine) {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(code)) => code.into(),
-        Err(error) => report::failure(error.code(), &error.to_string()).into(),
+        Ok(None) => Ok(()),
+        Ok(Some(code)) => Err(code),
+        Err(error) => Err(report::failure(error.code(), &error.to_string())),
     }
 }
 

@@ -5,11 +5,13 @@
 //! runc's library), and the results have to agree. A line that can't be understood is refused if it
 //! might create a container; what is a usage error in every version is left to the runtime.
 
+mod dialect;
 mod getopt;
 mod go;
 mod options;
 
-use options::{Definition, Options, Place};
+use dialect::Dialect;
+use options::Place;
 use portcullis_profile::filter::reader;
 use std::{
     ffi::OsString,
@@ -233,212 +235,6 @@ pub enum CommandLineError {
     NotText(OsString),
 }
 
-/// What a parser found.
-#[derive(Debug, Default)]
-struct Parsed {
-    values: Vec<(&'static str, String)>,
-    operands: Vec<String>,
-}
-
-impl Parsed {
-    fn set(&mut self, option: &Definition, value: &str) {
-        self.values.push((option.long, value.to_owned()));
-    }
-
-    /// A value that is an argument of its own. For an unknown runtime it is uncertain whether the
-    /// option takes one, so a verb that creates a container is not taken as a value.
-    fn set_from_next(
-        &mut self,
-        option: &Definition,
-        value: &str,
-        after: &[String],
-        foreign: bool,
-    ) -> Result<(), Stop> {
-        if foreign && Verb::find(value).is_some() {
-            let rest = [&[value.to_owned()], after].concat();
-            return Err(Stop::unknown(format!("--{}", option.long), &rest));
-        }
-        self.set(option, value);
-        Ok(())
-    }
-
-    /// The last one counts.
-    fn value(&self, name: &str) -> Option<&str> {
-        self.values
-            .iter()
-            .rev()
-            .find(|(option, _)| *option == name)
-            .map(|(_, value)| value.as_str())
-    }
-}
-
-/// Why a parser stopped early.
-#[derive(Debug)]
-enum Stop {
-    /// The runtime prints something and exits.
-    Speaks,
-    /// It is unknown what the runtime does; the remaining arguments.
-    Unsure {
-        option: String,
-        ambiguous: bool,
-        rest: Vec<String>,
-    },
-}
-
-impl Stop {
-    fn unknown(option: String, rest: &[String]) -> Stop {
-        Stop::Unsure {
-            option,
-            ambiguous: false,
-            rest: rest.to_vec(),
-        }
-    }
-
-    fn ambiguous(option: String, rest: &[String]) -> Stop {
-        Stop::Unsure {
-            option,
-            ambiguous: true,
-            rest: rest.to_vec(),
-        }
-    }
-}
-
-/// One way of parsing.
-#[derive(Clone, Copy, Debug)]
-enum Reader {
-    Crun,
-    /// With urfave/cli 1.22.1.
-    Runc1,
-    /// With urfave/cli 1.22.14 or later.
-    Runc2,
-    /// With urfave/cli 3.
-    Runc3,
-}
-
-impl Reader {
-    /// Every way in which some version of the runtime parses its command line.
-    const fn of(runtime: Runtime) -> &'static [Reader] {
-        match runtime {
-            Runtime::Crun => &[Reader::Crun],
-            Runtime::Runc => &[Reader::Runc1, Reader::Runc2, Reader::Runc3],
-            Runtime::Other => &[Reader::Crun, Reader::Runc1, Reader::Runc2, Reader::Runc3],
-        }
-    }
-
-    fn options(self, place: Place, runtime: Runtime) -> Options {
-        let foreign = runtime == Runtime::Other;
-        match self {
-            Reader::Crun => Options::of_crun(place, foreign),
-            _ => Options::of_runc(place, foreign),
-        }
-    }
-
-    fn read(self, runtime: Runtime, words: &[String]) -> Result<CommandLine, CommandLineError> {
-        let options = self.options(Place::Global, runtime);
-        let globals = match self {
-            Reader::Crun => getopt::parse(options, words),
-            Reader::Runc1 | Reader::Runc2 => go::flags(options, words),
-            Reader::Runc3 => go::mixed(options, words, is_verb),
-        };
-        let globals = match globals {
-            Ok(globals) => globals,
-            Err(Stop::Speaks) => return Ok(CommandLine::default()),
-            // Whatever the option is, without such an argument no container is created.
-            Err(Stop::Unsure { ref rest, .. })
-                if !rest.iter().any(|word| Verb::find(word).is_some()) =>
-            {
-                return Ok(CommandLine {
-                    command: Command::Other {
-                        verb: String::new(),
-                        words: rest.clone(),
-                    },
-                    ..CommandLine::default()
-                });
-            }
-            Err(Stop::Unsure {
-                option, ambiguous, ..
-            }) => return Err(unsure(runtime, option, ambiguous)),
-        };
-        let path = |name| globals.value(name).map(PathBuf::from);
-        Ok(CommandLine {
-            root: path("root"),
-            has_rootless: globals.value("rootless").is_some(),
-            log: path("log"),
-            log_is_json: globals.value("log-format") == Some("json"),
-            command: match globals.operands.split_first() {
-                None => Command::Speaks,
-                Some((verb, words)) => match Verb::find(verb) {
-                    Some(verb) => self.container(runtime, verb, words)?,
-                    None if is_verb(verb) => Command::Other {
-                        verb: verb.clone(),
-                        words: words.to_vec(),
-                    },
-                    None => {
-                        return Err(CommandLineError::UnknownVerb {
-                            runtime: runtime.as_str(),
-                            verb: verb.clone(),
-                        });
-                    }
-                },
-            },
-        })
-    }
-
-    fn container(
-        self,
-        runtime: Runtime,
-        verb: Verb,
-        words: &[String],
-    ) -> Result<Command, CommandLineError> {
-        let options = self.options(verb.place(), runtime);
-        let parsed = match self {
-            Reader::Crun => getopt::parse(options, words),
-            Reader::Runc1 => go::flags(options, &go::reordered_1_22_1(words)),
-            Reader::Runc2 => go::flags(options, &go::reordered_1_22_14(options, words)),
-            Reader::Runc3 => go::mixed(options, words, |_| false),
-        };
-        let parsed = match parsed {
-            Ok(parsed) => parsed,
-            Err(Stop::Speaks) => return Ok(Command::Speaks),
-            Err(Stop::Unsure {
-                option, ambiguous, ..
-            }) => return Err(unsure(runtime, option, ambiguous)),
-        };
-        if let Some(file) = parsed.value("config").filter(|file| *file != "config.json") {
-            let file = file.to_owned();
-            return Err(CommandLineError::OtherConfiguration { file });
-        }
-        let most = match (self, verb) {
-            (Reader::Crun, Verb::Restore) => 2,
-            _ => 1,
-        };
-        let id = match &parsed.operands[..] {
-            [id, others @ ..] if others.len() < most => id.clone(),
-            _ => return Ok(Command::Speaks),
-        };
-        let bundle = match (self, parsed.value("bundle")) {
-            // crun can't resolve it.
-            (Reader::Crun, Some("")) => return Ok(Command::Speaks),
-            (_, None | Some("")) => None,
-            (_, Some(bundle)) => Some(PathBuf::from(bundle)),
-        };
-        Ok(Command::Makes(Container { verb, bundle, id }))
-    }
-}
-
-fn is_verb(word: &str) -> bool {
-    Verb::find(word).is_some() || OTHER_VERBS.contains(&word)
-}
-
-fn unsure(runtime: Runtime, option: String, ambiguous: bool) -> CommandLineError {
-    let runtime = runtime.as_str();
-    if ambiguous {
-        CommandLineError::Ambiguous { runtime, option }
-    } else {
-        CommandLineError::UnknownOption { runtime, option }
-    }
-}
-
 impl CommandLine {
     /// Reads a runtime's command line, without the program's name.
     ///
@@ -451,8 +247,8 @@ impl CommandLine {
             .map(|word| word.to_string_lossy().into_owned())
             .collect();
         let mut so_far: Option<CommandLine> = None;
-        for reader in Reader::of(runtime) {
-            let read = reader.read(runtime, &words)?;
+        for dialect in Dialect::of(runtime) {
+            let read = dialect.read(runtime, &words)?;
             so_far = Some(match so_far {
                 None => read,
                 Some(before) => before.and(read).ok_or(CommandLineError::Disagree {

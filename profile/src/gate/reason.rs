@@ -101,12 +101,6 @@ impl Code {
     }
 }
 
-impl From<Code> for std::process::ExitCode {
-    fn from(code: Code) -> std::process::ExitCode {
-        std::process::ExitCode::from(code.number())
-    }
-}
-
 macro_rules! reasons {
     ($($(#[$doc:meta])* [$code:ident] $sentence:literal $variant:ident $({ $($named:tt)* })? $(( $($plain:tt)* ))?;)+) => {
         /// Why a container does not start. Its text says what is wrong and what to do.

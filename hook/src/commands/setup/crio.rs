@@ -22,7 +22,6 @@ use portcullis_profile::settings::load_runtimes;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 /// The packages' unit that runs this before CRI-O starts.
@@ -83,11 +82,9 @@ struct Outcome {
 
 /// Does it, and says what was done.
 #[allow(clippy::print_stdout, clippy::print_stderr)]
-pub(crate) fn run(settings: &Path, arguments: &Arguments) -> ExitCode {
-    let outcome = match act(settings, arguments) {
-        Ok(outcome) => outcome,
-        Err(Refused { code, message }) => return report::failure(code, &message).into(),
-    };
+pub(crate) fn run(settings: &Path, arguments: &Arguments) -> Result<(), Code> {
+    let outcome = act(settings, arguments)
+        .map_err(|Refused { code, message }| report::failure(code, &message))?;
     for line in &outcome.lines {
         let line = line.replace(char::is_control, " ");
         if arguments.dry_run {
@@ -100,10 +97,9 @@ pub(crate) fn run(settings: &Path, arguments: &Arguments) -> ExitCode {
         print!("{text}");
     }
     if outcome.is_unfinished {
-        Code::Unexpected.into()
-    } else {
-        ExitCode::SUCCESS
+        return Err(Code::Unexpected);
     }
+    Ok(())
 }
 
 fn act(settings: &Path, arguments: &Arguments) -> Result<Outcome, Refused> {

@@ -2,7 +2,7 @@
 //! global options and once for the verb's. The first operand ends the options.
 
 use super::{
-    Parsed, Stop,
+    dialect::{Parsed, Stop},
     options::{Abbreviation, Options, Takes},
 };
 

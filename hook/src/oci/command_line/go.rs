@@ -3,7 +3,7 @@
 //! version 3 (runc's main branch), which accepts options and operands in any order.
 
 use super::{
-    Parsed, Stop,
+    dialect::{Parsed, Stop},
     options::{Options, Takes},
 };
 

@@ -23,7 +23,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Seek, Write},
     os::{fd::AsFd, unix::process::CommandExt},
-    process::{self, Command, ExitCode, Stdio},
+    process::{self, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -66,19 +66,17 @@ pub(super) enum Answer {
 }
 
 /// Must come first in the `main` of every program that compiles filters. If this process was
-/// started to compile a filter for another one, this does so and returns the exit code. It then
-/// lives no longer than the other process, and has limited memory and time.
-pub fn in_child() -> Option<ExitCode> {
+/// started to compile a filter for another one, this does so and returns whether it could answer,
+/// which the exit code should tell. It then lives no longer than the other process, and has limited
+/// memory and time.
+pub fn in_child() -> Option<io::Result<()>> {
     let mut arguments = env::args_os();
     if arguments.next().as_deref() != Some(OsStr::new(NAME)) {
         IS_ABLE.store(true, Ordering::Relaxed);
         return None;
     }
     let parent = arguments.next().and_then(|id| id.to_str()?.parse().ok());
-    Some(match parent.map(answer) {
-        Some(Ok(())) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    Some(parent.map_or_else(|| Err(io::ErrorKind::InvalidInput.into()), answer))
 }
 
 fn answer(parent: i32) -> io::Result<()> {
