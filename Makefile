@@ -10,7 +10,7 @@ export RUSTUP_TOOLCHAIN := $(shell tests/toolchain)
 # $(call tool,NAME,VERSION[,OPTIONS]) installs that version of a Cargo tool where it is not there.
 tool = $(1) --version 2>/dev/null | grep -Eq '(^| v?)$(subst .,\.,$(2))$$' || cargo install --quiet --locked $(1) --version $(2) $(3)
 
-SCRIPTS = $(addprefix tests/,install-deps toolchain in-node run suites runner.bats lib.sh cases.sh containers/helpers.bash containers/bundles.bash containers/hook.bats record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator/run operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image packages demo docs/run docs/page docs/node docs/programs bench bench-operator fuzz/run) $(wildcard tests/containers/cases/*.bash) .ci/run
+SCRIPTS = $(addprefix tests/,install-deps toolchain in-node run suites runner.bats lib.sh cases.sh containers/helpers.bash containers/bundles.bash containers/hook.bats record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator/run operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image packages demo docs/run docs/cluster docs/page docs/node docs/programs docs/links bench bench-operator fuzz/run) $(wildcard tests/containers/cases/*.bash) .ci/run
 CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component supervise smoke)
 PACKAGING_SCRIPTS = $(addprefix packaging/,deploy undeploy image/build image/pack scriptlet) rpm/build rpm/to-deb
 
@@ -84,7 +84,7 @@ docs:
 	@$(call tool,mdbook,$(MDBOOK),--no-default-features --features search)
 	@$(call tool,hyperlink,$(HYPERLINK))
 	mdbook build docs
-	hyperlink --check-anchors target/book
+	tests/docs/links
 
 generate:
 	cargo run --quiet --locked -p portcullis-profile --example generate-tables

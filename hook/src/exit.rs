@@ -28,7 +28,10 @@ mod tests {
                 code.meaning(),
                 code.remedy()
             );
-            assert!(page.contains(&row), "docs/exit-codes.md lacks this row:\n{row}");
+            assert!(
+                page.contains(&row),
+                "docs/exit-codes.md lacks this row:\n{row}"
+            );
         }
         let (_, table) = page.split_once("| code | meaning |").unwrap();
         let rows = table

@@ -76,11 +76,17 @@ mod tests {
     /// The verbs and options below a command that have no text, by their paths.
     fn without_text(command: &clap::Command, path: &str, found: &mut Vec<String>) {
         let path = format!("{path} {}", command.get_name());
-        if command.get_about().is_none_or(|text| text.to_string().is_empty()) {
+        if command
+            .get_about()
+            .is_none_or(|text| text.to_string().is_empty())
+        {
             found.push(path.clone());
         }
         for argument in command.get_arguments() {
-            if argument.get_help().is_none_or(|text| text.to_string().is_empty()) {
+            if argument
+                .get_help()
+                .is_none_or(|text| text.to_string().is_empty())
+            {
                 found.push(format!("{path} {}", argument.get_id()));
             }
         }
