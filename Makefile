@@ -1,14 +1,16 @@
 # Everyday tasks. Each target installs what it needs.
-.PHONY: help install-deps demo test bench fuzz lint generate cluster cluster-down image rpm deb deploy undeploy clean build
+.PHONY: help install-deps demo test bench fuzz lint docs generate cluster cluster-down image rpm deb deploy undeploy clean build
 
 # Tools of fixed versions, and the pinned compiler under whichever name it is installed.
 CARGO_DENY = 0.20.2
 CARGO_MACHETE = 0.9.2
+MDBOOK = 0.5.4
+HYPERLINK = 0.3.2
 export RUSTUP_TOOLCHAIN := $(shell tests/toolchain)
-# $(call tool,NAME,VERSION) installs that version of a Cargo tool where it is not there.
-tool = $(1) --version 2>/dev/null | grep -Eq '(^| )$(subst .,\.,$(2))$$' || cargo install --quiet --locked $(1) --version $(2)
+# $(call tool,NAME,VERSION[,OPTIONS]) installs that version of a Cargo tool where it is not there.
+tool = $(1) --version 2>/dev/null | grep -Eq '(^| v?)$(subst .,\.,$(2))$$' || cargo install --quiet --locked $(1) --version $(2) $(3)
 
-SCRIPTS = $(addprefix tests/,install-deps toolchain in-node run suites runner.bats lib.sh cases.sh containers/helpers.bash containers/bundles.bash containers/hook.bats record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator/run operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image packages demo bench bench-operator fuzz/run) $(wildcard tests/containers/cases/*.bash) .ci/run
+SCRIPTS = $(addprefix tests/,install-deps toolchain in-node run suites runner.bats lib.sh cases.sh containers/helpers.bash containers/bundles.bash containers/hook.bats record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator/run operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image packages demo docs/run docs/cluster docs/page docs/node docs/programs docs/links bench bench-operator fuzz/run) $(wildcard tests/containers/cases/*.bash) .ci/run
 CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component supervise smoke)
 PACKAGING_SCRIPTS = $(addprefix packaging/,deploy undeploy image/build image/pack scriptlet) rpm/build rpm/to-deb
 
@@ -16,8 +18,9 @@ help:
 	@echo "demo          run a container under the profile that its annotation selects, and record another"
 	@echo "test          run all tests in parallel: crates, real containers, clusters; see also 'tests/run --help'"
 	@echo "bench         measure the performance table"
-	@echo "fuzz          run each parser's fuzz target for FUZZ_SECONDS (60)"
+	@echo "fuzz          run each parser's fuzz target for FU.PHONY: help install-deps demo test bench fuzz lint docs generate cluster_SECONDS (60)"
 	@echo "lint          check format, clippy, docs, generated files, shell scripts and dependencies"
+	@echo "docs          build the pages of docs/ as a site, target/book, and check its links"
 	@echo "generate      write the generated tables and resource definitions"
 	@echo "cluster       start a real one-node cluster, with NAME=… another one; cluster-down removes it"
 	@echo "image         build the operator's image as an OCI archive, target/image/portcullis-operator.tar"
@@ -47,11 +50,11 @@ bench: build
 	cargo build --release --locked -p portcullis-operator --bins --examples
 	tests/bench-operator
 
-FUZZ_SECONDS = 60
+FU.PHONY: help install-deps demo test bench fuzz lint docs generate cluster_SECONDS = 60
 
 fuzz:
 	tests/install-deps
-	tests/fuzz/run $(FUZZ_SECONDS)
+	tests/fuzz/run $(FU.PHONY: help install-deps demo test bench fuzz lint docs generate cluster_SECONDS)
 
 install-deps:
 	tests/install-deps
@@ -69,11 +72,19 @@ lint:
 	cargo machete
 	@$(call tool,cargo-deny,$(CARGO_DENY))
 	cargo deny --locked check bans licenses sources
+	$(MAKE) --no-print-directory docs
 	@if cargo deny --locked fetch db 2>/dev/null; then \
 		echo 'cargo deny --frozen check advisories' && cargo deny --frozen check advisories; \
 	else \
 		echo '!!! NOT CHECKED: advisories about the dependencies: their database (github.com/RustSec/advisory-db) could not be fetched' >&2; \
 	fi
+
+# Without the server that mdbook has for writing.
+docs:
+	@$(call tool,mdbook,$(MDBOOK),--no-default-features --features search)
+	@$(call tool,hyperlink,$(HYPERLINK))
+	mdbook build docs
+	tests/docs/links
 
 generate:
 	cargo run --quiet --locked -p portcullis-profile --example generate-tables

@@ -17,10 +17,10 @@ pub fn help() -> String {
 mod tests {
     use super::*;
 
-    /// The README's rows, from code 1 on.
+    /// The rows of docs/exit-codes.md, from code 1 on.
     #[test]
-    fn the_readme_lists_every_code_with_its_meaning_and_remedy() {
-        let readme = include_str!("../../README.md");
+    fn the_documented_table_has_every_code_with_its_meaning_and_remedy() {
+        let page = include_str!("../../docs/exit-codes.md");
         for code in Code::ALL {
             let row = format!(
                 "| {} | {} | {} |",
@@ -28,9 +28,12 @@ mod tests {
                 code.meaning(),
                 code.remedy()
             );
-            assert!(readme.contains(&row), "README.md lacks this row:\n{row}");
+            assert!(
+                page.contains(&row),
+                "docs/exit-codes.md lacks this row:\n{row}"
+            );
         }
-        let (_, table) = readme.split_once("| code | meaning |").unwrap();
+        let (_, table) = page.split_once("| code | meaning |").unwrap();
         let rows = table
             .lines()
             .skip(2)

@@ -264,3 +264,22 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_and_option_has_a_text() {
+        let command = Arguments::command();
+        let mut commands = vec![&command];
+        commands.extend(command.get_subcommands());
+        for command in commands {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                let text = argument.get_help().unwrap_or_default().to_string();
+                assert!(!text.is_empty(), "{} {argument}", command.get_name());
+            }
+        }
+    }
+}

@@ -53,6 +53,49 @@ mod tests {
             let option = format!("\\-\\-portcullis\\-{option}");
             assert!(wrapper.contains(&option), "{wrapper}");
         }
-        assert!(read(SETTINGS).contains("seccomp_root"));
+    }
+
+    #[test]
+    fn the_page_about_the_settings_names_every_key_and_table() {
+        let page = settings::page().replace('\\', "");
+        let file = include_str!("../../../crio.d/hook.toml");
+        let commented = file.lines().filter_map(|line| line.strip_prefix('#'));
+        let mut count = 0;
+        for line in commented.filter(|line| !line.starts_with(' ') && !line.is_empty()) {
+            let name = line.split(" =").next().unwrap();
+            assert!(page.contains(name), "{name} is missing in\n{page}");
+            count += 1;
+        }
+        assert!(count > 20, "{count} keys and tables in hook.toml");
+    }
+
+    /// The verbs and options below a command that have no text, by their paths.
+    fn without_text(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name());
+        if command
+            .get_about()
+            .is_none_or(|text| text.to_string().is_empty())
+        {
+            found.push(path.clone());
+        }
+        for argument in command.get_arguments() {
+            if argument
+                .get_help()
+                .is_none_or(|text| text.to_string().is_empty())
+            {
+                found.push(format!("{path} {}", argument.get_id()));
+            }
+        }
+        for verb in command.get_subcommands() {
+            without_text(verb, &path, found);
+        }
+    }
+
+    #[test]
+    fn every_verb_and_option_has_a_text() {
+        let mut found = Vec::new();
+        without_text(&super::super::Arguments::command(), "", &mut found);
+        without_text(&wrapper::arguments::command(), "", &mut found);
+        assert_eq!(found, [""; 0]);
     }
 }

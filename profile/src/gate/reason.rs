@@ -2,7 +2,7 @@
 //! word and its sentence.
 //!
 //! A new reason is one entry in [`Reason`]. If no existing code fits, also add one to [`Code`];
-//! `--help` and the metrics' label values follow from it, and a test compares the README's table.
+//! `--help` and the metrics' label values follow from it, and a test compares docs/exit-codes.md.
 
 use crate::{
     compare::{Difference, subset::Excess},
@@ -31,12 +31,12 @@ macro_rules! codes {
                 match self { $(Code::$variant => $word,)+ }
             }
 
-            /// What it means, as in the README's table.
+            /// What it means, as in docs/exit-codes.md.
             pub const fn meaning(self) -> &'static str {
                 match self { $(Code::$variant => $meaning,)+ }
             }
 
-            /// What to do about it, as in the README's table.
+            /// What to do about it, as in docs/exit-codes.md.
             pub const fn remedy(self) -> &'static str {
                 match self { $(Code::$variant => $remedy,)+ }
             }
