@@ -18,7 +18,7 @@ help:
 	@echo "demo          run a container under the profile that its annotation selects, and record another"
 	@echo "test          run all tests in parallel: crates, real containers, clusters; see also 'tests/run --help'"
 	@echo "bench         measure the performance table"
-	@echo "fuzz          run each parser's fuzz target for FU.PHONY: help install-deps demo test bench fuzz lint docs generate cluster_SECONDS (60)"
+	@echo "fuzz          run each parser's fuzz target for FUZZ_SECONDS (60)"
 	@echo "lint          check format, clippy, docs, generated files, shell scripts and dependencies"
 	@echo "docs          build the pages of docs/ as a site, target/book, and check its links"
 	@echo "generate      write the generated tables and resource definitions"
@@ -50,11 +50,11 @@ bench: build
 	cargo build --release --locked -p portcullis-operator --bins --examples
 	tests/bench-operator
 
-FU.PHONY: help install-deps demo test bench fuzz lint docs generate cluster_SECONDS = 60
+FUZZ_SECONDS = 60
 
 fuzz:
 	tests/install-deps
-	tests/fuzz/run $(FU.PHONY: help install-deps demo test bench fuzz lint docs generate cluster_SECONDS)
+	tests/fuzz/run $(FUZZ_SECONDS)
 
 install-deps:
 	tests/install-deps
