@@ -16,8 +16,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-use crate::node::Node;
-use crate::{clock, exit::Code};
+use crate::{clock, exit::Code, node::Node};
 use gate::Wanted;
 use portcullis_profile::Engine;
 pub use portcullis_profile::check::{Finding, Level, Report};

@@ -19,6 +19,15 @@ pub(crate) const OPTIONS: [&str; 6] = [
     "--conmon",
 ];
 
+/// Whether an option is on a command line.
+pub(crate) fn is_given(arguments: &[String], option: &str) -> bool {
+    let is_it = |word: &str| {
+        word.strip_prefix(option)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    arguments.iter().any(|word| is_it(word))
+}
+
 /// Where CRI-O's files are.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
@@ -29,8 +38,9 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// The files named on CRI-O's command line, or else the usual ones.
-    pub(crate) fn of(arguments: &[String]) -> Places {
+    /// The files named on CRI-O's command line, or else the usual ones; `folder` instead of its folder
+    /// of drop-ins, if given.
+    pub(crate) fn of(arguments: &[String], folder: Option<&Path>) -> Places {
         let option = |long: &str, short: &str| {
             let mut words = arguments.iter().skip(1);
             let mut found = None;
@@ -47,7 +57,10 @@ impl Places {
         };
         Places {
             config: option("--config", "-c").unwrap_or_else(|| CONFIG.into()),
-            folder: option("--config-dir", "-d").unwrap_or_else(|| CONFIG_FOLDER.into()),
+            folder: folder
+                .map(Path::to_owned)
+                .or_else(|| option("--config-dir", "-d"))
+                .unwrap_or_else(|| CONFIG_FOLDER.into()),
         }
     }
 

@@ -4,7 +4,7 @@
 use super::Report;
 use crate::node::{
     Node,
-    crio::{OPTIONS, Places, by_command, printed},
+    crio::{OPTIONS, Places, by_command, is_given, printed},
 };
 use portcullis_profile::settings::crio::{CrioConfig, Handler};
 use std::{
@@ -63,10 +63,7 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
     let arguments = process
         .as_ref()
         .map_or(&[][..], |process| &process.arguments);
-    let mut places = Places::of(arguments);
-    if let Some(folder) = folder {
-        folder.clone_into(&mut places.folder);
-    }
+    let places = Places::of(arguments, folder);
     let on_disk = places.read(node);
     let started = process.as_ref().map(|process| process.started);
     let installed = node.program("crio");
@@ -147,15 +144,6 @@ pub(super) fn look(node: &Node, folder: Option<&Path>, report: &mut Report) -> O
             })
         }
     }
-}
-
-/// Whether an option is on a command line.
-fn is_given(arguments: &[String], option: &str) -> bool {
-    let is_it = |word: &str| {
-        word.strip_prefix(option)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-    };
-    arguments.iter().any(|word| is_it(word))
 }
 
 /// Reports what may differ in a CRI-O that can't be asked.

@@ -3,7 +3,7 @@
 use super::drop_in::{DropIn, NAME, Written, alone};
 use crate::node::{
     Node,
-    crio::{OPTIONS, Places, by_command, defaults},
+    crio::{OPTIONS, Places, by_command, defaults, is_given},
 };
 use portcullis_profile::{
     filter::digest::hex,
@@ -52,14 +52,13 @@ impl Found {
         let process = node.process("crio");
         let arguments = process.map(|process| process.arguments).unwrap_or_default();
         for option in OPTIONS {
-            let given = |word: &String| word == option || word.starts_with(&format!("{option}="));
-            if arguments.iter().any(given) {
+            if is_given(&arguments, option) {
                 return Err(format!(
                     "CRI-O's command line has {option}, which goes before every file: move it into a file in crio.conf.d"
                 ));
             }
         }
-        let places = places(&arguments, folder);
+        let places = Places::of(&arguments, folder);
         let own = places.folder.join(NAME);
         let all = places.files(node).map_err(|error| error.to_string())?;
         let first = all.first().cloned();
@@ -235,16 +234,7 @@ impl Found {
 pub(super) fn own(node: &Node, folder: Option<&Path>) -> PathBuf {
     let process = node.process("crio");
     let arguments = process.map(|process| process.arguments).unwrap_or_default();
-    places(&arguments, folder).folder.join(NAME)
-}
-
-/// CRI-O's files, for its command line; `folder` instead of its folder of drop-ins.
-fn places(arguments: &[String], folder: Option<&Path>) -> Places {
-    let mut places = Places::of(arguments);
-    if let Some(folder) = folder {
-        folder.clone_into(&mut places.folder);
-    }
-    places
+    Places::of(&arguments, folder).folder.join(NAME)
 }
 
 /// Merges a file.
