@@ -12,7 +12,11 @@ pub mod recordings;
 pub mod setup;
 pub mod verify;
 
-use crate::exit::{self, Code};
+use crate::{
+    exit::{self, Code},
+    oci::config::OciError,
+    report,
+};
 use clap::{
     Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
@@ -122,6 +126,14 @@ impl Arguments {
         }
         Arguments::parse()
     }
+}
+
+/// What a verb of the gate ends with: nothing, the code of a refusal that has been reported, or an
+/// input that can't be used, which is reported here.
+fn ended(outcome: Result<Option<Code>, OciError>) -> Result<(), Code> {
+    outcome
+        .map_err(|error| report::failure(error.code(), &error.to_string()))?
+        .map_or(Ok(()), Err)
 }
 
 /// Runs a verb.

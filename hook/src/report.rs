@@ -14,7 +14,7 @@ use portcullis_profile::{
     settings::{LogLevel, Settings},
     stamp,
 };
-use std::{io::Write, os::unix::net::UnixDatagram, path::Path, process};
+use std::{fmt::Display, io::Write, os::unix::net::UnixDatagram, path::Path, process};
 
 /// The socket of the system log.
 const SYSLOG: &str = "/dev/log";
@@ -87,6 +87,11 @@ pub fn failure(code: Code, message: &str) -> Code {
     syslog(LogLevel::Error, &line);
     stderr(&line);
     code
+}
+
+/// The same of an error, to map it to its code.
+pub fn failing<E: Display>(code: Code) -> impl FnOnce(E) -> Code {
+    move |error| failure(code, &error.to_string())
 }
 
 fn stderr(line: &str) {

@@ -21,36 +21,24 @@ pub struct Arguments {
 
 /// Ends recordings and reports what was written.
 pub(crate) fn run(path: &Path, arguments: &Arguments) -> Result<(), Code> {
-    let settings = match Settings::load(path) {
-        Ok(settings) => settings,
-        Err(error) => return Err(report::failure(Code::Settings, &error.to_string())),
-    };
+    let settings = Settings::load(path).map_err(report::failing(Code::Settings))?;
     if arguments.stale {
         return stale(&settings);
     }
     let state = read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin"))
-        .and_then(|text| HookState::parse(&text));
-    let state = match state {
-        Ok(state) => state,
-        Err(error) => return Err(report::failure(Code::Input, &error.to_string())),
-    };
-    match collect(&state.id, &settings.record) {
-        Ok(None) => Ok(()),
-        Ok(Some(file)) => {
-            let line = format!("recorded: container {}: {}", state.id, file.display());
-            report::say(settings.log_level, LogLevel::Info, &line);
-            Ok(())
-        }
-        Err(error) => Err(report::failure(Code::Recording, &error.to_string())),
+        .and_then(|text| HookState::parse(&text))
+        .map_err(report::failing(Code::Input))?;
+    let written = collect(&state.id, &settings.record).map_err(report::failing(Code::Recording))?;
+    if let Some(file) = written {
+        let line = format!("recorded: container {}: {}", state.id, file.display());
+        report::say(settings.log_level, LogLevel::Info, &line);
     }
+    Ok(())
 }
 
 #[allow(clippy::print_stdout)]
 fn stale(settings: &Settings) -> Result<(), Code> {
-    let results = match collect_stale(&settings.record) {
-        Ok(results) => results,
-        Err(error) => return Err(report::failure(Code::Recording, &error.to_string())),
-    };
+    let results = collect_stale(&settings.record).map_err(report::failing(Code::Recording))?;
     let mut ended = Ok(());
     for result in results {
         match result {

@@ -28,13 +28,10 @@ pub(crate) fn run(
     engine: Option<Engine>,
     arguments: &Arguments,
 ) -> Result<(), Code> {
-    match explain(settings, engine, arguments) {
-        Ok(text) => {
-            println!("{text}");
-            Ok(())
-        }
-        Err(error) => Err(report::failure(error.code(), &error.to_string())),
-    }
+    let text = explain(settings, engine, arguments)
+        .map_err(|error| report::failure(error.code(), &error.to_string()))?;
+    println!("{text}");
+    Ok(())
 }
 
 fn explain(

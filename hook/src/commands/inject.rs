@@ -1,6 +1,7 @@
 //! `portcullis-hook inject`: Podman's precreate hook, which gets config.json on stdin and prints
 //! the changed one on stdout.
 
+use super::ended;
 use crate::{
     exit::Code,
     gate::{Maker, Moment, changed, evaluate},
@@ -15,11 +16,7 @@ use std::{
 
 /// Reads, decides, writes.
 pub(crate) fn run(settings: &Path, engine: Option<Engine>) -> Result<(), Code> {
-    match inject(settings, engine) {
-        Ok(None) => Ok(()),
-        Ok(Some(code)) => Err(code),
-        Err(error) => Err(report::failure(error.code(), &error.to_string())),
-    }
+    ended(inject(settings, engine))
 }
 
 fn inject(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciError> {

@@ -1,5 +1,6 @@
 //! `portcullis-hook record`: the OCI hook that starts recording a container that asks for it.
 
+use super::ended;
 use crate::{
     exit::Code,
     oci::{
@@ -23,18 +24,12 @@ use std::{io, path::Path};
 
 /// Reads the state, and starts recording if the container asks for it and may be recorded.
 pub(crate) fn run(settings: &Path, engine: Option<Engine>) -> Result<(), Code> {
-    let text = match read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin")) {
-        Ok(text) => text,
-        Err(error) => return Err(report::failure(Code::Input, &error.to_string())),
-    };
-    match record(&text, settings, engine) {
-        Ok(code) => code,
-        Err(error) => Err(report::failure(Code::Input, &error.to_string())),
-    }
+    ended(record(settings, engine))
 }
 
-fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<Result<(), Code>, OciError> {
-    let state = HookState::parse(state)?;
+fn record(path: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciError> {
+    let text = read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin"))?;
+    let state = HookState::parse(&text)?;
     let text = bundle::read(&state)?;
     let config = OciConfig::parse(&text)?;
     let loaded = Settings::load(path);
@@ -71,7 +66,7 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<Result<(),
     };
     let may_start = settings.record.on_failure == OnFailure::Start && !is_marked(&annotations);
     Ok(match outcome {
-        Ok(None) => Ok(()),
+        Ok(None) => None,
         Ok(Some(StartOutcome::Recording { profile, warnings })) => {
             let say = |level, text: &str| report::say(settings.log_level, level, text);
             for warning in warnings {
@@ -82,7 +77,7 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<Result<(),
                 LogLevel::Info,
                 &format!("recording: {about}: the profile will be {file}"),
             );
-            Ok(())
+            None
         }
         Ok(Some(StartOutcome::Unrecorded(why))) => {
             report::say(
@@ -90,7 +85,7 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<Result<(),
                 LogLevel::Warn,
                 &format!("warning: {about}: starts unrecorded: {why}"),
             );
-            Ok(())
+            None
         }
         Err(error) if may_start => {
             report::say(
@@ -98,11 +93,11 @@ fn record(state: &str, path: &Path, engine: Option<Engine>) -> Result<Result<(),
                 LogLevel::Warn,
                 &format!("warning: {about}: starts unrecorded: {error}"),
             );
-            Ok(())
+            None
         }
         Err(error) => {
             let message = format!("{about}: can't be recorded: {error}");
-            Err(report::failure(Code::Recording, &message))
+            Some(report::failure(Code::Recording, &message))
         }
     })
 }

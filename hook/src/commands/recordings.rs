@@ -40,18 +40,12 @@ enum What {
 /// Prints it.
 #[allow(clippy::print_stdout)]
 pub(crate) fn run(path: &Path, arguments: &Arguments) -> Result<(), Code> {
-    let settings = match Settings::load(path) {
-        Ok(settings) => settings,
-        Err(error) => return Err(report::failure(Code::Settings, &error.to_string())),
-    };
+    let settings = Settings::load(path).map_err(report::failing(Code::Settings))?;
     let printed = match &arguments.what {
         What::List { json } => listed(&settings, *json),
         What::Show { id } => shown(&settings, id).map(|text| (text, Vec::new())),
     };
-    let (text, broken) = match printed {
-        Ok(printed) => printed,
-        Err(error) => return Err(report::failure(Code::Recording, &error.to_string())),
-    };
+    let (text, broken) = printed.map_err(report::failing(Code::Recording))?;
     print!("{text}");
     let mut result = Ok(());
     for error in broken {

@@ -1,5 +1,6 @@
 //! `portcullis-hook verify`: the OCI hook that refuses a container without its selected filter.
 
+use super::ended;
 use crate::{
     exit::Code,
     gate::{Maker, Moment, Running, evaluate},
@@ -16,11 +17,7 @@ use std::{io, path::Path};
 
 /// Reads the state, decides, and reports the decision.
 pub(crate) fn run(settings: &Path, engine: Option<Engine>) -> Result<(), Code> {
-    match verify(settings, engine) {
-        Ok(None) => Ok(()),
-        Ok(Some(code)) => Err(code),
-        Err(error) => Err(report::failure(error.code(), &error.to_string())),
-    }
+    ended(verify(settings, engine))
 }
 
 fn verify(settings: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciError> {
