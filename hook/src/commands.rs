@@ -7,6 +7,7 @@ pub mod containers;
 pub mod explain;
 pub mod inject;
 pub mod man;
+mod plugin;
 pub mod record;
 pub mod recordings;
 pub mod setup;
@@ -83,12 +84,12 @@ pub(crate) enum HookVerb {
     /// OCI hook (prestart, createRuntime): refuse a container that lacks its selected filter.
     ///
     /// Reads the container's OCI state from standard input, and config.json from its bundle.
-    Verify,
+    Verify(verify::Arguments),
     /// Podman's precreate hook: read config.json on stdin, print it with the selected filter on
     /// stdout.
     Inject,
     /// OCI hook (createRuntime): start recording a container that asks for it.
-    Record,
+    Record(record::Arguments),
     /// OCI hook (poststop): end a recording and write its profile.
     Collect(collect::Arguments),
 }
@@ -144,9 +145,9 @@ fn ended(outcome: Result<Option<Code>, OciError>) -> Result<(), Code> {
 pub fn run(arguments: &Arguments) -> Result<(), Code> {
     let Common { settings, engine } = &arguments.common;
     match &arguments.verb {
-        Verb::Hook(HookVerb::Verify) => verify::run(settings, *engine),
+        Verb::Hook(HookVerb::Verify(own)) => verify::run(settings, *engine, own),
         Verb::Hook(HookVerb::Inject) => inject::run(settings, *engine),
-        Verb::Hook(HookVerb::Record) => record::run(settings, *engine),
+        Verb::Hook(HookVerb::Record(own)) => record::run(settings, *engine, own),
         Verb::Hook(HookVerb::Collect(own)) => collect::run(settings, own),
         Verb::Tool(ToolVerb::Recordings(own)) => recordings::run(settings, own),
         Verb::Tool(ToolVerb::Explain(own)) => explain::run(settings, *engine, own),

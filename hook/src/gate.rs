@@ -12,10 +12,13 @@ use portcullis_profile::{
     gate::{Evaluation, Input, PresentFilter, Recording, Stage, Verdict},
     gather::{crun::CrunContainer, decide, files::Files},
     program::memo::{self, Memo},
-    select::{annotations::DENIALS_LOGGED_ANNOTATION, identity::Identity},
+    select::{
+        annotations::{DENIALS_LOGGED_ANNOTATION, selects},
+        identity::Identity,
+    },
     settings::{Settings, SettingsError},
 };
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 /// The point in a container's start at which the gate decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,20 @@ pub enum Moment<'a> {
     Verify(Option<Running<'a>>),
     /// It is restored from a checkpoint image: the wrapper.
     Restore,
+}
+
+/// What the NRI plugin told the hook that it put into a container. containerd hides a pod's
+/// annotations from hooks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Which container it is.
+    pub identity: Identity,
+    /// The annotation that selects, with its value.
+    pub selection: Option<(String, String)>,
+    /// Whether the plugin set the container's filter.
+    pub set_filter: bool,
+    /// Whether the container's field asked for the engine's default.
+    pub says_default: bool,
 }
 
 /// A container that the runtime has created.
@@ -66,11 +83,32 @@ pub fn evaluate(
     engine: Option<Engine>,
     maker: Maker<'_>,
 ) -> Evaluation {
+    evaluate_told(moment, config, settings, engine, maker, None)
+}
+
+/// The same, with what the NRI plugin told.
+pub fn evaluate_told(
+    moment: Moment<'_>,
+    config: &OciConfig<'_>,
+    settings: &Result<Settings, SettingsError>,
+    engine: Option<Engine>,
+    maker: Maker<'_>,
+    told: Option<&Told>,
+) -> Evaluation {
     let fallback = Settings::default();
     let usable = settings.as_ref().unwrap_or(&fallback);
     let engine = engine.unwrap_or(usable.engine);
-    let annotations = config.annotations();
-    let identity = Identity::of(engine, annotations);
+    let mut annotations = Cow::Borrowed(config.annotations());
+    let identity = match told {
+        Some(told) => {
+            let all = annotations.to_mut();
+            all.retain(|key, _| !selects(key));
+            all.extend(told.selection.clone());
+            told.identity.clone()
+        }
+        None => Identity::of(engine, &annotations),
+    };
+    let annotations = &*annotations;
     let recording = match moment {
         Moment::Apply => recording::to_apply(config, &identity, engine, usable),
         Moment::Verify(running) => recording::to_verify(annotations, running, usable),
@@ -89,10 +127,14 @@ pub fn evaluate(
         present: config
             .seccomp()
             .map_or(PresentFilter::None, PresentFilter::Document),
-        says_default: engine.says_runtime_default(annotations),
+        says_default: told.map_or_else(
+            || engine.says_runtime_default(annotations),
+            |told| told.says_default,
+        ),
         bounding: config.bounding(),
         kernel: KernelVersion::running_or_oldest(),
         recording,
+        set_by_nri: told.is_some_and(|told| told.set_filter),
     };
     decide(
         &input,

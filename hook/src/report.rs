@@ -8,9 +8,8 @@ use crate::{clock, exit::Code, program};
 use portcullis_profile::{
     gate::{
         Evaluation,
-        decision::{Decision, Outcome, plain},
+        decision::{Decision, Outcome},
     },
-    select::identity::Identity,
     settings::{LogLevel, Settings},
     stamp,
 };
@@ -20,28 +19,6 @@ use std::{fmt::Display, io::Write, os::unix::net::UnixDatagram, path::Path, proc
 const SYSLOG: &str = "/dev/log";
 /// The facility authpriv (10) of RFC 3164, times eight.
 const FACILITY: u8 = 80;
-
-/// Names a container, with special characters escaped.
-pub fn about(identity: &Identity) -> String {
-    let part = |value: &Option<String>| plain(value.as_deref().unwrap_or("-"));
-    let pod = match &identity.namespace {
-        Some(namespace) => format!("{}/{}", plain(namespace), part(&identity.pod)),
-        None => part(&identity.pod),
-    };
-    format!("pod {pod}, container {}", part(&identity.container))
-}
-
-/// The line about an evaluation, with special characters escaped.
-pub fn line(evaluation: &Evaluation) -> String {
-    let part = |value: &Option<String>| plain(value.as_deref().unwrap_or("-"));
-    format!(
-        "{}, annotation {}, reference {}: {}",
-        about(&evaluation.identity),
-        part(&evaluation.annotation),
-        part(&evaluation.reference),
-        evaluation.sentence(),
-    )
-}
 
 /// Reports an evaluation: a line to the log and stderr, and a record to the gate's socket.
 pub fn evaluation(verb: &str, id: Option<&str>, evaluation: &Evaluation, settings: &Settings) {
@@ -54,7 +31,7 @@ pub fn evaluation(verb: &str, id: Option<&str>, evaluation: &Evaluation, setting
     say(
         settings.log_level,
         level,
-        &format!("{word}: {}", line(evaluation)),
+        &format!("{word}: {}", evaluation.line()),
     );
     if let Some(id) = id {
         // Without a stamp, `check` misses this decision; that must not affect the container.

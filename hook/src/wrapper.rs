@@ -176,10 +176,7 @@ fn apply(
     report::evaluation("runtime", Some(&container.id), &evaluation, usable);
     let refused = evaluation.code();
     if refused.is_some() {
-        log.say(&format!(
-            "portcullis: refused: {}",
-            report::line(&evaluation)
-        ));
+        log.say(&format!("portcullis: refused: {}", evaluation.line()));
     }
     Ok(refused)
 }

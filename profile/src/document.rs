@@ -15,6 +15,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+pub use condition::CAPABILITIES;
 pub use error::{DocumentError, Problem, Remark, Warning};
 pub use reader::equal_folded;
 
@@ -144,6 +145,12 @@ impl Document {
             }
         }
         warnings
+    }
+
+    /// Whether the filter depends on the container's capabilities.
+    pub fn depends_on_capabilities(&self) -> bool {
+        let mut conditions = self.syscalls.iter();
+        conditions.any(|entry| !entry.includes.caps.is_empty() || !entry.excludes.caps.is_empty())
     }
 
     /// The filter that the engine would make from the document for one container, without our inert

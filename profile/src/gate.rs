@@ -13,6 +13,7 @@ pub mod input;
 pub mod reason;
 
 mod evaluate;
+mod own_default;
 
 pub use evaluate::evaluate;
 pub use evaluation::{Evaluation, Standing, Verdict};

@@ -54,14 +54,18 @@ pub trait Source {
 
 /// Decides on one container, and gathers what that takes.
 pub fn decide(input: &Input<'_>, source: &impl Source) -> Evaluation {
-    let mut gathered = Gathered::default();
+    decide_with(input, source, &mut Gathered::default())
+}
+
+/// The same with facts that are known already. Those that are gathered are added.
+pub fn decide_with(input: &Input<'_>, source: &impl Source, gathered: &mut Gathered) -> Evaluation {
     let mut examiner = Examiner::new(source.memo());
     loop {
-        let found = match evaluate(input, &gathered) {
+        let found = match evaluate(input, gathered) {
             Ok(evaluation) => return evaluation,
             Err(need) => find(need, input, source, &mut examiner),
         };
-        found.put_into(&mut gathered);
+        found.put_into(gathered);
     }
 }
 
@@ -72,8 +76,10 @@ enum Found {
     Present(Fact<Option<Filter>>),
     EqualsSelected(Fact<bool>),
     EqualsRelaxed(Fact<bool>),
+    EqualsAsSetByNri(Fact<bool>),
     EqualsDefault(Fact<bool>),
     Excess(Fact<Option<Excess>>),
+    ExcessOverOwn(Fact<Option<Excess>>),
     Effect(Fact<Notes>),
     Loaded(Fact<()>),
 }
@@ -86,8 +92,10 @@ impl Found {
             Found::Present(fact) => gathered.present = Some(fact),
             Found::EqualsSelected(fact) => gathered.equals_selected = Some(fact),
             Found::EqualsRelaxed(fact) => gathered.equals_relaxed = Some(fact),
+            Found::EqualsAsSetByNri(fact) => gathered.equals_as_set_by_nri = Some(fact),
             Found::EqualsDefault(fact) => gathered.equals_default = Some(fact),
             Found::Excess(fact) => gathered.excess = Some(fact),
+            Found::ExcessOverOwn(fact) => gathered.excess_over_own = Some(fact),
             Found::Effect(fact) => gathered.effect = Some(fact),
             Found::Loaded(fact) => gathered.loaded = Some(fact),
         }
@@ -111,11 +119,17 @@ fn find(
         Need::EqualsRelaxed(there, relaxed) => {
             Found::EqualsRelaxed(equal_as_read(there, &relaxed, runtime, examiner))
         }
+        Need::EqualsAsSetByNri(there, set) => {
+            Found::EqualsAsSetByNri(equal_as_read(there, &set, runtime, examiner))
+        }
         Need::EqualsDefault(there, default) => {
             Found::EqualsDefault(equal_as_read(there, default, runtime, examiner))
         }
         Need::Excess(selected, default) => Found::Excess(Ok(examiner
             .allows_no_more_than(selected, default, runtime)
+            .err())),
+        Need::ExcessOverOwn(selected, own) => Found::ExcessOverOwn(Ok(examiner
+            .allows_no_more_than(selected, own, runtime)
             .err())),
         Need::Effect(filter) => Found::Effect(effect(&filter, runtime, examiner)),
         Need::Loaded(text) => Found::Loaded(loaded(text, source, examiner).map_err(Arc::new)),
@@ -160,7 +174,10 @@ fn resolve(text: &[u8], input: &Input<'_>) -> Result<Resolved, crate::DocumentEr
     let filter = document.resolve(&context)?;
     let warnings = document.warnings_in(&context);
     let warnings = warnings.iter().map(Warning::to_string).collect();
-    Ok(Resolved { filter, warnings })
+    Ok(Resolved {
+        filter: Arc::new(filter),
+        warnings,
+    })
 }
 
 /// The engine's default profile, or why there is none. Refuses one that can't be used.

@@ -9,6 +9,7 @@ pub mod examine;
 pub(crate) mod expect;
 pub mod interpret;
 pub(crate) mod layout;
+pub mod limits;
 pub mod memo;
 pub mod partition;
 pub(crate) mod region;
@@ -16,5 +17,6 @@ pub mod walk;
 
 pub use bpf::{Program, ProgramError};
 pub use check::{CheckError, Warning, check};
-pub use examine::{Examiner, Unusable};
+pub use examine::{Examiner, Exceeds, Unusable};
+pub use limits::Limits;
 pub use memo::Memo;

@@ -10,9 +10,14 @@ use nix::{
 use std::{
     fs::File,
     io::{self, Read},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+/// How long after a file's last change its version is reliable. The kernel's clock for that is some
+/// milliseconds coarse.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a profile can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +96,26 @@ impl SeccompRoot {
     /// # Errors
     /// See [`ReadError`]. Nothing is read from a file that is refused.
     pub fn read(&self, file: &ProfilePath, limit: u64) -> Result<Vec<u8>, ReadError> {
+        read_regular(&self.open_file(file)?, limit)
+    }
+
+    /// The version of a file.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn version(&self, file: &ProfilePath) -> Result<FileVersion, ReadError> {
+        let data = self.open_file(file)?.metadata();
+        let data = data.map_err(|source| ReadError::Io { source })?;
+        Ok(FileVersion {
+            device: data.dev(),
+            inode: data.ino(),
+            size: data.size(),
+            modified: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
+        })
+    }
+
+    fn open_file(&self, file: &ProfilePath) -> Result<File, ReadError> {
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let how = OpenHow::new().flags(flags).resolve(
             ResolveFlag::RESOLVE_BENEATH
@@ -111,7 +136,32 @@ impl SeccompRoot {
                     source: other.into(),
                 },
             })?;
-        read_regular(&File::from(descriptor), limit)
+        Ok(File::from(descriptor))
+    }
+}
+
+/// What tells one version of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileVersion {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileVersion {
+    /// Whether a later change gives another version. One in the same tick of the kernel's clock may
+    /// not, so a file that was changed just now has no reliable version yet.
+    pub fn is_settled(&self) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(seconds), u64::try_from(nanoseconds))
+        else {
+            return false;
+        };
+        let changed = Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.is_ok_and(|now| now > changed + SETTLED_AFTER)
     }
 }
 
@@ -172,6 +222,32 @@ mod tests {
         let link = elsewhere.path().join("root");
         symlink(folder.path(), &link).unwrap();
         assert_eq!(read(&link, "operator/a.json").unwrap(), b"0123456789");
+    }
+
+    #[test]
+    fn every_change_of_a_settled_file_is_another_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let version = |name: &str| {
+            let root = SeccompRoot::open(folder.path()).unwrap();
+            root.version(&name.parse().unwrap())
+        };
+        fs::write(at("a"), "1").unwrap();
+        let written = version("a").unwrap();
+        assert!(!written.is_settled());
+        while !written.is_settled() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(version("a").unwrap(), written);
+        fs::write(at("a"), "2").unwrap();
+        let changed = version("a").unwrap();
+        assert_ne!(changed, written);
+        assert!(!changed.is_settled());
+        fs::write(at("b"), "2").unwrap();
+        fs::rename(at("b"), at("a")).unwrap();
+        assert_ne!(version("a").unwrap(), changed);
+        symlink("a", at("link")).unwrap();
+        assert!(matches!(version("link"), Err(ReadError::Link { .. })));
     }
 
     #[test]

@@ -72,11 +72,11 @@ fn sentence(evaluation: &Evaluation) -> String {
         None => "would pass: ".to_owned(),
         Some(reason) => format!("would refuse (exit code {}): ", reason.code().number()),
     };
-    word + &report::line(evaluation)
+    word + &evaluation.line()
 }
 
 fn value(evaluation: &Evaluation) -> Value {
-    let message = report::line(evaluation);
+    let message = evaluation.line();
     match evaluation.reason() {
         None => json!({ "passes": true, "message": message }),
         Some(reason) => json!({

@@ -1,6 +1,6 @@
 //! `portcullis-hook record`: the OCI hook that starts recording a container that asks for it.
 
-use super::ended;
+use super::{ended, plugin::PluginArguments};
 use crate::{
     exit::Code,
     oci::{
@@ -17,17 +17,50 @@ use crate::{
 };
 use portcullis_profile::{
     Engine,
-    select::identity::Identity,
+    select::{
+        annotations::records,
+        identity::{Annotations, Identity},
+    },
     settings::{LogLevel, OnFailure, Settings},
 };
 use std::{io, path::Path};
 
-/// Reads the state, and starts recording if the container asks for it and may be recorded.
-pub(crate) fn run(settings: &Path, engine: Option<Engine>) -> Result<(), Code> {
-    ended(record(settings, engine))
+/// Arguments of `record`.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    plugin: PluginArguments,
+    /// An annotation that asks for a recording, as `KEY=VALUE`. May be repeated.
+    #[arg(long, requires = "nri", value_name = "KEY=VALUE", value_parser = pair)]
+    asks: Vec<(String, String)>,
 }
 
-fn record(path: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciError> {
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if records(key) => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("not an annotation that asks for a recording".to_owned()),
+    }
+}
+
+impl Arguments {
+    /// The container, and its annotations with those that count.
+    fn of_container(&self, engine: Engine, found: &Annotations) -> (Identity, Annotations) {
+        let mut annotations = found.clone();
+        let Some(identity) = self.plugin.identity() else {
+            return (Identity::of(engine, found), annotations);
+        };
+        annotations.retain(|key, _| !records(key));
+        annotations.extend(self.asks.iter().cloned());
+        (identity, annotations)
+    }
+}
+
+/// Reads the state, and starts recording if the container asks for it and may be recorded.
+pub(crate) fn run(settings: &Path, engine: Option<Engine>, own: &Arguments) -> Result<(), Code> {
+    ended(record(settings, engine, own))
+}
+
+fn record(path: &Path, engine: Option<Engine>, own: &Arguments) -> Result<Option<Code>, OciError> {
     let text = read_text(io::stdin().lock(), "the state on stdin", Path::new("stdin"))?;
     let state = HookState::parse(&text)?;
     let text = bundle::read(&state)?;
@@ -36,9 +69,8 @@ fn record(path: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciError>
     let fallback = Settings::default();
     let settings = loaded.as_ref().unwrap_or(&fallback);
     let engine = engine.unwrap_or(settings.engine);
-    let annotations = config.annotations().clone();
-    let identity = Identity::of(engine, &annotations);
-    let about = report::about(&identity);
+    let (identity, annotations) = own.of_container(engine, config.annotations());
+    let about = identity.to_string();
     let outcome = request(engine, &identity, &annotations, &settings.record).and_then(|asked| {
         let Some(asked) = asked else { return Ok(None) };
         if let Err(error) = &loaded {
@@ -100,4 +132,68 @@ fn record(path: &Path, engine: Option<Engine>) -> Result<Option<Code>, OciError>
             Some(report::failure(Code::Recording, &message))
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        own: Arguments,
+    }
+
+    fn parsed(words: &[&str]) -> Result<Arguments, clap::Error> {
+        let words = std::iter::once("record").chain(words.iter().copied());
+        Line::try_parse_from(words).map(|line| line.own)
+    }
+
+    #[test]
+    fn what_the_plugin_tells_counts_and_annotations_that_ask_for_a_recording_do_not() {
+        let in_config: Annotations = [
+            ("portcullis.dev/record", "true"),
+            ("portcullis.dev/denials-logged", "true"),
+            ("io.kubernetes.cri.sandbox-namespace", "other"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        let of = |words: &[&str]| {
+            let own = parsed(words).unwrap();
+            own.of_container(Engine::Containerd, &in_config)
+        };
+        let (identity, annotations) = of(&[
+            "--nri",
+            "--namespace=shop",
+            "--pod=web",
+            "--container=c",
+            "--asks=portcullis.dev/record.c=true",
+        ]);
+        assert_eq!(identity.to_string(), "pod shop/web, container c");
+        let asked = annotations.get("portcullis.dev/record.c");
+        assert_eq!(asked.map(String::as_str), Some("true"));
+        assert!(!annotations.contains_key("portcullis.dev/record") && is_marked(&annotations));
+        let (identity, annotations) = of(&[]);
+        assert_eq!(identity.namespace.as_deref(), Some("other"));
+        assert_eq!(annotations, in_config);
+    }
+
+    #[test]
+    fn only_annotations_that_ask_for_a_recording_are_taken_and_only_from_the_plugin() {
+        let accepted = |words: &[&str]| parsed(words).is_ok();
+        let trace = "--asks=io.containers.trace-syscall=of:/a=b";
+        assert!(accepted(&["--nri", "--pod=web", trace]));
+        for wrong in [
+            &[trace][..],
+            &["--nri", "--pod=web", "--asks=portcullis.dev/record"],
+            &[
+                "--nri",
+                "--pod=web",
+                "--asks=portcullis.dev/denials-logged=true",
+            ],
+        ] {
+            assert!(!accepted(wrong), "{wrong:?}");
+        }
+    }
 }

@@ -78,7 +78,7 @@ fn listed(settings: &Settings, json: bool) -> Result<(String, Vec<RecordError>),
             text,
             "{id:<14} {:<8} {:<40} {}",
             age.to_string().replace(' ', ""),
-            report::about(&active.identity),
+            active.identity.to_string(),
             active.output().path().display()
         );
     }

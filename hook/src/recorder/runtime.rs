@@ -34,6 +34,16 @@ pub fn parent_runtime() -> Option<PathBuf> {
     (path.is_absolute() && roots).then_some(path)
 }
 
+/// The inode of the kernel's first PID namespace (`PROC_PID_INIT_INO`).
+const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// The process ID that the kernel itself uses for a process. It is not known inside another PID
+/// namespace than the first, for example on a node that is itself a container.
+pub fn pid_in_kernel(process: u32) -> Option<u32> {
+    let namespace = fs::metadata("/proc/self/ns/pid").ok()?;
+    (namespace.ino() == FIRST_PID_NAMESPACE).then_some(process)
+}
+
 /// Whether a container's init is still that of runc, which is written in Go: it has runc's name
 /// until it executes the entry point. If the kernel can't tell, the profile has a few more calls
 /// than necessary.

@@ -122,7 +122,7 @@ pub fn start(
     let filters = runtime::filter_count("self")? + 1;
     let setup = SlotSetup {
         filters,
-        init: container.init,
+        init: runtime::pid_in_kernel(container.init).unwrap_or(0),
         counted: names::process_calls(),
         watches: names::watches(&record.arguments),
     };

@@ -11,16 +11,15 @@ use crate::{
         normal::{Branch, Normal},
         side_by_side::side_by_side,
     },
-    filter::{Treatment, reader::Runtime, syscalls},
+    filter::{Treatment, reader::Runtime},
     program::{
-        calls::{X32_BIT, audit_arch, library_knows, token},
+        calls::{library_knows, named},
         compile::{CompileError, compiled_for, enosys_limits},
         interpret::{ARCH, NUMBER},
         layout::Programs,
         walk::{Leaf, WalkError},
     },
 };
-use libseccomp::ScmpSyscall;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Where programs come from.
@@ -179,25 +178,10 @@ fn compare_programs(
 
 /// The call in a set, if there is only one.
 fn call(leaf: &Leaf<'_>) -> Option<(Arch, String)> {
-    let audit = leaf.region.word(ARCH).value()?;
-    let number = leaf.region.word(NUMBER).value()?;
-    let is_x32 = number & X32_BIT != 0;
-    let arch = Arch::ALL.iter().copied().find(|arch| {
-        let takes = match arch {
-            Arch::Native => false,
-            Arch::X32 => is_x32,
-            Arch::X86_64 => !is_x32,
-            _ => true,
-        };
-        takes && audit_arch(*arch) == Some(audit)
-    })?;
-    let by_library = || {
-        let call = ScmpSyscall::from(i32::try_from(number).ok()?);
-        call.get_name_by_arch(token(arch)?).ok()
-    };
-    let by_kernel = || syscalls::name(number, arch).map(str::to_owned);
-    let name = by_library().or_else(by_kernel);
-    Some((arch, name.unwrap_or_else(|| format!("call {number}"))))
+    named(
+        leaf.region.word(ARCH).value()?,
+        leaf.region.word(NUMBER).value()?,
+    )
 }
 
 /// Whether everything that passes by one filter's rules for a name certainly passes by the other's,
@@ -232,7 +216,12 @@ mod tests {
     use crate::{
         ArgCondition, Operator, Rule,
         fixtures::{filter, is, rule},
-        program::{Program, calls::entry, compile::compiled, interpret::Call},
+        program::{
+            Program,
+            calls::{audit_arch, entry},
+            compile::compiled,
+            interpret::Call,
+        },
     };
     use proptest::{
         prelude::*,

@@ -3,8 +3,8 @@
 use super::Context;
 use crate::document::kernel::KernelVersion;
 
-/// The capabilities of the kernel (`include/uapi/linux/capability.h`).
-pub(super) static CAPABILITIES: [&str; 41] = [
+/// The names of the kernel's capabilities (`include/uapi/linux/capability.h`).
+pub static CAPABILITIES: [&str; 41] = [
     "CAP_AUDIT_CONTROL",
     "CAP_AUDIT_READ",
     "CAP_AUDIT_WRITE",

@@ -40,6 +40,9 @@ pub enum Wanted {
     RuntimeDefault,
     /// A profile.
     Profile,
+    /// Nothing of the above counts: its field asked for the engine's default, and the node has a
+    /// default of its own in place of it.
+    OwnDefault,
 }
 
 /// What applying does.
@@ -49,6 +52,8 @@ pub enum Apply {
     Leave,
     /// Keeps the filter although the annotation asks for less, and logs that.
     Keep,
+    /// Keeps the engine's default, which the node's own may not replace.
+    KeepDefault,
     /// Sets the selected profile.
     Set,
     /// Sets the engine's default profile.
@@ -88,12 +93,21 @@ pub enum Verify {
 /// The "apply" column.
 pub fn apply(present: Present, wanted: Wanted, replace: ReplaceDefault, require: Require) -> Apply {
     match (wanted, present) {
-        (Wanted::Nothing | Wanted::Unconfined, Present::None) if require == Require::AnyFilter => {
+        (Wanted::Nothing | Wanted::Unconfined | Wanted::OwnDefault, Present::None)
+            if require == Require::AnyFilter =>
+        {
             Apply::Required
         }
-        (Wanted::Nothing, _) | (Wanted::Unconfined, Present::None) | (_, Present::Selected) => {
-            Apply::Leave
+        (Wanted::OwnDefault, Present::EngineDefault(replacement)) => {
+            if replaces(replace, replacement) {
+                Apply::Set
+            } else {
+                Apply::KeepDefault
+            }
         }
+        (Wanted::Nothing | Wanted::OwnDefault, _)
+        | (Wanted::Unconfined, Present::None)
+        | (_, Present::Selected) => Apply::Leave,
         (Wanted::Profile | Wanted::RuntimeDefault, Present::Unknown) => Apply::Unknown,
         (Wanted::RuntimeDefault, Present::None) => Apply::SetDefault,
         (Wanted::Unconfined | Wanted::RuntimeDefault, _) => Apply::Keep,
@@ -110,19 +124,42 @@ pub fn apply(present: Present, wanted: Wanted, replace: ReplaceDefault, require:
     }
 }
 
+/// Whether a filter may take the place of the engine's default.
+const fn replaces(replace: ReplaceDefault, replacement: Replacement) -> bool {
+    match replace {
+        ReplaceDefault::Any => true,
+        ReplaceDefault::Stricter => matches!(replacement, Replacement::Stricter),
+        ReplaceDefault::Never => false,
+    }
+}
+
 /// The "verify" column.
-pub fn verify(present: Present, wanted: Wanted, require: Require) -> Verify {
+pub fn verify(
+    present: Present,
+    wanted: Wanted,
+    replace: ReplaceDefault,
+    require: Require,
+) -> Verify {
     match (wanted, present) {
-        (Wanted::Profile | Wanted::RuntimeDefault, Present::None) => Verify::Missing,
+        (Wanted::Profile | Wanted::RuntimeDefault | Wanted::OwnDefault, Present::None) => {
+            Verify::Missing
+        }
         (Wanted::Profile | Wanted::RuntimeDefault, Present::Unknown) => Verify::Unknown,
         (Wanted::Profile, Present::Selected) => Verify::Accept,
         (Wanted::Profile, _) => Verify::Conflict,
+        (Wanted::OwnDefault, Present::EngineDefault(replacement)) => {
+            if replaces(replace, replacement) {
+                Verify::Conflict
+            } else {
+                Verify::Accept
+            }
+        }
         (Wanted::Nothing | Wanted::Unconfined, Present::None) => match require {
             Require::None => Verify::Accept,
             Require::AnyFilter => Verify::Required,
         },
         (Wanted::RuntimeDefault | Wanted::Unconfined, _) => Verify::Keep,
-        (Wanted::Nothing, _) => Verify::Accept,
+        (Wanted::Nothing | Wanted::OwnDefault, _) => Verify::Accept,
     }
 }
 
@@ -202,6 +239,17 @@ mod tests {
             (Present::None, Wanted::Nothing, stricter, Apply::Leave),
             (Other, Wanted::Nothing, ReplaceDefault::Any, Apply::Leave),
             (LOOSER, Wanted::Nothing, ReplaceDefault::Any, Apply::Leave),
+            (STRICTER, Wanted::OwnDefault, stricter, Apply::Set),
+            (LOOSER, Wanted::OwnDefault, stricter, Apply::KeepDefault),
+            (
+                NOT_COMPARED,
+                Wanted::OwnDefault,
+                stricter,
+                Apply::KeepDefault,
+            ),
+            (LOOSER, Wanted::OwnDefault, ReplaceDefault::Any, Apply::Set),
+            (Selected, Wanted::OwnDefault, stricter, Apply::Leave),
+            (Present::None, Wanted::OwnDefault, stricter, Apply::Leave),
         ];
         for (present, wanted, replace, outcome) in rows {
             assert_eq!(
@@ -283,10 +331,24 @@ mod tests {
                 Verify::Required,
             ),
             (Other, Wanted::Nothing, Require::AnyFilter, Verify::Accept),
+            (Selected, Wanted::OwnDefault, Require::None, Verify::Accept),
+            (LOOSER, Wanted::OwnDefault, Require::None, Verify::Accept),
+            (
+                STRICTER,
+                Wanted::OwnDefault,
+                Require::None,
+                Verify::Conflict,
+            ),
+            (
+                Present::None,
+                Wanted::OwnDefault,
+                Require::None,
+                Verify::Missing,
+            ),
         ];
         for (present, wanted, require, outcome) in rows {
             assert_eq!(
-                verify(present, wanted, require),
+                verify(present, wanted, ReplaceDefault::Stricter, require),
                 outcome,
                 "{present:?} {wanted:?}"
             );

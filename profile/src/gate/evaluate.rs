@@ -8,11 +8,14 @@ use super::{
     decision_table::{self, Apply, Present, Replacement, Verify, Wanted},
     evaluation::Notes,
     input::{Fact, Gathered, Input, Need, PresentFilter, Recording, Resolved, Stage},
+    own_default,
 };
 use crate::{
     Difference, Filter,
-    compare::subset::Excess,
-    compose::relax::{allowing_all, relax},
+    compose::{
+        nri::as_nri_sets_it,
+        relax::{allowing_all, relax},
+    },
     select::{
         Selection, SelectionError, annotations::DENIALS_LOGGED_ANNOTATION, reference::Reference,
         select,
@@ -51,7 +54,7 @@ pub fn evaluate<'a>(input: &'a Input<'a>, gathered: &'a Gathered) -> Result<Eval
 }
 
 /// Why the evaluation stops.
-enum Stop<'a> {
+pub(super) enum Stop<'a> {
     Need(Need<'a>),
     Refuse(Arc<Reason>),
 }
@@ -63,7 +66,7 @@ impl From<Reason> for Stop<'_> {
 }
 
 /// The fact; or the need for it; or the refusal that it amounts to.
-fn known<'a, T>(
+pub(super) fn known<'a, T>(
     fact: Option<&'a Fact<T>>,
     need: impl FnOnce() -> Need<'a>,
 ) -> Result<&'a T, Stop<'a>> {
@@ -75,10 +78,10 @@ fn known<'a, T>(
 }
 
 /// One container under one set of settings.
-struct Container<'a, 's> {
-    input: &'a Input<'a>,
-    gathered: &'a Gathered,
-    settings: &'s Settings,
+pub(super) struct Container<'a, 's> {
+    pub(super) input: &'a Input<'a>,
+    pub(super) gathered: &'a Gathered,
+    pub(super) settings: &'s Settings,
 }
 
 impl<'a> Container<'a, '_> {
@@ -123,6 +126,7 @@ impl<'a> Container<'a, '_> {
             Stage::Restore => return Ok(Verdict::Leave(Standing::Nothing)),
         };
         let verdict = self.with_denials_logged(verdict, &mut evaluation.notes)?;
+        let asks = asks || matches!(verdict, Verdict::Leave(Standing::Selected));
         self.look_at_effect(&verdict, asks, &mut evaluation.notes)?;
         self.look_at_what_is_loaded()?;
         Ok(verdict)
@@ -133,7 +137,7 @@ impl<'a> Container<'a, '_> {
         let (wanted, selected) = self.wanted(reference)?;
         let present = self.present(wanted, selected)?;
         let set = |resolved: &Resolved| Verdict::Set {
-            filter: Box::new(resolved.filter.clone()),
+            filter: Arc::clone(&resolved.filter),
             denials_logged: false,
         };
         let (replace, require) = (self.settings.replace_default, self.settings.require);
@@ -141,6 +145,10 @@ impl<'a> Container<'a, '_> {
             Apply::Leave if present == Present::Selected => Verdict::Leave(Standing::Selected),
             Apply::Leave => Verdict::Leave(Standing::Nothing),
             Apply::Keep => Verdict::Leave(Standing::Kept),
+            Apply::KeepDefault => {
+                notes.push(self.why_own_default_is_looser());
+                Verdict::Leave(Standing::DefaultKept)
+            }
             Apply::Set => match selected {
                 Some(selected) => set(selected),
                 None => Verdict::Leave(Standing::Nothing),
@@ -158,13 +166,12 @@ impl<'a> Container<'a, '_> {
             Apply::DefaultNeverReplaced => return Err(Reason::DefaultNeverReplaced.into()),
             Apply::DefaultNotCompared => return Err(Reason::DefaultNotCompared.into()),
             Apply::LooserThanDefault => {
-                let excess = match &self.gathered.excess {
-                    Some(Ok(Some(excess))) => excess.clone(),
-                    _ => Excess::default(),
-                };
-                return Err(Reason::LooserThanDefault(excess).into());
+                return Err(Reason::LooserThanDefault(self.found_excess()).into());
             }
         };
+        if wanted == Wanted::OwnDefault && matches!(verdict, Verdict::Set { .. }) {
+            notes.push(own_default::SET.to_owned());
+        }
         if let Some(selected) = selected {
             notes.extend(selected.warnings.iter().cloned());
         }
@@ -175,7 +182,8 @@ impl<'a> Container<'a, '_> {
     fn verify(&self, reference: Option<Reference>, notes: &mut Notes) -> Result<Verdict, Stop<'a>> {
         let (wanted, selected) = self.wanted(reference)?;
         let present = self.present(wanted, selected)?;
-        let standing = match decision_table::verify(present, wanted, self.settings.require) {
+        let (replace, require) = (self.settings.replace_default, self.settings.require);
+        let standing = match decision_table::verify(present, wanted, replace, require) {
             Verify::Accept if present == Present::Selected => Standing::Selected,
             Verify::Accept => Standing::Nothing,
             Verify::Keep if wanted == Wanted::RuntimeDefault && self.default_is_there()? => {
@@ -198,6 +206,10 @@ impl<'a> Container<'a, '_> {
         &self,
         reference: Option<Reference>,
     ) -> Result<(Wanted, Option<&'a Resolved>), Stop<'a>> {
+        let selects = matches!(reference, Some(Reference::Localhost(_)));
+        if !selects && let Some(own) = self.own_default()? {
+            return Ok((Wanted::OwnDefault, Some(own)));
+        }
         Ok(match reference {
             None => (Wanted::Nothing, None),
             Some(Reference::Unconfined) => (Wanted::Unconfined, None),
@@ -211,11 +223,15 @@ impl<'a> Container<'a, '_> {
 
     /// How the container's filter relates to the selected one.
     fn present(&self, wanted: Wanted, selected: Option<&'a Resolved>) -> Result<Present, Stop<'a>> {
-        let asks = matches!(wanted, Wanted::Profile | Wanted::RuntimeDefault);
+        let asks = !matches!(wanted, Wanted::Nothing | Wanted::Unconfined);
         let is_read = asks || self.settings.require == Require::AnyFilter;
         let there = match self.input.present {
             PresentFilter::None => return Ok(Present::None),
             PresentFilter::Unknown => return Ok(Present::Unknown),
+            // The node's own default is not the engine's, which is not to be had.
+            PresentFilter::EngineDefault if wanted == Wanted::OwnDefault => {
+                return Ok(Present::EngineDefault(Replacement::NotCompared));
+            }
             PresentFilter::EngineDefault => return self.default_by_word(selected),
             // A filter that nothing depends on is not read; the runtime deals with it.
             PresentFilter::Document(_) if !is_read => return Ok(Present::Other),
@@ -227,7 +243,7 @@ impl<'a> Container<'a, '_> {
         let Some(selected) = selected else {
             return Ok(Present::Other);
         };
-        let selected = &selected.filter;
+        let selected = &*selected.filter;
         if *known(self.gathered.equals_selected.as_ref(), || {
             Need::EqualsSelected(there, selected)
         })? {
@@ -246,8 +262,18 @@ impl<'a> Container<'a, '_> {
         {
             return Ok(Present::Selected);
         }
-        // If the container can't be changed any more, the filter's origin does not matter.
-        if self.input.stage == Stage::Apply && self.is_default(there)? {
+        if self.input.set_by_nri
+            && let Some(set) = as_nri_sets_it(selected)
+            && *known(self.gathered.equals_as_set_by_nri.as_ref(), || {
+                Need::EqualsAsSetByNri(there, Box::new(set))
+            })?
+        {
+            return Ok(Present::Selected);
+        }
+        // If the container can't be changed any more, the origin of its filter matters only to the
+        // node's own default.
+        let matters = self.input.stage == Stage::Apply || wanted == Wanted::OwnDefault;
+        if matters && self.is_default(there)? {
             return self
                 .replacement(selected, there)
                 .map(Present::EngineDefault);
@@ -287,6 +313,7 @@ impl<'a> Container<'a, '_> {
             Need::Excess(selected, default)
         })?;
         Ok(match excess {
+            None if self.is_looser_than_own_default(selected)? => Replacement::Looser,
             None => Replacement::Stricter,
             Some(_) => Replacement::Looser,
         })
@@ -322,7 +349,7 @@ impl<'a> Container<'a, '_> {
         }
     }
 
-    fn engine_default(&self) -> Result<&'a Result<Resolved, Arc<Reason>>, Stop<'a>> {
+    pub(super) fn engine_default(&self) -> Result<&'a Result<Resolved, Arc<Reason>>, Stop<'a>> {
         known(self.gathered.engine_default.as_ref(), || {
             Need::EngineDefault
         })
@@ -378,7 +405,7 @@ impl<'a> Container<'a, '_> {
             // It denies nothing.
             None => verdict,
             Some(filter) => Verdict::Set {
-                filter: Box::new(filter),
+                filter: Arc::new(filter),
                 denials_logged: true,
             },
         })

@@ -1,6 +1,9 @@
 //! The result of evaluating one container, and how it is put into words.
 
-use super::{Code, Reason, decision::Outcome};
+use super::{
+    Code, Reason,
+    decision::{Outcome, plain},
+};
 use crate::{
     Engine, Filter,
     select::identity::Identity,
@@ -26,6 +29,8 @@ pub enum Standing {
     EngineDefault,
     /// It keeps the filter that it has: an annotation never weakens one.
     Kept,
+    /// It keeps the engine's default filter, which the node's own may not replace.
+    DefaultKept,
     /// The denials of its filter are logged, and it is being recorded.
     Logged,
 }
@@ -38,7 +43,7 @@ pub enum Verdict {
     /// It starts with this filter.
     Set {
         /// The filter.
-        filter: Box<Filter>,
+        filter: Arc<Filter>,
         /// Whether its denials are logged instead of enforced; the container then has to be marked.
         denials_logged: bool,
     },
@@ -112,6 +117,18 @@ impl Evaluation {
         }
     }
 
+    /// What was decided on which container and why, in one line with special characters escaped.
+    pub fn line(&self) -> String {
+        let part = |value: &Option<String>| plain(value.as_deref().unwrap_or("-"));
+        format!(
+            "{}, annotation {}, reference {}: {}",
+            self.identity,
+            part(&self.annotation),
+            part(&self.reference),
+            self.sentence(),
+        )
+    }
+
     /// What was decided and why, as a sentence that does not name the container.
     pub fn sentence(&self) -> String {
         let what = match &self.verdict {
@@ -143,6 +160,9 @@ impl Standing {
             Standing::Selected => "it has the selected filter",
             Standing::EngineDefault => "it has the engine's default filter, as selected",
             Standing::Kept => "its filter is kept, because an annotation never weakens a container",
+            Standing::DefaultKept => {
+                "it keeps the engine's default filter, which runtime_default may not replace"
+            }
             Standing::Logged => "the denials of its filter are logged, and it is being recorded",
         }
     }

@@ -77,13 +77,15 @@ pub struct Input<'a> {
     pub kernel: KernelVersion,
     /// Whether its denials are logged for a recording.
     pub recording: Recording,
+    /// Whether our NRI plugin set its filter: then it may lack the selected one's default errno.
+    pub set_by_nri: bool,
 }
 
 /// A filter as the engine resolves it for this container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// The filter.
-    pub filter: Filter,
+    pub filter: Arc<Filter>,
     /// Warnings for its author.
     pub warnings: Notes,
 }
@@ -104,10 +106,14 @@ pub struct Gathered {
     pub equals_selected: Option<Fact<bool>>,
     /// Whether it equals the selected one with its denials logged.
     pub equals_relaxed: Option<Fact<bool>>,
+    /// Whether it equals what NRI makes of the selected one.
+    pub equals_as_set_by_nri: Option<Fact<bool>>,
     /// Whether it equals the engine's default.
     pub equals_default: Option<Fact<bool>>,
     /// What the selected filter allows that the engine's default denies; `None` inside if nothing.
     pub excess: Option<Fact<Option<Excess>>>,
+    /// What it allows that the node's own default denies; `None` inside if nothing.
+    pub excess_over_own: Option<Fact<Option<Excess>>>,
     /// The remarks from checking the program of the filter that is set or accepted.
     pub effect: Option<Fact<Notes>>,
     /// Whether the runtime will load what the container's filter says.
@@ -127,10 +133,14 @@ pub enum Need<'a> {
     EqualsSelected(&'a Filter, &'a Filter),
     /// Compare it with the selected one, its denials logged.
     EqualsRelaxed(&'a Filter, Box<Filter>),
+    /// Compare it with what NRI makes of the selected one.
+    EqualsAsSetByNri(&'a Filter, Box<Filter>),
     /// Compare it with the engine's default.
     EqualsDefault(&'a Filter, &'a Filter),
     /// Find what the selected filter (the first) allows that the engine's default denies.
     Excess(&'a Filter, &'a Filter),
+    /// Find what the selected filter (the first) allows that the node's own default denies.
+    ExcessOverOwn(&'a Filter, &'a Filter),
     /// Compile this filter, which will be set or accepted, and check what its program does.
     Effect(Box<Cow<'a, Filter>>),
     /// See whether the runtime has a cached program for the container's filter, and whether that

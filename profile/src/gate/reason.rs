@@ -211,6 +211,16 @@ reasons! {
     "config.json has no filter: nothing (admission, NRI, portcullis-runtime or inject) set the selected profile"
     FilterMissing;
 
+    /// NRI can't set filters under this runtime.
+    [FilterMissing]
+    "{0} drops a seccomp policy that an NRI plugin sets, so its filter can't be set that way; update the runtime (containerd 2.2, CRI-O 1.34), or run the agent without --nri"
+    DroppedByRuntime(String);
+
+    /// It was not decided in time.
+    [Unexpected]
+    "it was not decided within {0} ms, and the runtime waits no longer"
+    TooLate(u128);
+
     /// Its filter would come from a checkpoint image.
     [FilterMissing]
     "restoring loads the filter from the checkpoint's image, which nobody has checked; create the container again instead"

@@ -144,6 +144,28 @@ fn kernel_number(name: &str, arch: Arch) -> Option<u32> {
     }
 }
 
+/// The architecture and the name of the call that the kernel sees as these numbers; a call without a
+/// name is named by its number.
+pub(crate) fn named(audit: u32, number: u32) -> Option<(Arch, String)> {
+    let is_x32 = number & X32_BIT != 0;
+    let arch = Arch::ALL.iter().copied().find(|arch| {
+        let takes = match arch {
+            Arch::Native => false,
+            Arch::X32 => is_x32,
+            Arch::X86_64 => !is_x32,
+            _ => true,
+        };
+        takes && audit_arch(*arch) == Some(audit)
+    })?;
+    let by_library = || {
+        let call = ScmpSyscall::from(i32::try_from(number).ok()?);
+        call.get_name_by_arch(token(arch)?).ok()
+    };
+    let by_kernel = || syscalls::name(number, arch).map(str::to_owned);
+    let name = by_library().or_else(by_kernel);
+    Some((arch, name.unwrap_or_else(|| format!("call {number}"))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

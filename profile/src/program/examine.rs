@@ -13,6 +13,7 @@ use crate::{
         check::check,
         compile::{CompileError, compiled_for},
         layout::{Programs, may_be_a_tree},
+        limits::Limits,
         memo::{Finding, Memo},
     },
 };
@@ -38,6 +39,17 @@ impl Unusable {
     pub const fn is_lasting(&self) -> bool {
         !matches!(self, Unusable::NotBuiltNow(_))
     }
+}
+
+/// Why a filter can't be used under [`Limits`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Exceeds {
+    /// It does what they exclude.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// What it does can't be determined.
+    #[error(transparent)]
+    Unchecked(#[from] Unusable),
 }
 
 /// Examines filters, each only once.
@@ -77,6 +89,52 @@ impl<'a> Examiner<'a> {
             }
         }
         Ok(notes)
+    }
+
+    /// Checks that a filter does nothing that the limits exclude, whichever runtime reads it.
+    ///
+    /// # Errors
+    /// It does, or that can't be determined.
+    pub fn within(
+        &mut self,
+        filter: &Filter,
+        limits: &Limits,
+        runtime: Runtime,
+    ) -> Result<(), Exceeds> {
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let of_limits = limits.digest();
+        for (runtime, filter) in readings(filter, runtime) {
+            let digest = FilterDigest::of(&filter);
+            let about = [digest.as_bytes(), &of_limits, word(runtime).as_bytes()];
+            let found = self.remembered("limits", &about, |own| {
+                own.find_excess(&filter, limits, runtime)
+            })?;
+            match found {
+                Finding::OtherEffect(excess) => return Err(Exceeds::NotAllowed(excess)),
+                other => drop(usable(other)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn find_excess(
+        &mut self,
+        filter: &Filter,
+        limits: &Limits,
+        runtime: Runtime,
+    ) -> Result<Finding, Unusable> {
+        let programs = match self.programs(filter, runtime) {
+            Ok(programs) => programs,
+            Err(error) if error.is_lasting() => return Ok(Finding::NotBuilt(error.to_string())),
+            Err(error) => return Err(Unusable::NotBuiltNow(error.to_string())),
+        };
+        match limits.excess(filter, &programs) {
+            Ok(None) => Ok(Finding::Good(Vec::new())),
+            Ok(Some(excess)) => Ok(Finding::OtherEffect(excess.to_string())),
+            Err(error) => Err(Unusable::OtherEffect(error.to_string())),
+        }
     }
 
     /// The finding about these things: the remembered one, or what `find` finds. An error of `find`

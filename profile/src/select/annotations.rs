@@ -71,6 +71,18 @@ const SECCOMP_PREFIXES: [&str; 2] = ["run.oci.seccomp_bpf_data", "run.oci.seccom
 /// Make crun append the output of hooks, as root, to a file that the annotation names.
 const HOOK_OUTPUT_PREFIX: &str = "run.oci.hooks.";
 
+/// Whether an annotation selects a profile, for a pod or one of its containers.
+pub fn selects(key: &str) -> bool {
+    key == POD_ANNOTATION || key.starts_with(CONTAINER_ANNOTATION_PREFIX)
+}
+
+/// Whether an annotation asks for a recording, of a pod or one of its containers.
+pub fn records(key: &str) -> bool {
+    key == RECORD_ANNOTATION
+        || key == TRACE_ANNOTATION
+        || key.starts_with(RECORD_CONTAINER_ANNOTATION_PREFIX)
+}
+
 /// The key as a runtime written in C sees it: up to the first NUL.
 fn as_c_string(key: &str) -> &str {
     key.split_once('\0').map_or(key, |(before, _)| before)

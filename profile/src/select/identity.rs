@@ -3,9 +3,9 @@
 //! Pod authors can set any annotation, even ones that look like those of another engine. So only
 //! keys that the configured engine itself overwrites are read.
 
-use crate::Engine;
+use crate::{Engine, gate::decision::plain};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// The annotations in `config.json`.
 pub type Annotations = BTreeMap<String, String>;
@@ -52,5 +52,22 @@ impl Identity {
             container: get(Some(keys.container)),
             sandbox: get(keys.kind).as_deref() == Some("sandbox"),
         }
+    }
+}
+
+/// Names the container, with special characters escaped.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |value: &Option<String>| plain(value.as_deref().unwrap_or("-"));
+        f.write_str("pod ")?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{}/", plain(namespace))?;
+        }
+        write!(
+            f,
+            "{}, container {}",
+            part(&self.pod),
+            part(&self.container)
+        )
     }
 }

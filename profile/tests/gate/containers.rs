@@ -98,6 +98,7 @@ pub(crate) struct Container {
     pub(crate) settings: Settings,
     pub(crate) settings_are_broken: bool,
     pub(crate) recording: Recording,
+    pub(crate) says_default: bool,
     pub(crate) is_marked: bool,
     pub(crate) source: Memory,
 }
@@ -112,6 +113,7 @@ pub(crate) fn container(engine: Engine, reference: Option<&'static str>) -> Cont
         settings: Settings::default(),
         settings_are_broken: false,
         recording: Recording::Enforced,
+        says_default: false,
         is_marked: false,
         source: Memory {
             profile: Some(DENYING),
@@ -152,13 +154,14 @@ impl Container {
                 Ok(&self.settings)
             },
             present: self.present,
-            says_default: false,
+            says_default: self.says_default,
             bounding: None,
             kernel: KernelVersion {
                 version: 6,
                 revision: 1,
             },
             recording: self.recording.clone(),
+            set_by_nri: false,
         })
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod containers;
+mod own_default;
 mod pure;
 
 use containers::{DEFAULT, DENYING, Memory, OTHER, RELAXED, STRICTER, container};

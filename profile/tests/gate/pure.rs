@@ -51,7 +51,7 @@ fn forbid() {
 /// All facts, so that every path through the evaluator gets to its end.
 fn everything() -> Gathered {
     let resolved = |text: &str| Resolved {
-        filter: parse_filter(text.as_bytes()).unwrap(),
+        filter: parse_filter(text.as_bytes()).unwrap().into(),
         warnings: vec!["mind this".to_owned()],
     };
     Gathered {
@@ -60,8 +60,10 @@ fn everything() -> Gathered {
         present: Some(Ok(Some(parse_filter(OTHER.as_bytes()).unwrap()))),
         equals_selected: Some(Ok(false)),
         equals_relaxed: Some(Ok(false)),
+        equals_as_set_by_nri: Some(Ok(false)),
         equals_default: Some(Ok(true)),
         excess: Some(Ok(None)),
+        excess_over_own: Some(Ok(None)),
         effect: Some(Ok(vec!["and this".to_owned()])),
         loaded: Some(Ok(())),
     }

@@ -47,9 +47,9 @@ impl OurHook<'_> {
 
 const fn verb_of(arguments: &Arguments) -> &'static str {
     match &arguments.verb {
-        Verb::Hook(HookVerb::Verify) => "verify",
+        Verb::Hook(HookVerb::Verify(_)) => "verify",
         Verb::Hook(HookVerb::Inject) => "inject",
-        Verb::Hook(HookVerb::Record) => "record",
+        Verb::Hook(HookVerb::Record(_)) => "record",
         Verb::Hook(HookVerb::Collect(_)) => "collect",
         Verb::Tool(_) => "no hook's verb",
     }
