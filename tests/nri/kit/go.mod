@@ -1,0 +1,3 @@
+module portcullis.dev/tests/nri/kit
+
+go 1.24.0
