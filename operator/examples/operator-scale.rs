@@ -19,7 +19,7 @@ use portcullis_operator::{
     crd::{InstalledProfile, SeccompNode, SeccompNodeSpec, SeccompProfile, SeccompProfileSpec},
     kube::{health::Health, metrics::AgentMetrics},
 };
-use portcullis_profile::program::{Memo, compile::in_child};
+use portcullis_profile::program::{Limits, Memo, compile::in_child};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use std::{
@@ -167,6 +167,8 @@ async fn agents(from: usize, to: usize, folder: &Path, user: u32) -> Anything<()
         agents.spawn_local(async move {
             let options = Options {
                 memo,
+                limits: Limits::default(),
+                nri: None,
                 source: Source::Cluster { node, client },
                 root: folder.join("seccomp"),
                 state: folder.join("state"),
@@ -177,7 +179,8 @@ async fn agents(from: usize, to: usize, folder: &Path, user: u32) -> Anything<()
                 },
             };
             let metrics = AgentMetrics::register(&mut Registry::default());
-            let result = agent::run(&options, &Health::default(), &metrics).await;
+            let health = Health::default();
+            let result = Box::pin(agent::run(&options, &health, &metrics)).await;
             eprintln!("{}: {result:?}", options.root.display());
         });
     }

@@ -1,25 +1,32 @@
 //! The agent of one node. Each of its jobs has a module of its own: keeping the profiles as
-//! [`files`], publishing the gate's [`decisions`], looking whether there is a [`gate`], and writing the
-//! [`node_report`].
+//! [`files`], setting filters through [`nri`], publishing the gate's [`decisions`], looking whether
+//! there is a [`gate`], and writing the [`node_report`].
 
 mod copies;
 pub mod decisions;
 pub mod files;
 pub mod gate;
 pub mod node_report;
+pub mod nri;
 pub mod source;
 
 use crate::{
-    crd::SeccompNodeSpec,
+    crd::{SeccompNodeSpec, nri::NodeNri},
     kube::{events::Publisher, health::Health, metrics::AgentMetrics},
 };
 use files::Keeper;
 use kube::Client;
 use node_report::Writer;
-use portcullis_profile::program::Memo;
+use portcullis_profile::{
+    gate::decision::Decision,
+    program::{Limits, Memo},
+};
 use source::Changes;
 use std::{io, path::PathBuf, time::Duration};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 
 /// How long to wait before starting anew where the disk's state prevented it.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -56,6 +63,10 @@ pub struct Options {
     pub gate_traces: gate::Traces,
     /// The cache of checked programs.
     pub memo: Memo,
+    /// The operator's rules for profiles.
+    pub limits: Limits,
+    /// The NRI plugin's settings; `None` for an agent without one.
+    pub nri: Option<nri::Options>,
 }
 
 /// Why the agent ends, or can't start.
@@ -94,6 +105,10 @@ pub async fn run(
     metrics: &AgentMetrics,
 ) -> Result<(), AgentError> {
     let (report, reports) = watch::channel::<Option<SeccompNodeSpec>>(None);
+    let (plugin_report, plugin_reports) = watch::channel(None);
+    let (decided, own) = mpsc::channel(decisions::OWN);
+    // Most agents have none, and its state is large.
+    let plugin = Box::pin(set_filters(options, decided, plugin_report));
     match &options.source {
         Source::Cluster { node, client } => {
             let changes = source::cluster(client.clone());
@@ -102,9 +117,10 @@ pub async fn run(
             let (joined, whole) = watch::channel(None);
             tokio::select! {
                 result = keep(options, changes, report, health, metrics) => result,
-                () = gate::join(&options.gate_traces, reports, joined) => Ok(()),
+                () = gate::join(&options.gate_traces, reports, plugin_reports, joined) => Ok(()),
                 () = writer.run(whole) => Ok(()),
-                () = decisions::listen(&options.gate_socket, Some(publisher), metrics) => Ok(()),
+                () = decisions::listen(&options.gate_socket, own, Some(publisher), metrics) => Ok(()),
+                result = plugin => result,
             }
         }
         Source::Folder(path) => {
@@ -113,10 +129,31 @@ pub async fn run(
             let changes = source::folder(path, &options.state).map_err(error)?;
             tokio::select! {
                 result = keep(options, changes, report, health, metrics) => result,
-                () = decisions::listen(&options.gate_socket, None, metrics) => Ok(()),
+                () = decisions::listen(&options.gate_socket, own, None, metrics) => Ok(()),
+                result = plugin => result,
             }
         }
     }
+}
+
+/// Runs the NRI plugin, if there is one. It ends with an error only.
+async fn set_filters(
+    options: &Options,
+    decisions: mpsc::Sender<Decision>,
+    report: watch::Sender<Option<NodeNri>>,
+) -> Result<(), AgentError> {
+    if let Some(plugin) = &options.nri {
+        let shared = nri::Shared {
+            root: options.root.clone(),
+            state: options.state.clone(),
+            decided: options.gate_traces.decided.clone(),
+            memo: options.memo.clone(),
+            decisions,
+        };
+        let error = AgentError::about("the NRI plugin");
+        nri::run(plugin, shared, report).await.map_err(error)?;
+    }
+    std::future::pending().await
 }
 
 /// Keeps the files. While the disk is too full or read-only to start, the node's report says so.
@@ -129,13 +166,7 @@ async fn keep(
 ) -> Result<(), AgentError> {
     let mut logged = None;
     loop {
-        let keeper = Keeper::open(
-            &options.root,
-            &options.state,
-            &options.memo,
-            report.clone(),
-            metrics,
-        );
+        let keeper = Keeper::open(options, report.clone(), metrics);
         let error = match keeper {
             Ok(mut keeper) => return keeper.run(changes, health).await,
             Err(error) if error.may_pass() => error.to_string(),

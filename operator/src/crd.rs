@@ -1,12 +1,15 @@
 //! The custom resources, one file for each kind, and the schema that the API server enforces.
 #![allow(unreachable_pub)] // the derived kinds
 
+pub mod binding;
 pub mod condition;
 pub mod gate;
 pub mod node;
+pub mod nri;
 pub mod profile;
 mod schema;
 
+pub use binding::{SeccompBinding, SeccompBindingSpec, SeccompBindingStatus};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 pub use node::{FailedProfile, InstalledProfile, SeccompNode, SeccompNodeSpec};
@@ -16,8 +19,12 @@ pub use profile::{SeccompProfile, SeccompProfileSpec, SeccompProfileStatus};
 pub const GROUP: &str = "portcullis.dev";
 
 /// The definition of every kind, in the form that the API server accepts.
-pub fn definitions() -> [CustomResourceDefinition; 2] {
-    [SeccompProfile::crd(), SeccompNode::crd()]
+pub fn definitions() -> [CustomResourceDefinition; 3] {
+    [
+        SeccompProfile::crd(),
+        SeccompNode::crd(),
+        SeccompBinding::crd(),
+    ]
 }
 
 /// The definitions as a YAML stream: the text of `packaging/crds/portcullis.yaml`.

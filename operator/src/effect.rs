@@ -6,10 +6,11 @@
 use crate::resolve::{Place, Resolved};
 use portcullis_profile::{
     filter::reader::Runtime,
-    program::{Examiner, Memo},
+    program::{Examiner, Exceeds, Limits, Memo, Unusable},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -32,6 +33,8 @@ pub enum Effect {
     Usable(Vec<String>),
     /// It does not, or that can't be determined. Contains the reason.
     Unusable(String),
+    /// It does what the operator's rules for profiles exclude. Contains what that is.
+    NotAllowed(String),
 }
 
 /// What is known about the file of one profile.
@@ -65,25 +68,31 @@ pub struct Effects {
     waiting: VecDeque<String>,
     running: usize,
     memo: Memo,
+    limits: Arc<Limits>,
     done: mpsc::UnboundedSender<Checked>,
     finished: mpsc::UnboundedReceiver<Checked>,
 }
 
-impl Default for Effects {
-    fn default() -> Effects {
+impl Effects {
+    /// Results under the operator's rules for profiles.
+    pub fn new(limits: Limits) -> Effects {
         let (done, finished) = mpsc::unbounded_channel();
         Effects {
             known: BTreeMap::new(),
             waiting: VecDeque::new(),
             running: 0,
             memo: Memo::none(),
+            limits: Arc::new(limits),
             done,
             finished,
         }
     }
-}
 
-impl Effects {
+    /// Whether there are rules for profiles, so that only the result tells whether one is valid.
+    pub fn have_limits(&self) -> bool {
+        !self.limits.is_empty()
+    }
+
     /// Also stores results in this cache, which outlives the process.
     pub fn remember_in(&mut self, memo: Memo) {
         self.memo = memo;
@@ -135,11 +144,12 @@ impl Effects {
             }
             self.running += 1;
             let (done, memo) = (self.done.clone(), self.memo.clone());
+            let limits = Arc::clone(&self.limits);
             let failed = name.clone();
             let sum = resolved.sum;
             let started = thread::Builder::new().name("effect".into()).spawn(move || {
                 // If the receiver is gone, nobody needs the result.
-                let _ = done.send(check(name, &resolved, &memo));
+                let _ = done.send(check(name, &resolved, &limits, &memo));
             });
             if let Err(error) = started {
                 let _ = self.done.send(Checked {
@@ -209,15 +219,47 @@ impl Effects {
     }
 }
 
+/// What the operator's rules for profiles exclude and the filter of a file does all the same; `None` if
+/// it does nothing of that.
+///
+/// # Errors
+/// What the filter does can't be determined.
+pub fn not_allowed(
+    resolved: &Resolved,
+    limits: &Limits,
+    examiner: &mut Examiner<'_>,
+) -> Result<Option<String>, Unusable> {
+    match examiner.within(&resolved.filter, limits, Runtime::Either) {
+        Ok(()) => Ok(None),
+        Err(Exceeds::NotAllowed(excess)) => {
+            let excess = resolved.place.in_spec(&excess);
+            let excess = excess.replace("(defaultAction)", "(spec.defaultAction)");
+            Ok(Some(format!(
+                "the operator's configuration does not allow it: it {excess}"
+            )))
+        }
+        Err(Exceeds::Unchecked(why)) => Err(why),
+    }
+}
+
 /// Checks one file.
-fn check(name: String, resolved: &Resolved, memo: &Memo) -> Checked {
+fn check(name: String, resolved: &Resolved, limits: &Limits, memo: &Memo) -> Checked {
     let in_spec = |said: &str| resolved.place.in_spec(said);
-    let found = Examiner::new(memo).effect(&resolved.filter, Runtime::Either);
-    let may_change = found.as_ref().is_err_and(|error| !error.is_lasting());
-    let effect = match found {
-        Ok(notes) => Effect::Usable(notes.iter().map(|note| in_spec(note)).collect()),
-        Err(error) => Effect::Unusable(in_spec(&error.to_string())),
+    let mut examiner = Examiner::new(memo);
+    let mut look = || {
+        if let Some(excess) = not_allowed(resolved, limits, &mut examiner)? {
+            return Ok(Effect::NotAllowed(excess));
+        }
+        let notes = examiner.effect(&resolved.filter, Runtime::Either)?;
+        Ok(Effect::Usable(
+            notes.iter().map(|note| in_spec(note)).collect(),
+        ))
     };
+    let found = look();
+    let may_change = found
+        .as_ref()
+        .is_err_and(|error: &Unusable| !error.is_lasting());
+    let effect = found.unwrap_or_else(|error| Effect::Unusable(in_spec(&error.to_string())));
     Checked {
         name,
         sum: resolved.sum,
@@ -248,140 +290,4 @@ impl Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resolve::resolve;
-    use serde_json::{Value, json};
-
-    fn file(spec: &Value) -> Resolved {
-        resolve("p", &spec.to_string(), &|_| None).unwrap().unwrap()
-    }
-
-    fn effect(spec: &Value) -> Effect {
-        let resolved = file(spec);
-        let mut effects = Effects::default();
-        assert_eq!(effects.of("p", &resolved.sum), None);
-        effects.start(|_| Some(file(spec)));
-        assert_eq!(effects.next_blocking().as_deref(), Some("p"));
-        let found = effects.of("p", &resolved.sum).cloned().unwrap();
-        assert!(!effects.is_waiting(), "it is looked at again");
-        found
-    }
-
-    fn unusable(spec: &Value, expected: &[&str]) {
-        let Effect::Unusable(why) = effect(spec) else {
-            panic!("{spec}");
-        };
-        for expected in expected {
-            assert!(why.contains(expected), "{why}");
-        }
-    }
-
-    fn denying(names: &[&str], args: &Value) -> Value {
-        json!({"names": names, "action": "SCMP_ACT_ERRNO", "args": args})
-    }
-
-    /// libseccomp 2.5.4 compiles it to a program that applies no native rule.
-    fn lost() -> Value {
-        let new_user = json!([{"index": 0, "value": 0x1000_0000, "valueTwo": 0x1000_0000,
-            "op": "SCMP_CMP_MASKED_EQ"}]);
-        json!({"defaultAction": "SCMP_ACT_ALLOW",
-            "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X32"],
-            "syscalls": [denying(&["clone", "unshare"], &new_user), denying(&["umount"], &json!([]))]})
-    }
-
-    #[test]
-    fn a_faulty_profile_is_unusable_and_the_message_names_its_authors_fields() {
-        assert_eq!(
-            effect(&json!({"allow": ["mkdir"]})),
-            Effect::Usable(Vec::new())
-        );
-        if cfg!(target_arch = "x86_64") {
-            unusable(
-                &lost(),
-                &[
-                    "would not do what the profile says: spec.syscalls[0]: clone on SCMP_ARCH_X86_64",
-                ],
-            );
-        }
-    }
-
-    /// Both rules are named, each with its action.
-    #[test]
-    fn rules_that_contradict_each_other_are_both_named() {
-        let kill = json!({"names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS"});
-        let denied = denying(&["mkdir"], &json!([]));
-        unusable(
-            &json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [denied, kill]}),
-            &[
-                "spec.syscalls[1]: mkdir",
-                "should get SCMP_ACT_KILL_PROCESS",
-                "gives SCMP_ACT_ERRNO (1), which spec.syscalls[0] says",
-            ],
-        );
-        let other = json!({"names": ["mkdir"], "action": "SCMP_ACT_TRAP"});
-        unusable(
-            &json!({"syscalls": [
-                {"names": ["mkdir"], "action": "SCMP_ACT_ALLOW"}, other], "allow": ["mkdir"]}),
-            &["spec.syscalls[1]: mkdir", "which spec.syscalls[0] says"],
-        );
-    }
-
-    #[test]
-    fn a_message_names_the_fields_that_the_places_of_the_file_come_from() {
-        let place = Place {
-            own: 2,
-            has_allow: true,
-        };
-        assert_eq!(
-            place.in_spec("syscalls[0] and syscalls[2], not syscalls[x] or syscalls[3]: [1]"),
-            "spec.syscalls[0] and spec.allow, not syscalls[x] or syscalls[3] of the file (from a base): [1]"
-        );
-    }
-
-    #[test]
-    fn a_file_that_changes_meanwhile_is_checked_again() {
-        let (before, after) = (json!({"allow": ["mkdir"]}), json!({"allow": ["rmdir"]}));
-        let mut effects = Effects::default();
-        assert_eq!(effects.of("p", &file(&before).sum), None);
-        effects.start(|_| Some(file(&before)));
-        assert_eq!(effects.of("p", &file(&after).sum), None);
-        assert_eq!(effects.next_blocking(), None, "it is of the old file");
-        assert!(effects.is_waiting());
-        effects.start(|_| Some(file(&after)));
-        assert_eq!(effects.next_blocking().as_deref(), Some("p"));
-        assert!(effects.of("p", &file(&after).sum).is_some());
-        effects.forget("p");
-        assert_eq!(effects.of("p", &file(&after).sum), None);
-    }
-
-    #[test]
-    fn what_can_not_be_compiled_is_looked_at_again_only_after_a_while() {
-        let lt = |index: u8, op: &str, value: u8| json!({"index": index, "value": value, "op": op});
-        let (a, b) = (lt(0, "SCMP_CMP_LT", 9), lt(2, "SCMP_CMP_GE", 3));
-        let c = lt(1, "SCMP_CMP_EQ", 1);
-        let endless = json!({"syscalls": [
-            denying(&["mkdir"], &json!([a, b, c])), denying(&["mkdir"], &json!([a, b]))],
-            "defaultAction": "SCMP_ACT_ALLOW"});
-        let sum = file(&endless).sum;
-        let mut effects = Effects::default();
-        assert_eq!(effects.of("p", &sum), None);
-        effects.start(|_| Some(file(&endless)));
-        effects.next_blocking();
-        let first = effects.of("p", &sum).cloned();
-        let Some(Effect::Unusable(why)) = &first else {
-            panic!("{first:?}");
-        };
-        assert!(
-            why.contains("did not finish within 2 s on the rules for mkdir"),
-            "{why}"
-        );
-        assert!(!effects.is_waiting());
-        effects.known.get_mut("p").unwrap().retry = Some((Instant::now(), RETRY));
-        assert_eq!(effects.of("p", &sum).cloned(), first);
-        assert!(effects.is_waiting());
-        // If asked again, it is queued only once.
-        effects.of("p", &sum);
-        assert_eq!(effects.waiting.len(), 1);
-    }
-}
+mod tests;

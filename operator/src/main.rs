@@ -4,16 +4,28 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use kube::Client;
 use portcullis_operator::{
+    admission::{
+        configurations::{self, Address},
+        rules::{Configuration, NamespaceName, ProfileRef},
+    },
     agent,
-    controller::{self, ControllerError},
+    controller::{
+        self, ControllerError,
+        artifacts::{self, Allowed},
+        config_maps::ConfigMaps,
+        webhook,
+    },
+    crd::binding::Mode,
     kube::{
         endpoints,
         health::Health,
         lease,
-        metrics::{AgentMetrics, ControllerMetrics, ServerMetrics},
+        metrics::{AgentMetrics, ControllerMetrics, ServerMetrics, admission::Carrier},
         namespace,
-        server::{Limits, Plain, Server},
+        server::{self, Plain, Server},
     },
+    limits::LimitArguments,
+    removal::{self, Fate, RemovalError},
 };
 use portcullis_profile::{
     check,
@@ -21,7 +33,7 @@ use portcullis_profile::{
         compile::in_child,
         memo::{self, Memo},
     },
-    stamp,
+    settings, stamp,
 };
 use prometheus_client::registry::Registry;
 use std::{
@@ -52,8 +64,14 @@ enum Command {
     Agent(AgentArguments),
     /// Maintain the status of profiles, and prevent the deletion of those in use
     Controller(ControllerArguments),
+    /// Prepare the operator's removal: let go of all profiles, or delete those that no pod uses
+    RemoveProfiles(RemoveProfilesArguments),
     /// Print the custom resource definitions
     Crds,
+    /// Print the admission policies, without rules and bound to no namespace
+    AdmissionPolicies,
+    /// Print the webhook configurations, without webhooks
+    AdmissionWebhooks,
     /// Print a completion script
     Completions {
         /// The shell to print it for
@@ -67,6 +85,8 @@ enum Command {
     },
 }
 
+/// The exit code of `remove-profiles` if the operator has to stay because of profiles.
+const PROFILES_STAY: u8 = 5;
 /// The exit code of a controller that has lost its lease.
 const LEASE_LOST: u8 = 3;
 
@@ -87,15 +107,136 @@ struct ControllerArguments {
     /// The namespace of the lease and of the agents [default: the pod's own; portcullis outside a pod]
     #[arg(long, env = "POD_NAMESPACE")]
     namespace: Option<String>,
+    /// The profile of namespaces and bindings that say nothing: the name of a SeccompProfile, or runtime/default
+    #[arg(long)]
+    default_profile: Option<ProfileRef>,
+    /// How strictly that profile applies: default or enforce
+    #[arg(long, default_value = "default", requires = "default_profile")]
+    default_profile_mode: Mode,
+    /// A namespace that admission leaves alone, besides kube-system and the operator's own; repeatable
+    #[arg(long)]
+    exempt_namespace: Vec<NamespaceName>,
+    /// Make profiles of the config maps in the operator's namespace labelled portcullis.dev/profiles=true
+    #[arg(long)]
+    config_maps: bool,
+    /// Publish the profiles' files as config maps in this namespace
+    #[arg(long, value_name = "NAMESPACE")]
+    publish_config_maps: Option<NamespaceName>,
+    /// Remove the taint portcullis.dev/not-ready from nodes whose agent has handled every profile
+    #[arg(long)]
+    startup_taint: bool,
+    /// What to apply admission's rules with where both are installed: policies or webhook
+    #[arg(long, default_value = "policies", value_parser = carrier)]
+    admission_carrier: Carrier,
+    /// The address to serve the admission webhook on [default: none]
+    #[arg(long)]
+    webhook_listen: Option<SocketAddr>,
+    /// How the API server reaches it, `https://HOST:PORT` [default: the Service portcullis-webhook of the namespace]
+    #[arg(long, requires = "webhook_listen", value_parser = webhook_url)]
+    webhook_url: Option<String>,
+    /// How many seconds a certificate of the webhook is valid; it is replaced after two thirds of them
+    #[arg(long, default_value_t = 90 * 24 * 3600, value_parser = clap::value_parser!(u64).range(12..=315_360_000))]
+    webhook_certificate_seconds: u64,
+    #[command(flatten)]
+    artifacts: ArtifactArguments,
+    #[command(flatten)]
+    limits: LimitArguments,
+}
+
+/// Bases in registries.
+#[derive(Debug, clap::Args)]
+struct ArtifactArguments {
+    /// A registry that bases may be pulled from, `REGISTRY[/PATH]`, with http:// in front for one without TLS; repeatable [default: none]
+    #[arg(long = "artifact-registry", value_name = "REGISTRY")]
+    registries: Vec<Allowed>,
+    /// The public key that each base must be signed with, in PEM [default: no signature is needed]
+    #[arg(long = "artifact-key", value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The file with credentials for registries, as `podman login` writes it [default: none]
+    #[arg(long = "artifact-auth-file", value_name = "FILE")]
+    auth_file: Option<PathBuf>,
+    /// The certificate authorities of these registries, in PEM [default: the system's]
+    #[arg(long = "artifact-ca-file", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// A carrier that can be preferred.
+fn carrier(text: &str) -> Result<Carrier, String> {
+    match Carrier::parse(text) {
+        Some(carrier @ (Carrier::Policies | Carrier::Webhook)) => Ok(carrier),
+        _ => Err(format!("{text:?} is neither policies nor webhook")),
+    }
+}
+
+/// A URL without a path.
+fn webhook_url(text: &str) -> Result<String, String> {
+    let rest = text
+        .strip_prefix("https://")
+        .map(|rest| rest.trim_end_matches('/'));
+    let is_authority = rest.is_some_and(|rest| rest.parse::<http::uri::Authority>().is_ok());
+    if is_authority {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not https://HOST[:PORT]"))
+    }
 }
 
 impl ControllerArguments {
+    fn admission(&self) -> Configuration {
+        let mode = self.default_profile_mode;
+        Configuration {
+            cluster: self.default_profile.clone().map(|profile| (mode, profile)),
+            exempt: self.exempt_namespace.iter().cloned().collect(),
+        }
+    }
+
+    fn config_maps(&self) -> ConfigMaps {
+        ConfigMaps {
+            read: self.config_maps,
+            publish: self
+                .publish_config_maps
+                .as_ref()
+                .map(|it| it.as_str().to_owned()),
+        }
+    }
+
+    fn webhook(&self, namespace: &str) -> Option<webhook::Settings> {
+        let by_service = || Address::Service(namespace.to_owned());
+        self.webhook_listen.map(|listen| webhook::Settings {
+            listen,
+            address: self
+                .webhook_url
+                .clone()
+                .map_or_else(by_service, Address::Url),
+            life: Duration::from_secs(self.webhook_certificate_seconds),
+        })
+    }
+
     fn lease(&self, namespace: &str) -> Option<lease::Settings> {
         self.leader_elect.then(|| lease::Settings {
             namespace: namespace.to_owned(),
             duration: Duration::from_secs(self.lease_seconds),
         })
     }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes:\n  0   the operator can be removed\n  1   unexpected failure\n  2   wrong command line\n  5   profiles are in use or can't be deleted, so the operator stays"
+)]
+struct RemoveProfilesArguments {
+    /// Keep the profiles and their files; only take the controller's finalizers away
+    #[arg(long)]
+    keep: bool,
+    /// The controller reads config maps: pause that meanwhile
+    #[arg(long)]
+    config_maps: bool,
+    /// How many seconds each step may take
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    wait: u64,
+    /// The namespace of the controller [default: the pod's own; portcullis outside a pod]
+    #[arg(long, env = "POD_NAMESPACE")]
+    namespace: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -121,9 +262,32 @@ struct AgentArguments {
     /// The folder in which the gate leaves a stamp of each decision
     #[arg(long, default_value = stamp::FOLDER)]
     gate_decided: PathBuf,
+    /// Set the filters that containers select while the runtime creates them, as its NRI plugin.
+    ///
+    /// Whoever has the runtime's NRI socket can do anything on the node.
+    #[arg(long)]
+    nri: bool,
+    /// The runtime's NRI socket
+    #[arg(long, default_value = portcullis_nri::DEFAULT_SOCKET, requires = "nri")]
+    nri_socket: PathBuf,
+    /// portcullis-hook on the node, which is put into containers that select a profile if it exists
+    #[arg(
+        long,
+        default_value = "/usr/libexec/portcullis/portcullis-hook",
+        requires = "nri"
+    )]
+    nri_hook: PathBuf,
+    /// The folder below which the agent sees the node's files, to look for that hook
+    #[arg(long, default_value = "/", requires = "nri")]
+    nri_host_root: PathBuf,
+    /// The settings of the node parts, which hold for the NRI plugin too
+    #[arg(long, default_value = settings::DEFAULT_PATH, requires = "nri")]
+    nri_settings: PathBuf,
     /// The address to serve /healthz, /readyz and /metrics on [default: none]
     #[arg(long)]
     listen: Option<SocketAddr>,
+    #[command(flatten)]
+    limits: LimitArguments,
 }
 
 impl AgentArguments {
@@ -149,6 +313,13 @@ impl AgentArguments {
                 decided: self.gate_decided,
             },
             memo: Memo::at(Path::new(memo::FOLDER), "agent"),
+            limits: self.limits.into(),
+            nri: self.nri.then_some(agent::nri::Options {
+                socket: self.nri_socket,
+                settings: self.nri_settings,
+                hook: self.nri_hook,
+                host: self.nri_host_root,
+            }),
         })
     }
 }
@@ -161,14 +332,14 @@ async fn client() -> anyhow::Result<Client> {
 async fn serve(
     listen: Option<SocketAddr>,
     health: &Health,
-    mut registry: Registry,
+    registry: Registry,
+    metrics: ServerMetrics,
 ) -> anyhow::Result<Option<Server>> {
     let Some(address) = listen else {
         return Ok(None);
     };
-    let metrics = ServerMetrics::register(&mut registry);
     let routes = endpoints::routes(health.clone(), Arc::new(registry));
-    let server = Server::start(address, Plain, routes, Limits::default(), metrics)
+    let server = Server::start(address, Plain, routes, server::Limits::default(), metrics)
         .await
         .with_context(|| address.to_string())?;
     Ok(Some(server))
@@ -191,9 +362,10 @@ async fn run_agent(arguments: AgentArguments) -> anyhow::Result<()> {
     let ended = ended("the agent ends, the files stay")?;
     let (health, mut registry) = (Health::default(), Registry::default());
     let metrics = AgentMetrics::register(&mut registry);
+    let server_metrics = ServerMetrics::register(&mut registry);
     let listen = arguments.listen;
     let options = arguments.options().await?;
-    let server = serve(listen, &health, registry).await?;
+    let server = serve(listen, &health, registry, server_metrics).await?;
     let result = tokio::select! {
         result = agent::run(&options, &health, &metrics) => result,
         () = ended => Ok(()),
@@ -208,15 +380,47 @@ async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
     let ended = ended("the controller ends")?;
     let (health, mut registry) = (Health::default(), Registry::default());
     let metrics = ControllerMetrics::register(&mut registry);
-    let server = serve(arguments.listen, &health, registry).await?;
+    let server_metrics = ServerMetrics::register(&mut registry);
+    let server = serve(arguments.listen, &health, registry, server_metrics.clone()).await?;
     let client = client().await?;
     let namespace = namespace::own(arguments.namespace.clone());
-    let lease = arguments.lease(&namespace);
-    let result = controller::run(client, &namespace, lease, &health, &metrics, ended).await;
+    let settings = controller::Settings {
+        admission: arguments.admission(),
+        carrier: arguments.admission_carrier,
+        webhook: arguments.webhook(&namespace),
+        config_maps: arguments.config_maps(),
+        startup_taint: arguments.startup_taint,
+        lease: arguments.lease(&namespace),
+        limits: arguments.limits.into(),
+        artifacts: artifacts::Settings::new(
+            arguments.artifacts.registries,
+            artifacts::Files {
+                key: arguments.artifacts.key,
+                auth: arguments.artifacts.auth_file,
+                authorities: arguments.artifacts.ca_file,
+            },
+        )?,
+        namespace,
+    };
+    let result = controller::run(client, settings, &health, &metrics, server_metrics, ended).await;
     if let Some(server) = server {
         server.shutdown().await;
     }
     Ok(result?)
+}
+
+async fn run_removal(arguments: RemoveProfilesArguments) -> anyhow::Result<()> {
+    let namespace = namespace::own(arguments.namespace);
+    let fate = if arguments.keep {
+        Fate::Keep
+    } else {
+        Fate::Remove
+    };
+    let patience = Duration::from_secs(arguments.wait);
+    let reads = arguments.config_maps;
+    let done = removal::run(client().await?, &namespace, fate, reads, patience).await?;
+    println!("{done}");
+    Ok(())
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -228,8 +432,18 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Agent(arguments) => runtime()?.block_on(run_agent(arguments)),
         Command::Controller(arguments) => runtime()?.block_on(run_controller(arguments)),
+        Command::RemoveProfiles(arguments) => runtime()?.block_on(run_removal(arguments)),
         Command::Crds => {
             print!("{}", portcullis_operator::crd::yaml()?);
+            Ok(())
+        }
+        Command::AdmissionPolicies => {
+            let yaml = portcullis_operator::admission::policies::yaml();
+            print!("{}", yaml.map_err(anyhow::Error::from_boxed)?);
+            Ok(())
+        }
+        Command::AdmissionWebhooks => {
+            print!("{}", configurations::yaml());
             Ok(())
         }
         Command::Completions { shell } => {
@@ -257,9 +471,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("portcullis-operator: {error:#}");
-            match error.downcast_ref() {
-                Some(ControllerError::LeaseLost(_)) => ExitCode::from(LEASE_LOST),
-                None => ExitCode::FAILURE,
+            if let Some(ControllerError::LeaseLost(_)) = error.downcast_ref() {
+                return ExitCode::from(LEASE_LOST);
+            }
+            match error.downcast_ref::<RemovalError>() {
+                Some(error) if error.is_about_profiles() => ExitCode::from(PROFILES_STAY),
+                _ => ExitCode::FAILURE,
             }
         }
     }

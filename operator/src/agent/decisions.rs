@@ -20,15 +20,27 @@ use tokio::{sync::mpsc, time::sleep};
 
 /// How many decisions may wait for their event. More are only counted.
 const QUEUE: usize = 64;
+/// How many decisions of the agent itself may wait to be counted.
+pub(super) const OWN: usize = 256;
 /// How long to wait before binding the socket again after a failure, and how often to check it.
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// Listens on a socket until the future is dropped. If the socket fails, that is logged and the
-/// socket is bound again later; the files on the node don't depend on it.
-pub(super) async fn listen(path: &Path, publisher: Option<Publisher>, metrics: &AgentMetrics) {
+/// Listens on a socket, and for the agent's `own` decisions, until the future is dropped. If the socket
+/// fails, that is logged and it is bound again later; the files on the node don't depend on it.
+pub(super) async fn listen(
+    path: &Path,
+    mut own: mpsc::Receiver<Decision>,
+    publisher: Option<Publisher>,
+    metrics: &AgentMetrics,
+) {
     let (queue, decisions) = mpsc::channel(QUEUE);
     let events = DecisionEvents::new(publisher, metrics);
-    tokio::join!(events.run(decisions), async {
+    let counted = async {
+        while let Some(decision) = own.recv().await {
+            take(decision, &queue, metrics);
+        }
+    };
+    tokio::join!(events.run(decisions), counted, async {
         loop {
             if let Err(error) = receive(path, &queue, metrics).await {
                 tracing::warn!("the gate's socket {}: {error}", path.display());
@@ -57,19 +69,22 @@ async fn receive(
             }
         };
         match read(received) {
-            Ok(decision) => {
-                count(&decision, metrics);
-                if matches!(decision.outcome, Outcome::Refused | Outcome::Warned)
-                    && queue.try_send(decision).is_err()
-                {
-                    count_event(EventResult::Dropped, metrics);
-                }
-            }
+            Ok(decision) => take(decision, queue, metrics),
             Err(reason) => {
                 let labels = DistrustLabels { reason };
                 metrics.datagrams_dropped.get_or_create(&labels).inc();
             }
         }
+    }
+}
+
+/// Counts a decision, and has it published if it is a refusal or a warning.
+fn take(decision: Decision, queue: &mpsc::Sender<Decision>, metrics: &AgentMetrics) {
+    count(&decision, metrics);
+    if matches!(decision.outcome, Outcome::Refused | Outcome::Warned)
+        && queue.try_send(decision).is_err()
+    {
+        count_event(EventResult::Dropped, metrics);
     }
 }
 

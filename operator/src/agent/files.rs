@@ -9,7 +9,7 @@ pub mod ledger;
 mod retry;
 
 use super::{
-    AgentError,
+    AgentError, Options,
     node_report::Debounce,
     source::{Change, Changes},
 };
@@ -23,7 +23,6 @@ use crate::{
 use file_watcher::FileWatcher;
 use futures::{FutureExt, StreamExt};
 use installer::Installer;
-use portcullis_profile::program::Memo;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -47,6 +46,8 @@ pub(super) struct Keeper<'a> {
     /// The names in the current list so far.
     listed: BTreeSet<String>,
     report: watch::Sender<Option<SeccompNodeSpec>>,
+    /// Whether every profile that was there at first has been handled.
+    synced: bool,
     debounce: Debounce,
     metrics: &'a AgentMetrics,
 }
@@ -57,21 +58,22 @@ impl Keeper<'_> {
     /// # Errors
     /// If the ledger can't be read or written, or the folder can't be watched.
     pub(super) fn open<'a>(
-        root: &Path,
-        state: &Path,
-        memo: &Memo,
+        options: &Options,
         report: watch::Sender<Option<SeccompNodeSpec>>,
         metrics: &'a AgentMetrics,
     ) -> Result<Keeper<'a>, AgentError> {
+        let (root, state) = (&options.root, &options.state);
         let error = AgentError::about(state.display().to_string());
-        let mut installer = Installer::open(root, state).map_err(error)?;
-        installer.remember_in(memo.clone());
+        let limits = options.limits.clone();
+        let mut installer = Installer::open(root, state, limits).map_err(error)?;
+        installer.remember_in(options.memo.clone());
         Ok(Keeper {
-            root: root.to_owned(),
+            root: root.clone(),
             installer,
             watcher: watch_files(root)?,
             listed: BTreeSet::new(),
             report,
+            synced: false,
             debounce: Debounce::new(),
             metrics,
         })
@@ -125,14 +127,18 @@ impl Keeper<'_> {
                 () = sleep_until(report_at.unwrap_or_else(Instant::now)), if report_at.is_some() => {
                     self.debounce.done(Instant::now());
                     if self.report.receiver_count() > 0 {
-                        self.report.send_replace(Some(self.installer.report()));
+                        let synced = self.synced;
+                        let report = self.installer.report();
+                        self.report.send_replace(Some(SeccompNodeSpec { synced, ..report }));
                     }
                 }
             }
             heartbeat.beat();
             let settled = self.settle();
             if self.installer.is_complete() {
-                if settled || !health.is_ready() {
+                let was_synced = self.synced;
+                self.synced |= self.installer.is_settled();
+                if settled || self.synced != was_synced || !health.is_ready() {
                     self.debounce.changed(Instant::now());
                 }
                 health.set_ready();

@@ -5,6 +5,7 @@
 use crate::crd::{
     SeccompNodeSpec,
     gate::{GateState, NodeGate, short_id},
+    nri::NodeNri,
 };
 use portcullis_profile::{check::Report, stamp};
 use std::{
@@ -99,10 +100,12 @@ fn is_news(before: Option<&NodeGate>, now: &NodeGate) -> bool {
     before.state != now.state || before.problem != now.problem || now.decided.iter().any(is_new)
 }
 
-/// Adds the gate's part to the reports about the files, until there can be no more of those.
+/// Adds the parts of the gate and of the NRI plugin to the reports about the files, until there can be
+/// no more of those.
 pub(super) async fn join(
     traces: &Traces,
     mut files: watch::Receiver<Option<SeccompNodeSpec>>,
+    mut nri: watch::Receiver<Option<NodeNri>>,
     joined: watch::Sender<Option<SeccompNodeSpec>>,
 ) {
     let mut look = interval(EVERY);
@@ -113,6 +116,7 @@ pub(super) async fn join(
             changed = files.changed() => if changed.is_err() {
                 return;
             },
+            Ok(()) = nri.changed() => {}
             _ = look.tick() => {
                 let now = traces.look(SystemTime::now());
                 if !is_news(gate.as_ref(), &now) {
@@ -122,8 +126,10 @@ pub(super) async fn join(
             }
         }
         let report = files.borrow_and_update().clone();
+        let plugin = nri.borrow_and_update().clone();
         joined.send_replace(report.map(|report| SeccompNodeSpec {
             gate: gate.clone(),
+            nri: plugin.clone(),
             ..report
         }));
     }

@@ -49,6 +49,9 @@ pub struct Wanted {
     pub generation: Option<i64>,
     /// Its specification as JSON.
     pub spec: Box<str>,
+    /// Whether it can't go while pods use it, since the controller holds it. Only then is its file
+    /// written; otherwise the file could vanish with it before anybody has looked for its pods.
+    pub is_held: bool,
     /// When its file may be removed.
     pub release: Release,
 }
@@ -71,10 +74,15 @@ impl From<StoredProfile> for Wanted {
             name: profile.name_any(),
             created: profile.creation_timestamp().map(|time| time.0),
             generation: profile.meta().generation,
+            is_held: is_held(&profile),
             release: release(&profile),
             spec: profile.spec,
         }
     }
+}
+
+fn is_held(profile: &StoredProfile) -> bool {
+    profile.finalizers().iter().any(|it| it == FINALIZER)
 }
 
 fn release(profile: &StoredProfile) -> Release {
@@ -85,8 +93,7 @@ fn release(profile: &StoredProfile) -> Release {
         released_generation: Option<i64>,
     }
     let meta = profile.meta();
-    let is_held = profile.finalizers().iter().any(|it| it == FINALIZER);
-    if meta.deletion_timestamp.is_some() && !is_held {
+    if meta.deletion_timestamp.is_some() && !is_held(profile) {
         return Release::Now;
     }
     // A status that can't be parsed releases nothing.
@@ -189,6 +196,7 @@ impl Folder {
                 generation: None,
                 spec,
                 // Nobody here knows about pods.
+                is_held: true,
                 release: Release::IfDisabled,
             })
         });
@@ -231,7 +239,11 @@ mod tests {
             object["metadata"]["name"] = json!("a");
             object["metadata"]["generation"] = json!(3);
             let stored: StoredProfile = serde_json::from_str(&object.to_string()).unwrap();
-            Wanted::from(stored).release
+            let wanted = Wanted::from(stored);
+            let finalizers = object["metadata"]["finalizers"].as_array();
+            let has_ours = finalizers.is_some_and(|all| all.contains(&json!(FINALIZER)));
+            assert_eq!(wanted.is_held, has_ours);
+            wanted.release
         };
         let deleted = "2026-01-01T00:00:00Z";
         let held = json!({"finalizers": ["x/y", FINALIZER]});

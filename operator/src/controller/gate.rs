@@ -6,10 +6,9 @@ mod unchecked;
 use crate::{
     crd::gate::GateState,
     kube::{
-        events::{ALL_EVENTS, EventReason, History, Notice, POD_EVENTS, Publisher},
+        events::{EventReason, Notice, PodEvents, Publisher},
         health::{HEARTBEAT, Health},
-        metrics::{ControllerMetrics, EventLabels, EventResult, GateLabels},
-        rate_limit::Limiter,
+        metrics::{ControllerMetrics, GateLabels},
         stores::Stores,
     },
 };
@@ -32,12 +31,7 @@ pub(super) async fn run(
     metrics: ControllerMetrics,
 ) {
     let heartbeat = health.heartbeat("gate");
-    let mut events = Events {
-        publisher,
-        history: History::default(),
-        limiter: Limiter::new(ALL_EVENTS, POD_EVENTS, Instant::now()),
-        metrics,
-    };
+    let mut events = PodEvents::new(Some(publisher));
     let mut unchecked = Unchecked::default();
     let mut look = interval(EVERY.min(HEARTBEAT));
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -52,41 +46,20 @@ pub(super) async fn run(
             let has = |gate: Option<GateState>| gate.unwrap_or(GateState::Unknown) == *state;
             let count = reports.values().filter(|report| has(report.gate)).count();
             let labels = GateLabels { state: *state };
-            let gates = events.metrics.gates.get_or_create(&labels);
+            let gates = metrics.gates.get_or_create(&labels);
             gates.set(count as u64);
         }
         let (pods, now) = (stores.pods.snapshot(), Timestamp::now());
         for found in unchecked.look(&pods, &reports, Instant::now(), now) {
-            events.metrics.unchecked.inc();
-            events.publish(&found).await;
+            metrics.unchecked.inc();
+            let (notice, pod) = (notice(&found), &found.pod);
+            let pod = format!("{}/{}", pod.namespace, pod.name);
+            let log = || tracing::warn!("pod {pod}: {}", notice.note);
+            if let Some(result) = events.publish(&pod, Some(&notice), log).await {
+                metrics.count_event(result);
+            }
             heartbeat.beat();
         }
-    }
-}
-
-/// Publishes events, within limits.
-struct Events {
-    publisher: Publisher,
-    history: History,
-    limiter: Limiter,
-    metrics: ControllerMetrics,
-}
-
-impl Events {
-    async fn publish(&mut self, found: &Found) {
-        let notice = notice(found);
-        let pod = format!("{}/{}", found.pod.namespace, found.pod.name);
-        tracing::warn!("pod {pod}: {}", notice.note);
-        let result = if !self.limiter.allows(&pod, Instant::now()) {
-            EventResult::RateLimited
-        } else if let Err(error) = self.publisher.publish(&notice, &mut self.history).await {
-            tracing::warn!("{error}");
-            EventResult::Failed
-        } else {
-            EventResult::Published
-        };
-        let labels = EventLabels { result };
-        self.metrics.profile_events.get_or_create(&labels).inc();
     }
 }
 

@@ -4,6 +4,7 @@
 mod deferral;
 mod events;
 mod failures;
+mod holder;
 mod nodes;
 mod reconciler;
 mod resolutions;
@@ -15,13 +16,16 @@ use crate::kube::{
     events::Publisher,
     health::{HEARTBEAT, Health},
     metrics::ControllerMetrics,
+    schedule::Schedule,
     stores::Stores,
 };
 use events::ProfileEvents;
 use kube::Client;
+use portcullis_profile::program::Limits;
 use reconciler::Reconciler;
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, interval};
+use writer::Writer;
 
 /// How long changes are collected before a pass. A node reports many profiles at once, and each
 /// status should be written only once.
@@ -32,13 +36,16 @@ pub(super) async fn run(
     stores: Arc<Stores>,
     client: Client,
     publisher: Publisher,
+    limits: Limits,
     health: Health,
     metrics: ControllerMetrics,
 ) {
     let (events, queue) = ProfileEvents::new();
-    let reconciler = Reconciler::new(client, events, metrics.clone());
+    let writer = Writer::new(client.clone(), metrics.clone());
+    let reconciler = Reconciler::new(client, limits, events, metrics.clone());
     tokio::join!(
         follow(&stores, reconciler, &health),
+        holder::run(&stores, writer, &health, &metrics),
         events::publish(publisher, queue, &metrics)
     );
 }
@@ -49,21 +56,23 @@ async fn follow(stores: &Stores, mut reconciler: Reconciler, health: &Health) {
     let mut nodes = stores.nodes.changes();
     let mut agents = stores.agents.changes();
     let mut pods = stores.pods.changes();
+    let mut artifacts = stores.artifacts.changes();
     let heartbeat = health.heartbeat("profiles");
     let mut idle = interval(HEARTBEAT);
     let mut late_events = interval(events::NODE_PATIENCE);
-    let mut due = Some(Instant::now() + DEBOUNCE);
+    let mut schedule = Schedule::after(DEBOUNCE);
     loop {
         heartbeat.beat();
-        let at = due.unwrap_or_else(|| Instant::now() + HEARTBEAT);
         tokio::select! {
             () = profiles.next() => {}
             () = reports.next() => {}
             () = nodes.next() => {}
             () = agents.next() => {}
             () = pods.next() => {}
-            () = sleep_until(at), if due.is_some() && is_complete(stores) => {
-                due = reconciler.pass(stores, &heartbeat).await.map(Instant::from_std);
+            () = artifacts.next() => {}
+            () = schedule.reached(), if is_complete(stores) => {
+                let due = reconciler.pass(stores, &heartbeat).await.map(Instant::from_std);
+                schedule.set(due);
                 health.set_ready();
                 continue;
             }
@@ -78,8 +87,7 @@ async fn follow(stores: &Stores, mut reconciler: Reconciler, health: &Health) {
             }
         }
         // A deferred pass happens earlier if there is a change.
-        let soon = Instant::now() + DEBOUNCE;
-        due = Some(due.map_or(soon, |due| due.min(soon)));
+        schedule.bring_forward(DEBOUNCE);
     }
 }
 

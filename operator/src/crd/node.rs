@@ -1,10 +1,13 @@
 //! `SeccompNode`: what one node has installed.
 #![allow(clippy::duplicated_attributes)] // columns of the same type
 
-use super::{gate::NodeGate, schema};
+use super::{gate::NodeGate, nri::NodeNri, schema};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// The generation of a file whose generation is not known.
+pub const UNKNOWN_GENERATION: i64 = 0;
 
 /// What the node has installed, as reported by its agent.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +53,10 @@ pub struct SeccompNodeSpec {
     /// files can't be used, or that the disk is full. It is absent if nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Whether every profile that existed when the node's agent started has its file, or is listed as
+    /// failed. The default is false.
+    #[serde(default)]
+    pub synced: bool,
     /// How many more profiles the node has than this object can name: its lists hold 1,000,000
     /// bytes. The default is 0.
     #[serde(default)]
@@ -59,6 +66,9 @@ pub struct SeccompNodeSpec {
     /// the agent has looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<NodeGate>,
+    /// The agent's NRI plugin. It is absent where the agent runs without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nri: Option<NodeNri>,
 }
 
 /// A profile that has a file on the node.
@@ -85,8 +95,8 @@ pub struct FailedProfile {
     /// Why the profile's current generation has no file here.
     #[serde(default)]
     pub reason: String,
-    /// The earlier generation whose file stays on the node. It is absent if there is no such file,
-    /// or if its generation is unknown.
+    /// The earlier generation whose file stays on the node, or 0 if that is unknown. It is absent if
+    /// there is no such file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
 }

@@ -2,7 +2,10 @@
 
 use super::{condition::reasons, schema};
 use crate::words::words;
-use k8s_openapi::apimachinery::pkg::{apis::meta::v1::Condition, util::intstr::IntOrString};
+use k8s_openapi::apimachinery::pkg::{
+    apis::meta::v1::{Condition, LabelSelector},
+    util::intstr::IntOrString,
+};
 use kube::{CustomResource, KubeSchema};
 use portcullis_profile::Action;
 use schemars::JsonSchema;
@@ -31,12 +34,12 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SeccompProfileSpec {
-    /// The name of another `SeccompProfile` to build on. Its rules are added for the system calls
+    /// The name of another `SeccompProfile` to build on, or an artifact in a registry, pinned by its
+    /// digest: `oci://REGISTRY/REPOSITORY[:TAG]@sha256:…`. Its rules are added for the system calls
     /// that this profile does not mention; where both mention a call, this profile's rules apply.
     /// By default, there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!self.startsWith('oci://')").message("bases from an image registry (oci://) are not supported yet: name a SeccompProfile"))]
+    #[schemars(length(min = 1, max = 512))]
     pub base_profile_name: Option<String>,
     /// What happens to a system call that no rule matches. The default, `SCMP_ACT_ERRNO`, makes the
     /// call fail with `defaultErrnoRet`.
@@ -86,6 +89,12 @@ pub struct SeccompProfileSpec {
     /// filter: `Include`, the default, or `Omit`. This matters only if `defaultAction` denies.
     #[serde(default)]
     pub runtime_base: RuntimeBase,
+    /// The labels of the namespaces whose `SeccompBinding` objects may name the profile; `{}` selects
+    /// all. A namespace's own annotation may name it if the selector looks at nothing but
+    /// `kubernetes.io/metadata.name`. By default, it is offered to none; what a pod selects itself is
+    /// free in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered_to: Option<LabelSelector>,
 }
 
 /// A rule: what happens to some system calls.
@@ -206,12 +215,17 @@ words! {
         Invalid = "Invalid",
         /// An older profile has this one's file; the message names it.
         FileNameTaken = "FileNameTaken",
+        /// A base in a registry has not been pulled; the message says why. The controller tries again.
+        BaseNotPulled = "BaseNotPulled",
+        /// The operator's configuration does not allow what it lets through or uses; the message names
+        /// the calls or actions, and the setting.
+        NotAllowed = "NotAllowed",
     }
 }
 
 reasons! { ValidReason of ProfileCondition::Valid, {
     True: Valid,
-    False: Invalid | FileNameTaken,
+    False: Invalid | FileNameTaken | BaseNotPulled | NotAllowed,
 } }
 
 words! {
@@ -257,6 +271,8 @@ words! {
     pub enum ReconcilingReason {
         /// Nodes have not reported the file yet.
         NodesMissing = "NodesMissing",
+        /// A base in a registry has not been pulled.
+        BaseNotPulled = "BaseNotPulled",
         /// The profile is disabled, and pods still use its file.
         InUse = "InUse",
         /// The profile is disabled, and nodes still have its file.
@@ -265,7 +281,7 @@ words! {
 }
 
 reasons! { ReconcilingReason of ProfileCondition::Reconciling, {
-    True: NodesMissing | InUse | Removing,
+    True: NodesMissing | BaseNotPulled | InUse | Removing,
 } }
 
 words! {
@@ -275,6 +291,8 @@ words! {
         Invalid = "Invalid",
         /// The name, which leads to the file of another profile.
         FileNameTaken = "FileNameTaken",
+        /// The specification, or the operator's configuration, which does not allow it.
+        NotAllowed = "NotAllowed",
         /// A node that can't install the file.
         NodeFailed = "NodeFailed",
         /// The number of profiles, which is too large for a node's report.
@@ -283,7 +301,7 @@ words! {
 }
 
 reasons! { StalledReason of ProfileCondition::Stalled, {
-    True: Invalid | FileNameTaken | NodeFailed | NodeReportFull,
+    True: Invalid | FileNameTaken | NotAllowed | NodeFailed | NodeReportFull,
 } }
 
 fn default_action() -> String {

@@ -1,6 +1,6 @@
 //! Schemas of fields that several types share.
 
-use super::gate::GateState;
+use super::{gate::GateState, nri::NriState};
 use portcullis_profile::{Action, Arch, Flag, Operator};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -15,6 +15,10 @@ pub(super) fn action(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn gate_state(_: &mut SchemaGenerator) -> Schema {
     one_of(GateState::ALL)
+}
+
+pub(super) fn nri_state(_: &mut SchemaGenerator) -> Schema {
+    one_of(NriState::ALL)
 }
 
 pub(super) fn operator(_: &mut SchemaGenerator) -> Schema {
@@ -33,6 +37,24 @@ pub(super) fn flags(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "maxItems": 2048,
         "items": {"type": "string", "minLength": 1, "maxLength": 64}})
+}
+
+/// The name of a profile, or the runtime's own.
+pub(super) fn profile_or_default(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 250,
+        "pattern": "^(runtime/default|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)$"})
+}
+
+/// Names of containers.
+pub(super) fn container_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "maxItems": 64, "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"}})
+}
+
+/// Patterns for images.
+pub(super) fn image_patterns(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "maxItems": 64, "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "maxLength": 512, "pattern": "^[a-zA-Z0-9._/:@*-]+$"}})
 }
 
 /// The position of an argument of a system call.

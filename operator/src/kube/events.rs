@@ -1,7 +1,8 @@
 //! Kubernetes events: a new one is created; a repeated one is counted up.
 
 use super::{
-    rate_limit::Rate,
+    metrics::EventResult,
+    rate_limit::{Limiter, Rate},
     request::{RequestError, request},
 };
 use crate::words::words;
@@ -26,7 +27,7 @@ pub const ALL_EVENTS: Rate = Rate {
     every: Duration::from_secs(1),
 };
 /// Its limit on events about one pod.
-pub const POD_EVENTS: Rate = Rate {
+const POD_EVENTS: Rate = Rate {
     burst: 5,
     every: Duration::from_secs(30),
 };
@@ -48,7 +49,9 @@ words! {
         SeccompWarning = "SeccompWarning",
         /// On a pod: a container runs, and no decision of the gate about it is known.
         SeccompUnchecked = "SeccompUnchecked",
-        /// On a profile: its specification is not valid.
+        /// On a pod: it was created before the webhook was asked about its namespace, and misses a rule.
+        SeccompRuleMissed = "SeccompRuleMissed",
+        /// On a profile: its specification is not valid. On a `ConfigMap`: one of its keys gives no profile.
         Invalid = "Invalid",
         /// On a profile: a node does not have its file.
         NotReady = "NotReady",
@@ -56,6 +59,16 @@ words! {
         NodeReportFull = "NodeReportFull",
         /// On a profile: its deletion waits for pods.
         InUse = "InUse",
+        /// On a binding: it does not apply, or another one may come before it.
+        NotLive = "NotLive",
+        /// On a `ConfigMap`: a profile of a name that it gives is somebody else's.
+        NameTaken = "NameTaken",
+        /// On a `ConfigMap`: a profile that it gives can't be written.
+        NotApplied = "NotApplied",
+        /// On an admission policy or its binding: somebody else had changed it.
+        Overwritten = "Overwritten",
+        /// On the mutating admission policy: the cluster's default names a profile that is missing or not valid.
+        DefaultUnusable = "DefaultUnusable",
     }
 }
 
@@ -74,10 +87,16 @@ impl EventReason {
             EventReason::SeccompRefused
             | EventReason::SeccompWarning
             | EventReason::SeccompUnchecked => "StartContainer",
+            EventReason::SeccompRuleMissed => "CreatePod",
             EventReason::Invalid
             | EventReason::NotReady
             | EventReason::NodeReportFull
-            | EventReason::InUse => "Reconcile",
+            | EventReason::InUse
+            | EventReason::NotLive
+            | EventReason::NameTaken
+            | EventReason::NotApplied
+            | EventReason::Overwritten
+            | EventReason::DefaultUnusable => "Reconcile",
         }
     }
 }
@@ -141,7 +160,7 @@ impl History {
     }
 
     /// Counts an event without publishing it. The next published one includes it in its count.
-    pub fn count_only(&mut self, notice: &Notice) {
+    fn count_only(&mut self, notice: &Notice) {
         if let Some(published) = self.0.get_mut(&History::key(notice)) {
             published.count = published.count.saturating_add(1);
         }
@@ -170,6 +189,17 @@ impl Publisher {
                 name: notice.about.name.clone().unwrap_or_default(),
                 source,
             })
+    }
+
+    /// The same, for callers that go on if it fails: then it is logged.
+    pub async fn try_publish(&self, notice: &Notice, history: &mut History) -> EventResult {
+        match self.publish(notice, history).await {
+            Ok(()) => EventResult::Published,
+            Err(error) => {
+                tracing::warn!("{error}");
+                EventResult::Failed
+            }
+        }
     }
 
     async fn create_or_count(
@@ -228,6 +258,45 @@ impl Publisher {
             reporting_instance: Some(self.instance.clone()),
             ..Event::default()
         }
+    }
+}
+
+/// Publishes events about pods, within limits.
+pub struct PodEvents {
+    /// Without a cluster there is none.
+    publisher: Option<Publisher>,
+    limiter: Limiter,
+    history: History,
+}
+
+impl PodEvents {
+    /// Uses a publisher, if there is one.
+    pub fn new(publisher: Option<Publisher>) -> PodEvents {
+        PodEvents {
+            publisher,
+            limiter: Limiter::new(ALL_EVENTS, POD_EVENTS, Instant::now()),
+            history: History::default(),
+        }
+    }
+
+    /// Publishes an event about the pod `namespace/name`, if it is known well enough for one, and
+    /// logs it beforehand by `log`. Beyond the limits both are left out. Returns what happened to
+    /// the event, unless there is none.
+    pub async fn publish(
+        &mut self,
+        pod: &str,
+        notice: Option<&Notice>,
+        log: impl FnOnce(),
+    ) -> Option<EventResult> {
+        if !self.limiter.allows(pod, Instant::now()) {
+            if let Some(notice) = notice {
+                self.history.count_only(notice);
+            }
+            return Some(EventResult::RateLimited);
+        }
+        log();
+        let (publisher, notice) = (self.publisher.as_ref()?, notice?);
+        Some(publisher.try_publish(notice, &mut self.history).await)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Requests to the API server, limited by a deadline.
 
+use kube::api::{DeleteParams, Preconditions};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -49,6 +50,15 @@ pub async fn request<T>(
         Ok(answer) => Ok(answer?),
         Err(_) => Err(RequestError::Late),
     }
+}
+
+/// Deletes an object only if it is still the one with this UID, and nobody has changed it since this
+/// version.
+pub fn unless_changed(uid: Option<String>, resource_version: Option<String>) -> DeleteParams {
+    DeleteParams::default().preconditions(Preconditions {
+        resource_version,
+        uid,
+    })
 }
 
 /// The delay before a retry. It doubles with each failure, up to a limit.

@@ -3,8 +3,10 @@
 //! No number of other connections can make a probe fail: a request has to arrive within
 //! [`Limits::header_timeout`], every connection is closed after [`Limits::connection_timeout`], and
 //! once there are [`Limits::connections`] of them, a new one replaces the oldest that has not sent
-//! a request. The server has a thread of its own, so that an answer never waits for other work, such
-//! as files on a slow disk; whether that work still gets on is what `/healthz` tells.
+//! a request. Callers that come all at once don't replace each other: each has
+//! [`Limits::idle_grace`] to send its request, and then [`Limits::asked_grace`] for the answer; the
+//! next one waits meanwhile. The server has a thread of its own, so that an answer never waits for
+//! other work, such as files on a slow disk; whether that work still gets on is what `/healthz` tells.
 
 mod connections;
 mod routes;
@@ -15,7 +17,7 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use nix::sys::resource::{Resource, getrlimit};
-pub use routes::Routes;
+pub use routes::{Routes, discard};
 use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -29,6 +31,11 @@ use tokio::{
 const HEADER_TIMEOUT: Duration = Duration::from_millis(800);
 /// How long a connection may last altogether.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection without a request is kept where others wait for its place: many times what
+/// sending one takes.
+const IDLE_GRACE: Duration = Duration::from_millis(100);
+/// How long one is kept whose request has arrived. Nearly every answer takes a fraction of it.
+const ASKED_GRACE: Duration = Duration::from_secs(1);
 /// The highest limit on connections, however many descriptors the process may have.
 const MAX_CONNECTIONS: usize = 256;
 /// The lowest limit on connections, however few descriptors it may have.
@@ -84,6 +91,10 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a connection may last altogether.
     pub connection_timeout: Duration,
+    /// Where there are too many, how long one is kept nevertheless before it has sent its request.
+    pub idle_grace: Duration,
+    /// The same once it has.
+    pub asked_grace: Duration,
 }
 
 impl Default for Limits {
@@ -95,6 +106,8 @@ impl Default for Limits {
             connections: connections.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS),
             header_timeout: HEADER_TIMEOUT,
             connection_timeout: CONNECTION_TIMEOUT,
+            idle_grace: IDLE_GRACE,
+            asked_grace: ASKED_GRACE,
         }
     }
 }

@@ -101,6 +101,15 @@ impl<T: Clone + PartialEq> Store<T> {
         }
     }
 
+    /// Sets or removes an item of a store that is filled by other means than a watch.
+    pub fn put(&self, key: &str, item: Option<T>) {
+        self.change(|items| match item {
+            Some(item) if items.get(key) == Some(&item) => false,
+            Some(item) => items.insert(key.to_owned(), item).is_none_or(|_| true),
+            None => items.remove(key).is_some(),
+        });
+    }
+
     /// Changes the items. They are copied only while somebody holds a snapshot.
     fn change(&self, change: impl FnOnce(&mut Items<T>) -> bool) {
         self.state

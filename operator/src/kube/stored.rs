@@ -4,12 +4,18 @@
 //! changed. Each one is decoded on its own, so that an object that can't be parsed does not break a
 //! list or a watch. This also saves memory.
 
-use crate::crd::{SeccompNode, SeccompNodeSpec, SeccompProfile};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use crate::crd::{SeccompBinding, SeccompNode, SeccompNodeSpec, SeccompProfile};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
+
+/// The annotation of a profile that was made of a `ConfigMap`'s key: `NAME/KEY`. Annotations that begin
+/// like it are kept, too.
+pub const CONFIG_MAP: &str = "portcullis.dev/config-map";
+/// The annotation of a profile that the controller has made of an artifact, which it names.
+pub const ARTIFACT: &str = "portcullis.dev/artifact";
 
 /// An object of one of our kinds.
 #[derive(Clone, Debug)]
@@ -24,6 +30,8 @@ pub struct Stored<K> {
 
 /// A stored profile.
 pub type StoredProfile = Stored<SeccompProfile>;
+/// A stored binding.
+pub type StoredBinding = Stored<SeccompBinding>;
 /// A stored report of a node.
 pub type StoredNode = Stored<SeccompNode>;
 
@@ -40,6 +48,7 @@ struct Metadata {
     deletion_timestamp: Option<Time>,
     finalizers: Option<Vec<String>>,
     annotations: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
 }
 
 /// Deserializes the needed metadata, and skips the rest.
@@ -58,6 +67,7 @@ pub fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta
         deletion_timestamp: read.deletion_timestamp,
         finalizers: read.finalizers,
         annotations: read.annotations,
+        owner_references: read.owner_references,
         ..ObjectMeta::default()
     })
 }
@@ -74,7 +84,10 @@ impl<'de, K> Deserialize<'de> for Stored<K> {
         let wire = Wire::deserialize(deserializer)?;
         let text = |value: Option<Box<RawValue>>| value.map_or_else(|| "null".into(), Box::from);
         let mut metadata = wire.metadata;
-        metadata.annotations = None;
+        // The others may be large, and nobody needs them.
+        if let Some(annotations) = &mut metadata.annotations {
+            annotations.retain(|key, _| key == ARTIFACT || key.starts_with(CONFIG_MAP));
+        }
         Ok(Stored {
             metadata,
             spec: text(wire.spec),

@@ -1,7 +1,9 @@
 //! The stores that the controllers share, one for each watched kind. What is kept of an object, and
 //! how it is parsed, has a file for each kind.
 
+pub mod binding;
 pub mod gated;
+pub mod namespace;
 pub mod node;
 pub mod node_report;
 pub mod placement;
@@ -12,11 +14,20 @@ mod texts;
 use super::{
     metrics::{ControllerMetrics, Watched},
     store::{Store, key},
-    stored::{StoredNode, StoredProfile},
+    stored::{StoredBinding, StoredNode, StoredProfile},
 };
+use binding::Binding;
 use gated::GatedPod;
-use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Node as NodeObject};
-use kube::{Api, Client, ResourceExt, core::ApiResource, runtime::watcher::Config};
+use k8s_openapi::api::{
+    apps::v1::DaemonSet,
+    core::v1::{Namespace as NamespaceObject, Node as NodeObject},
+};
+use kube::{
+    Api, Client, ResourceExt,
+    core::{ApiResource, PartialObjectMeta},
+    runtime::watcher::Config,
+};
+use namespace::Namespace;
 use node::{Node, StoredNodeObject};
 use node_report::NodeReport;
 use placement::Placement;
@@ -40,6 +51,8 @@ pub struct UsedFiles {
     pub names: Box<[Arc<str>]>,
     /// Its running containers that need the gate, if there are any.
     pub gated: Option<Arc<GatedPod>>,
+    /// The rules that changed it at admission, if a binding is one of them.
+    pub changed_by: Option<Arc<str>>,
 }
 
 impl UsedFiles {
@@ -59,6 +72,7 @@ impl FromIterator<Arc<str>> for UsedFiles {
         UsedFiles {
             names: names.into_iter().collect(),
             gated: None,
+            changed_by: None,
         }
     }
 }
@@ -85,6 +99,12 @@ pub struct Stores {
     pub agents: Store<Arc<Placement>>,
     /// The pods that use a profile's file or need the gate, by `namespace/name`.
     pub pods: Store<UsedFiles>,
+    /// `SeccompBinding` objects, by `namespace/name`.
+    pub bindings: Store<Arc<Binding>>,
+    /// The namespaces, by name.
+    pub namespaces: Store<Arc<Namespace>>,
+    /// Why artifacts can't be pulled, by the name of their profile. It is filled by the controller.
+    pub artifacts: Store<Arc<str>>,
 }
 
 impl Stores {
@@ -94,12 +114,11 @@ impl Stores {
         agents.values().next().cloned().unwrap_or_default()
     }
 
-    /// Watches every kind until the future is dropped. The watches are independent: one that fails
-    /// does not delay the others. `namespace` is the agents'.
-    pub async fn watch(&self, client: &Client, namespace: &str, metrics: &ControllerMetrics) {
+    /// Watches what the rules of admission are made of, until the future is dropped: also a controller
+    /// that does not lead answers the API server's questions. The watches are independent: one that
+    /// fails does not delay the others.
+    pub async fn watch_rules(&self, client: &Client, metrics: &ControllerMetrics) {
         let paged = |page| Config::default().page_size(page);
-        let mut report_texts = Texts::default();
-        let mut file_names = Texts::default();
         tokio::join!(
             self.profiles.watch(
                 Api::<StoredProfile>::all(client.clone()),
@@ -108,6 +127,38 @@ impl Stores {
                 metrics,
                 |stored| Some((stored.name_any(), Arc::new(Profile::new(stored)))),
             ),
+            self.bindings.watch(
+                Api::<StoredBinding>::all(client.clone()),
+                paged(PAGE),
+                Watched::Bindings,
+                metrics,
+                |stored| Some((key(&stored), Arc::new(Binding::new(&stored)))),
+            ),
+            self.namespaces.watch(
+                Api::<PartialObjectMeta<NamespaceObject>>::all(client.clone()),
+                paged(PAGE),
+                Watched::Namespaces,
+                metrics,
+                |namespace| {
+                    let kept = Namespace::new(&namespace);
+                    Some((namespace.name_any(), Arc::new(kept)))
+                },
+            ),
+        );
+    }
+
+    /// Whether everything that a rule depends on is known: a part of the rules is never applied.
+    pub fn have_rules(&self) -> bool {
+        self.profiles.is_complete() && self.bindings.is_complete() && self.namespaces.is_complete()
+    }
+
+    /// Watches every other kind until the future is dropped; they are as independent. `namespace` is
+    /// the agents'.
+    pub async fn watch(&self, client: &Client, namespace: &str, metrics: &ControllerMetrics) {
+        let paged = |page| Config::default().page_size(page);
+        let mut report_texts = Texts::default();
+        let mut file_names = Texts::default();
+        tokio::join!(
             self.node_reports.watch(
                 Api::<StoredNode>::all(client.clone()),
                 paged(REPORTS_PAGE),
@@ -143,13 +194,16 @@ impl Stores {
                 metrics,
                 |pod| {
                     let gated = pod.gated().cloned().map(Arc::new);
+                    let changed_by = pod.changed_by().map(Arc::from);
                     let key = pod.key();
                     let used = pod.used().map(|(_, used)| used).unwrap_or_default();
                     let mut kept: UsedFiles =
                         used.iter().map(|name| file_names.share(name)).collect();
                     kept.gated = gated;
+                    kept.changed_by = changed_by;
                     file_names.tidy();
-                    (!kept.is_empty() || kept.gated.is_some()).then_some((key, kept))
+                    (!kept.is_empty() || kept.gated.is_some() || kept.changed_by.is_some())
+                        .then_some((key, kept))
                 },
             ),
         );

@@ -2,30 +2,24 @@
 
 use super::count_event;
 use crate::kube::{
-    events::{ALL_EVENTS, EventReason, History, Notice, POD_EVENTS, Publisher},
-    metrics::{AgentMetrics, EventResult},
-    rate_limit::Limiter,
+    events::{EventReason, Notice, PodEvents, Publisher},
+    metrics::AgentMetrics,
 };
 use k8s_openapi::api::core::v1::ObjectReference;
 use portcullis_profile::gate::decision::{Decision, Outcome};
-use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Reports decisions, within limits.
 pub(super) struct DecisionEvents<'a> {
-    publisher: Option<Publisher>,
+    events: PodEvents,
     metrics: &'a AgentMetrics,
-    limiter: Limiter,
-    history: History,
 }
 
 impl DecisionEvents<'_> {
     pub(super) fn new(publisher: Option<Publisher>, metrics: &AgentMetrics) -> DecisionEvents<'_> {
         DecisionEvents {
-            publisher,
+            events: PodEvents::new(publisher),
             metrics,
-            limiter: Limiter::new(ALL_EVENTS, POD_EVENTS, Instant::now()),
-            history: History::default(),
         }
     }
 
@@ -42,25 +36,10 @@ impl DecisionEvents<'_> {
             decision.namespace.as_deref().unwrap_or("-"),
             decision.pod.as_deref().unwrap_or("-")
         );
-        if !self.limiter.allows(&pod, Instant::now()) {
-            if let Some(notice) = notice {
-                self.history.count_only(&notice);
-            }
-            count_event(EventResult::RateLimited, self.metrics);
-            return;
+        let log = || tracing::warn!("the gate: pod {pod}, {}", words(decision));
+        if let Some(result) = self.events.publish(&pod, notice.as_ref(), log).await {
+            count_event(result, self.metrics);
         }
-        tracing::warn!("the gate: pod {pod}, {}", words(decision));
-        let (Some(publisher), Some(notice)) = (&self.publisher, notice) else {
-            return;
-        };
-        let result = match publisher.publish(&notice, &mut self.history).await {
-            Ok(()) => EventResult::Published,
-            Err(error) => {
-                tracing::warn!("{error}");
-                EventResult::Failed
-            }
-        };
-        count_event(result, self.metrics);
     }
 }
 

@@ -50,10 +50,18 @@ impl FileBackup {
         let _ = fs::remove_file(self.0.path().join(name));
     }
 
-    /// Removes a copy unless it has this text.
-    pub(super) fn remove_other(&self, name: &str, text: &[u8]) {
-        if self.load(name).is_some_and(|kept| kept.text != text) {
-            self.remove(name);
+    /// Removes a copy unless it has this text. Returns what was removed.
+    pub(super) fn remove_other(&self, name: &str, text: &[u8]) -> Option<FileCopy> {
+        let other = self.load(name).filter(|kept| kept.text != text)?;
+        self.remove(name);
+        Some(other)
+    }
+
+    /// Stores a copy again that was removed.
+    pub(super) fn put_back(&self, copy: &FileCopy) {
+        // Without it the file is merely not restored.
+        if let Some(of) = &copy.of {
+            let _ = self.save(of, &copy.text);
         }
     }
 

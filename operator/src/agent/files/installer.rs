@@ -2,6 +2,10 @@
 //!
 //! Changes only mark names; [`Installer::settle`] does the work, so that a burst is one batch.
 
+mod batch;
+mod findings;
+mod kept;
+
 use super::{
     file_backup::FileBackup,
     folder::{Folder, FolderError, Found},
@@ -9,42 +13,25 @@ use super::{
     retry::Retry,
 };
 use crate::{
-    agent::{
-        node_report,
-        source::{Release, Wanted},
-    },
-    crd::{FailedProfile, InstalledProfile, SeccompNodeSpec},
+    agent::source::Wanted,
+    crd::InstalledProfile,
     effect::{Effect, Effects},
-    file_name::{file_name, holder, profiles_of},
-    resolve::{ResolveError, Resolved, base_of, digest, resolve},
+    file_name::{file_name, profiles_of},
+    resolve::{ResolveError, Resolved, base_of, resolve},
 };
-use portcullis_profile::{gate::decision::plain, program::Memo};
+use portcullis_profile::{
+    gate::decision::plain,
+    program::{Limits, Memo},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 /// How many files are prepared before any of them is written.
 const BATCH: usize = 64;
-
-/// Why a profile has no file on this node.
-#[derive(Debug, thiserror::Error)]
-enum InstallError {
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    #[error("{} already exists and does not belong to the operator; it is left alone", .0.display())]
-    Foreign(PathBuf),
-    #[error("the ledger: {0}")]
-    Ledger(#[from] io::Error),
-    #[error(
-        "no manifest defines it, but one can't be read (see the agent's log); the last good file stays"
-    )]
-    Unknown,
-}
 
 /// How many files were written and removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,11 +81,11 @@ pub struct Installer {
 }
 
 impl Installer {
-    /// Opens the ledger and the folder.
+    /// Opens the ledger and the folder. `limits` are the operator's rules for profiles.
     ///
     /// # Errors
     /// If the ledger can't be read or written. A folder that can't be opened is reported instead.
-    pub fn open(root: &Path, state: &Path) -> io::Result<Installer> {
+    pub fn open(root: &Path, state: &Path, limits: Limits) -> io::Result<Installer> {
         let ledger = Ledger::open(state)?;
         let mut installer = Installer {
             root: root.to_owned(),
@@ -116,7 +103,7 @@ impl Installer {
             failures: BTreeMap::new(),
             problem: None,
             retry: Retry::default(),
-            effects: Effects::default(),
+            effects: Effects::new(limits),
             dirty: BTreeMap::new(),
         };
         installer.reopen();
@@ -244,6 +231,11 @@ impl Installer {
         self.complete
     }
 
+    /// Whether every profile is known and has been handled, and nothing is in the way.
+    pub fn is_settled(&self) -> bool {
+        self.complete && self.dirty.is_empty() && !self.is_checking() && !self.has_problem()
+    }
+
     fn look_at(&mut self, name: &str) {
         let now = Instant::now();
         self.dirty.entry(name.to_owned()).or_insert(now);
@@ -321,309 +313,6 @@ impl Installer {
     /// Whether files are still being checked.
     pub fn is_checking(&self) -> bool {
         self.effects.is_waiting()
-    }
-
-    /// Restores disturbed files from their copies.
-    fn restore(&mut self, done: &mut Done) {
-        let Some(folder) = &self.folder else {
-            return;
-        };
-        for name in std::mem::take(&mut self.disturbed) {
-            self.put_back(folder, &name, done);
-        }
-    }
-
-    /// Restores a file from its copy.
-    fn put_back(&self, folder: &Folder, name: &str, done: &mut Done) {
-        let Some(copy) = self.backup.load(name).filter(|_| self.ledger.has(name)) else {
-            return;
-        };
-        match put_if_other(folder, name, &copy.text, || {}) {
-            Ok(false) => {}
-            Ok(true) => {
-                done.written += 1;
-                done.repaired += 1;
-                tracing::warn!(name, "the file was changed by someone else; restored");
-            }
-            Err(error) => tracing::warn!(name, "not restored: {error}"),
-        }
-    }
-
-    fn settle_batch(
-        &mut self,
-        batch: BTreeMap<String, Instant>,
-        done: &mut Done,
-        written: &dyn Fn(Duration),
-    ) {
-        let Some(folder) = self.folder.take() else {
-            return;
-        };
-        let mut wanted = Vec::new();
-        let mut unwanted = Vec::new();
-        let mut new = Vec::new();
-        for (name, since) in batch {
-            let release = self.wanted.get(&name).map(|profile| profile.release);
-            if release == Some(Release::Now) {
-                self.failures.remove(&name);
-                unwanted.push(name);
-                continue;
-            }
-            if let Some(by) = self.holder(&name) {
-                // The file on the node will be the other profile's once that is installed.
-                if self.ledger.has(&by) || !self.ledger.has(&name) {
-                    unwanted.push(name.clone());
-                }
-                self.installed.remove(&name);
-                self.fail(&name, &ResolveError::FileNameTaken { by });
-                continue;
-            }
-            match file_of(&self.wanted, &name) {
-                Ok(Some(resolved)) => {
-                    match self.effects.of(&name, &resolved.sum).cloned() {
-                        Some(Effect::Usable(_)) => {}
-                        Some(Effect::Unusable(why)) => {
-                            self.keep_last_good(&folder, &name, &why, done);
-                            continue;
-                        }
-                        // The previous file is put back at once; a new one has to wait.
-                        None if self.was_here(&name, &resolved.text) => {}
-                        None => {
-                            self.put_back(&folder, &name, done);
-                            continue;
-                        }
-                    }
-                    let file = file_name(&name);
-                    if !self.ledger.has(&name) {
-                        let is_ours = || profiles_of(&file).any(|name| self.ledger.has(name));
-                        // Without a ledger, a file that is right can only be ours.
-                        let is_right =
-                            || matches!(folder.compare(&file, &resolved.text), Ok(Found::Same));
-                        if folder.has(&file) && !is_ours() && !is_right() {
-                            self.fail(&name, &InstallError::Foreign(folder.path().join(file)));
-                            continue;
-                        }
-                        new.push(name.clone());
-                    }
-                    self.warn(&name, &resolved.warnings);
-                    wanted.push((name, resolved, since));
-                }
-                Ok(None) if release == Some(Release::Never) => {
-                    self.keep(&folder, &name, done);
-                    self.failures.remove(&name);
-                }
-                Ok(None) if self.may_be_unknown(&name) => {
-                    self.put_back(&folder, &name, done);
-                    self.fail(&name, &InstallError::Unknown);
-                }
-                Ok(None) => {
-                    self.failures.remove(&name);
-                    unwanted.push(name);
-                }
-                Err(error) => self.keep_last_good(&folder, &name, &error, done),
-            }
-        }
-        if let Err(error) = self.ledger.add(&new) {
-            let error = InstallError::Ledger(error);
-            for name in &new {
-                self.refused(name, &error);
-            }
-            wanted.retain(|(name, ..)| !new.contains(name));
-        }
-        let mut texts = Vec::new();
-        for (name, resolved, since) in wanted {
-            match self.install(&folder, &name, &resolved, done) {
-                Ok(changed) => {
-                    if changed {
-                        written(since.elapsed());
-                    }
-                    self.failures.remove(&name);
-                    self.texts.insert(name.clone(), digest(&resolved.text));
-                    let profile = InstalledProfile {
-                        digest: resolved.digest,
-                        generation: self.wanted.get(&name).and_then(|it| it.generation),
-                        name: name.clone(),
-                    };
-                    texts.push((profile.clone(), resolved.text));
-                    self.installed.insert(name, profile);
-                }
-                Err(error) => self.refused(&name, &error),
-            }
-        }
-        // Only now, so that no file has to wait for a copy.
-        for (profile, text) in texts {
-            if let Err(error) = self.backup.save(&profile, &text) {
-                let name = profile.name;
-                tracing::warn!(name, "no copy is kept: {error}");
-            }
-        }
-        unwanted.retain(|name| self.ledger.has(name));
-        self.remove(&folder, unwanted, done);
-        self.folder = Some(folder);
-    }
-
-    /// Removes the files of these names, which are ours.
-    fn remove(&mut self, folder: &Folder, unwanted: Vec<String>, done: &mut Done) {
-        let mut gone = Vec::new();
-        for name in unwanted {
-            self.installed.remove(&name);
-            self.texts.remove(&name);
-            self.backup.remove(&name);
-            let file = file_name(&name);
-            if profiles_of(&file).any(|other| other != name && self.ledger.has(other)) {
-                gone.push(name);
-                continue;
-            }
-            match folder.remove(&file) {
-                Ok(()) => {
-                    done.removed += 1;
-                    gone.push(name);
-                }
-                Err(error) => self.refused(&name, &error),
-            }
-        }
-        if let Err(error) = self.ledger.remove(&gone) {
-            let error = InstallError::Ledger(error);
-            for name in gone {
-                self.retry.file(&name, &error);
-            }
-        }
-    }
-
-    /// Updates one file. Returns whether it was written.
-    fn install(
-        &self,
-        folder: &Folder,
-        name: &str,
-        resolved: &Resolved,
-        done: &mut Done,
-    ) -> Result<bool, InstallError> {
-        // A copy must never be older than the file.
-        let forget_copy = || self.backup.remove_other(name, &resolved.text);
-        if !put_if_other(folder, name, &resolved.text, forget_copy)? {
-            return Ok(false);
-        }
-        done.written += 1;
-        // The same filter in another spelling is an edit of the profile.
-        if self.installed.contains_key(name)
-            && self.texts.get(name) == Some(&digest(&resolved.text))
-        {
-            done.repaired += 1;
-            tracing::warn!(name, "the file was changed by someone else; repaired");
-        }
-        Ok(true)
-    }
-
-    /// The other profile that has the file that this one wants, if there is one.
-    fn holder(&self, name: &str) -> Option<String> {
-        if !self.wanted.contains_key(name) {
-            return None;
-        }
-        holder(name, |name| {
-            let profile = self.wanted.get(name)?;
-            Some(profile.created)
-        })
-    }
-
-    /// Whether a file of ours that nobody is known to want may be one of an unknown profile.
-    fn may_be_unknown(&self, name: &str) -> bool {
-        let is_wanted = |name: &str| self.wanted.contains_key(name);
-        self.has_unknown && self.ledger.has(name) && !profiles_of(&file_name(name)).any(is_wanted)
-    }
-
-    /// Whether this text was the file of this profile when the agent last knew what it should be.
-    fn was_here(&self, name: &str, text: &[u8]) -> bool {
-        self.ledger.has(name) && self.backup.load(name).is_some_and(|copy| copy.text == text)
-    }
-
-    /// Logs the warnings about a profile whenever they change.
-    fn warn(&mut self, name: &str, warnings: &[String]) {
-        if self.warned.get(name).map_or(&[][..], Vec::as_slice) != warnings {
-            for warning in warnings {
-                tracing::warn!(name, "{}", plain(warning));
-            }
-            self.warned.insert(name.to_owned(), warnings.to_vec());
-        }
-    }
-
-    /// The file of a profile stays as it is, and is repaired if necessary, because containers need
-    /// it.
-    fn keep(&mut self, folder: &Folder, name: &str, done: &mut Done) {
-        if !self.ledger.has(name) {
-            return;
-        }
-        self.put_back(folder, name, done);
-        if !self.installed.contains_key(name)
-            && let Some(of) = self.backup.load(name).and_then(|copy| copy.of)
-        {
-            self.installed.insert(name.to_owned(), of);
-        }
-    }
-
-    /// A profile has no valid file; its previous one stays.
-    fn keep_last_good(
-        &mut self,
-        folder: &Folder,
-        name: &str,
-        error: &impl fmt::Display,
-        done: &mut Done,
-    ) {
-        if !self.ledger.has(name) {
-            return self.fail(name, error);
-        }
-        self.keep(folder, name, done);
-        match self.installed.get(name).and_then(|it| it.generation) {
-            Some(generation) => self.fail(
-                name,
-                &format!("{error}; generation {generation} stays on the node"),
-            ),
-            None => self.fail(name, &format!("{error}; the last valid file stays")),
-        }
-    }
-
-    fn fail(&mut self, name: &str, error: &impl fmt::Display) {
-        let message = plain(&error.to_string());
-        if self.failures.get(name) != Some(&message) {
-            tracing::warn!(name, "not installed: {message}");
-        }
-        self.failures.insert(name.to_owned(), message);
-    }
-
-    /// The disk refused a profile's file. It is tried again.
-    fn refused(&mut self, name: &str, error: &impl fmt::Display) {
-        self.retry.file(name, error);
-        self.fail(name, error);
-    }
-
-    fn problem(&self) -> Option<String> {
-        self.problem.clone().or_else(|| self.retry.problem())
-    }
-
-    /// The content of the node's `SeccompNode`.
-    pub fn report(&self) -> SeccompNodeSpec {
-        let generation = |name: &String| self.installed.get(name)?.generation;
-        let failed = self.failures.iter().map(|(name, reason)| {
-            let profile = FailedProfile {
-                name: name.clone(),
-                reason: reason.clone(),
-                generation: generation(name),
-            };
-            (name.clone(), profile)
-        });
-        let mut installed = self.installed.clone();
-        installed.retain(|name, _| !self.failures.contains_key(name));
-        node_report::report(&installed, &failed.collect(), self.problem().as_deref())
-    }
-
-    /// How many profiles are installed, and how many have failed.
-    pub fn counts(&self) -> (usize, usize) {
-        let failed = self.failures.keys();
-        let stale = failed.filter(|name| self.installed.contains_key(*name));
-        (self.installed.len() - stale.count(), self.failures.len())
-    }
-
-    /// Whether the folder can't be opened, or the disk refused something.
-    pub fn has_problem(&self) -> bool {
-        self.problem().is_some()
     }
 }
 

@@ -1,9 +1,14 @@
 //! The keeper on real folders: changes come from a channel, and from others who change the files.
 
 use super::*;
-use crate::agent::source::{Release, Wanted};
+use crate::agent::{
+    Source,
+    gate::Traces,
+    source::{Release, Wanted},
+};
 use crate::kube::metrics::exposition;
 use futures::{StreamExt, channel::mpsc};
+use portcullis_profile::program::{Limits, Memo};
 use prometheus_client::registry::Registry;
 use std::fs;
 use tokio::time::{sleep, timeout};
@@ -58,8 +63,21 @@ async fn on_a_node(course: impl AsyncFnOnce(&mut Node)) -> String {
     let mut registry = Registry::default();
     let metrics = AgentMetrics::register(&mut registry);
     let (report, reports) = watch::channel(None);
-    let (root, state) = (folder.path().join("seccomp"), folder.path().join("state"));
-    let mut keeper = Keeper::open(&root, &state, &Memo::none(), report, &metrics).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let options = Options {
+        source: Source::Folder(path("manifests")),
+        root: path("seccomp"),
+        state: path("state"),
+        gate_socket: path("gate.sock"),
+        gate_traces: Traces {
+            check: path("check.json"),
+            decided: path("decided"),
+        },
+        memo: Memo::none(),
+        limits: Limits::default(),
+        nri: None,
+    };
+    let mut keeper = Keeper::open(&options, report, &metrics).unwrap();
     let (changes, told) = mpsc::unbounded();
     let health = Health::default();
     let mut node = Node {
@@ -84,6 +102,7 @@ fn listed(name: &str, spec: impl Into<Box<str>>) -> Change {
         name: name.to_owned(),
         created: None,
         generation: None,
+        is_held: true,
         release: Release::IfDisabled,
         spec: spec.into(),
     })
@@ -115,7 +134,8 @@ async fn a_list_becomes_files_and_the_agent_is_ready_once_it_is_whole() {
         node.tell([Change::Complete]);
         let file = node.file("a");
         node.until("a file", || file.is_file()).await;
-        let report = node.report(|report| report.count == 1).await;
+        let report = node.report(|report| report.synced).await;
+        assert_eq!(report.count, 1);
         assert!(node.health.is_ready());
         assert!(
             report.failed[0].reason.contains("SCMP_ACT_NO"),

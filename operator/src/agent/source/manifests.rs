@@ -3,20 +3,14 @@
 //! If a manifest contains a mistake, its valid objects take effect, and the others keep their last
 //! valid version, even from before the agent was started.
 
-mod json;
 mod last_good;
-pub mod object;
-mod scalar;
-mod schema;
-mod yaml;
 
-use crate::resolve::digest;
-use last_good::LastGood;
-use object::ManifestProfile;
-use portcullis_profile::{
-    gate::decision::plain,
-    root::{ReadError, read_named},
+use crate::{
+    manifest::{Parsed, parse},
+    resolve::digest,
 };
+use last_good::LastGood;
+use portcullis_profile::root::{ReadError, read_named};
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs, io,
@@ -30,44 +24,6 @@ const MAX_LOGGED: usize = 20;
 
 /// Profiles by name, with their specifications as JSON.
 type Profiles = BTreeMap<String, Box<str>>;
-
-/// The contents of a manifest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parsed {
-    /// Its valid profiles, in their order.
-    pub profiles: Vec<ManifestProfile>,
-    /// Its problems, one line each.
-    pub problems: Vec<String>,
-}
-
-/// Parses a manifest: YAML documents or JSON objects, as accepted by kubectl.
-pub fn parse(text: &[u8]) -> Parsed {
-    let mut parsed = Parsed::default();
-    let text = match std::str::from_utf8(text) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
-        Err(error) => {
-            let problem = format!("byte {} is not UTF-8", error.valid_up_to() + 1);
-            parsed.problems.push(problem);
-            return parsed;
-        }
-    };
-    let documents = yaml::documents(text);
-    if documents.is_empty() {
-        // It may be just being written. kubectl refuses it, too.
-        let problem = "contains no objects; to remove its profiles, delete the file";
-        parsed.problems.push(problem.to_owned());
-    }
-    for document in documents {
-        match document {
-            Ok(value) => object::take(value, &mut parsed.profiles, &mut parsed.problems),
-            Err(error) => parsed.problems.push(error.to_string()),
-        }
-    }
-    for problem in &mut parsed.problems {
-        *problem = plain(problem);
-    }
-    parsed
-}
 
 /// What is known about one manifest.
 #[derive(Debug, Default)]

@@ -1,7 +1,8 @@
 //! Defers status writes, so that their number does not grow with nodes times profiles.
 //!
-//! A status may lag in its counts, of nodes that have the profile and pods that use it. Final
-//! states are written at once.
+//! A status may lag in its counts, of nodes that have the profile and pods that use it: while they
+//! keep changing, they are written less and less often, and soon after the last change. Final states
+//! are written at once.
 
 use crate::crd::{
     SeccompProfileStatus,
@@ -14,15 +15,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a status may lag at first.
-const FIRST: Duration = Duration::from_secs(5);
-/// How long it may lag at most, while its counts keep changing.
+/// How long counts must not have changed to be written.
+const SETTLED: Duration = Duration::from_secs(3);
+/// How long a status may lag at first, while its counts keep changing.
+const FIRST: Duration = Duration::from_secs(10);
+/// How long it may lag at most.
 const LIMIT: Duration = Duration::from_secs(40);
 
 #[derive(Debug)]
 struct Behind {
+    /// Until when it lags if it keeps changing.
     until: Instant,
     backoff: Backoff,
+    /// What it should be, and since when.
+    due: SeccompProfileStatus,
+    since: Instant,
 }
 
 /// The statuses that lag, by profile.
@@ -44,13 +51,23 @@ impl Deferral {
         }
         let behind = self.0.entry(name.to_owned()).or_insert_with(|| {
             let mut backoff = Backoff::new(FIRST, LIMIT);
-            let until = now + backoff.fail();
-            Behind { until, backoff }
+            Behind {
+                until: now + backoff.fail(),
+                backoff,
+                due: after.clone(),
+                since: now,
+            }
         });
-        if now < behind.until {
-            return Some(behind.until);
+        if behind.due != *after {
+            behind.due = after.clone();
+            behind.since = now;
+        }
+        let until = behind.until.min(behind.since + SETTLED);
+        if now < until {
+            return Some(until);
         }
         behind.until = now + behind.backoff.fail();
+        behind.since = now;
         None
     }
 
@@ -190,7 +207,9 @@ mod tests {
         let later = start + Duration::from_secs(700);
         deferral.unchanged("a", later);
         let first = deferral.until("a", Some(&before), &before, later);
-        assert_eq!(first, Some(later + FIRST));
+        assert_eq!(first, Some(later + SETTLED));
+        let settled = later + SETTLED;
+        assert_eq!(deferral.until("a", Some(&before), &before, settled), None);
         let ready = status("900/900", 0, 1, READY);
         assert_eq!(deferral.until("a", Some(&before), &ready, later), None);
     }

@@ -8,7 +8,7 @@ use crate::{
     },
     kube::{
         events::{ALL_EVENTS, EventReason, History, Notice, Publisher},
-        metrics::{ControllerMetrics, EventLabels, EventResult},
+        metrics::ControllerMetrics,
         rate_limit::{Limiter, Rate},
         stores::profile::Profile,
     },
@@ -115,12 +115,15 @@ fn facts(
     let conditions = &status.conditions;
     let message = |kind| find(conditions, kind).map_or_else(String::new, |it| it.message.clone());
     let mut facts = Vec::new();
-    if let Some(ValidReason::Invalid | ValidReason::FileNameTaken) = ValidReason::of(conditions) {
-        facts.push((
-            EventReason::Invalid,
-            message(ValidReason::TYPE),
-            Duration::ZERO,
-        ));
+    let invalid = match ValidReason::of(conditions) {
+        Some(ValidReason::Invalid | ValidReason::FileNameTaken | ValidReason::NotAllowed) => {
+            Some(Duration::ZERO)
+        }
+        Some(ValidReason::BaseNotPulled) => Some(NODE_PATIENCE),
+        Some(ValidReason::Valid) | None => None,
+    };
+    if let Some(patience) = invalid {
+        facts.push((EventReason::Invalid, message(ValidReason::TYPE), patience));
     }
     let ready = match ReadyReason::of(conditions) {
         Some(ReadyReason::NodeReportFull) => Some((EventReason::NodeReportFull, Duration::ZERO)),
@@ -151,15 +154,7 @@ pub(super) async fn publish(
 ) {
     let mut history = History::default();
     while let Some(notice) = queue.recv().await {
-        let result = match publisher.publish(&notice, &mut history).await {
-            Ok(()) => EventResult::Published,
-            Err(error) => {
-                tracing::warn!("{error}");
-                EventResult::Failed
-            }
-        };
-        let labels = EventLabels { result };
-        metrics.profile_events.get_or_create(&labels).inc();
+        metrics.count_event(publisher.try_publish(&notice, &mut history).await);
     }
 }
 

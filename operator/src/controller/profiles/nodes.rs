@@ -1,8 +1,11 @@
 //! What the nodes of the cluster have of a profile, and how to say which do not have it.
 
-use crate::kube::stores::{
-    Stores,
-    node_report::{File, NodeReport, Reported},
+use crate::{
+    crd::node::UNKNOWN_GENERATION,
+    kube::stores::{
+        Stores,
+        node_report::{File, NodeReport, Reported},
+    },
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -143,8 +146,11 @@ impl Nodes {
         let all = self.len();
         let mut said: Vec<String> = kept
             .into_iter()
-            .map(|(generation, count)| {
-                format!("generation {generation} stays on {count} of {all} nodes")
+            .map(|(generation, count)| match generation {
+                UNKNOWN_GENERATION => {
+                    format!("an earlier generation stays on {count} of {all} nodes")
+                }
+                _ => format!("generation {generation} stays on {count} of {all} nodes"),
             })
             .collect();
         if !without.is_empty() {
@@ -276,6 +282,11 @@ mod tests {
                 ("n3", Some(installed(2)))
             ]),
             "generation 1 stays on 2 of 3 nodes; generation 2 stays on 1 of 3 nodes"
+        );
+        let unknown = json!({"failed": [{"name": "a", "reason": "no", "generation": 0}]});
+        assert_eq!(
+            kept(&[("n1", Some(unknown))]),
+            "an earlier generation stays on 1 of 1 nodes"
         );
         assert_eq!(
             kept(&[

@@ -1,17 +1,22 @@
-//! A pass over all profiles: updates their finalizers and status with as few writes as possible.
+//! A pass over all profiles: updates their status, and lets deleted ones go, with as few writes as
+//! possible.
 
 use super::{
     deferral::Deferral,
     events::ProfileEvents,
     failures::{Failures, RETRY_DELAY},
     nodes::Nodes,
-    resolutions::{Resolutions, file_of},
+    resolutions::{Refusal, Resolution, Resolutions, file_of},
     status::{Facts, status},
     uses::{Tally, Users, Uses},
     writer::Writer,
 };
 use crate::{
-    crd::{SeccompProfileStatus, condition::Reason, profile::ReadyReason},
+    crd::{
+        SeccompProfileStatus,
+        condition::Reason,
+        profile::{ReadyReason, ValidReason},
+    },
     effect::{Effect, Effects},
     kube::{
         health::Heartbeat,
@@ -26,6 +31,7 @@ use crate::{
     },
 };
 use kube::{Api, Client};
+use portcullis_profile::program::Limits;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -71,6 +77,45 @@ impl Leaving {
     }
 }
 
+/// A resolution with what is wrong with the artifact that it depends on.
+fn resolution_with(
+    resolution: &Resolution,
+    profile: &Profile,
+    problems: &Items<Arc<str>>,
+) -> Resolution {
+    let problem = |name: &Option<String>| problems.get(name.as_ref()?);
+    let mut resolution = resolution.clone();
+    match &mut resolution {
+        Ok(expected) => {
+            if let Some(problem) = problem(&profile.base) {
+                let text = format!("its base could not be checked again and stays: {problem}");
+                let before = std::mem::take(&mut expected.warning);
+                let parts = [before, text].into_iter().filter(|part| !part.is_empty());
+                expected.warning = parts.collect::<Vec<_>>().join("; ");
+            }
+        }
+        Err(refusal) => {
+            if let Some(problem) = problem(&refusal.artifact) {
+                refusal.message = format!("{}: {problem}", refusal.message);
+            }
+        }
+    }
+    resolution
+}
+
+/// The resolution of a profile whose file has been checked: one that does what the operator's rules for
+/// profiles exclude is not valid.
+fn allowed(resolution: Resolution, effect: Option<&Effect>) -> Resolution {
+    match effect {
+        Some(Effect::NotAllowed(why)) if resolution.is_ok() => Err(Refusal {
+            reason: ValidReason::NotAllowed,
+            message: why.clone(),
+            artifact: None,
+        }),
+        _ => resolution,
+    }
+}
+
 /// Makes the passes, and keeps track of what was deferred.
 pub(super) struct Reconciler {
     pods: Api<PodUsage>,
@@ -87,6 +132,7 @@ pub(super) struct Reconciler {
 impl Reconciler {
     pub(super) fn new(
         client: Client,
+        limits: Limits,
         events: ProfileEvents,
         metrics: ControllerMetrics,
     ) -> Reconciler {
@@ -94,7 +140,7 @@ impl Reconciler {
             pods: Api::all(client.clone()),
             writer: Writer::new(client, metrics.clone()),
             resolutions: Resolutions::default(),
-            effects: Effects::default(),
+            effects: Effects::new(limits),
             events,
             deferral: Deferral::default(),
             failures: Failures::default(),
@@ -108,11 +154,12 @@ impl Reconciler {
     }
 
     /// Waits until the file of a profile has been checked. Returns whether there is anything to
-    /// report about it.
+    /// report about it. Under rules for profiles there always is: its status waits for the result.
     pub(super) async fn checked(&mut self, stores: &Stores) -> bool {
         let name = self.effects.next().await;
         self.start_checks(&stores.profiles.snapshot());
-        !matches!(self.effects.known(&name), Some(Effect::Usable(warnings)) if warnings.is_empty())
+        self.effects.have_limits()
+            || !matches!(self.effects.known(&name), Some(Effect::Usable(warnings)) if warnings.is_empty())
     }
 
     fn start_checks(&mut self, profiles: &Items<Arc<Profile>>) {
@@ -148,6 +195,7 @@ impl Reconciler {
         };
         let mut next = listed.is_none().then(|| Instant::now() + RETRY_DELAY);
         let nodes = Nodes::of(stores);
+        let artifacts = stores.artifacts.snapshot();
         let mut tally: BTreeMap<_, u64> = ReadyReason::ALL.iter().map(|it| (*it, 0)).collect();
         for (name, profile) in profiles.iter() {
             heartbeat.beat();
@@ -163,13 +211,24 @@ impl Reconciler {
                 users = listed.of(name);
                 is_free = !leaving.waits_for(&users);
             }
+            let resolution = resolution_with(resolution, profile, &artifacts);
             let sum = resolution.as_ref().ok().and_then(|it| it.sum.as_ref());
+            let decides = self.effects.have_limits();
             let effect = if let Some(sum) = sum {
                 self.effects.of(name, sum)
             } else {
                 self.effects.forget(name);
                 None
             };
+            if decides && sum.is_some() && effect.is_none() && !is_free {
+                // Nobody knows yet whether it is valid. The result brings the next pass.
+                let before = profile.status.as_ref();
+                if let Some(reason) = before.and_then(|it| ReadyReason::of(&it.conditions)) {
+                    *tally.entry(reason).or_default() += 1;
+                }
+                continue;
+            }
+            let resolution = &allowed(resolution, effect);
             let released = profile
                 .status
                 .as_ref()
@@ -272,9 +331,6 @@ impl Reconciler {
         if task.release {
             errors.extend(self.writer.release(profile).await.err());
         } else {
-            if !profile.deleted && !profile.has_finalizer() {
-                errors.extend(self.writer.hold(profile).await.err());
-            }
             let before = profile.status.as_ref();
             if before == Some(&task.status) {
                 self.deferral.unchanged(&profile.name, now);

@@ -19,16 +19,27 @@ pub(super) type Resolution = Result<Expected, Refusal>;
 pub(super) struct Refusal {
     pub(super) reason: ValidReason,
     pub(super) message: String,
+    /// The profile of the base in a registry that is missing, if it is that.
+    pub(super) artifact: Option<String>,
 }
 
 impl From<ResolveError> for Refusal {
     fn from(error: ResolveError) -> Refusal {
         let reason = match error {
             ResolveError::FileNameTaken { .. } => ValidReason::FileNameTaken,
+            ResolveError::MissingArtifact { .. } => ValidReason::BaseNotPulled,
             _ => ValidReason::Invalid,
         };
         let message = error.to_string();
-        Refusal { reason, message }
+        let artifact = match error {
+            ResolveError::MissingArtifact { profile, .. } => Some(profile),
+            _ => None,
+        };
+        Refusal {
+            reason,
+            message,
+            artifact,
+        }
     }
 }
 

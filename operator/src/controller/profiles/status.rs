@@ -30,7 +30,8 @@ fn warnings(warning: &str, effect: Option<&Effect>) -> String {
                 format!("with the controller's libseccomp, {why}; each node decides with its own");
             said.push(&unusable);
         }
-        None => {}
+        // It makes the profile not valid.
+        Some(Effect::NotAllowed(_)) | None => {}
     }
     if said.is_empty() {
         return "the specification gives a valid file".to_owned();
@@ -182,11 +183,25 @@ fn deleting(facts: Facts<'_>) -> State {
 
 /// A profile that is not valid keeps the files of an earlier generation.
 fn invalid(facts: Facts<'_>, refusal: &Refusal) -> State {
-    let (stalled, message) = if refusal.reason == ValidReason::FileNameTaken {
-        (StalledReason::FileNameTaken, "it has no file".to_owned())
-    } else {
+    if refusal.reason == ValidReason::BaseNotPulled {
         let kept = facts.nodes.kept(&facts.profile.name);
-        (StalledReason::Invalid, format!("it is not valid; {kept}"))
+        let message = format!("its base has not been pulled; {kept}");
+        return State {
+            reconciling: Some(ReconcilingReason::BaseNotPulled),
+            ..State::new(ReadyReason::Invalid, message, 0)
+        };
+    }
+    let kept = || facts.nodes.kept(&facts.profile.name);
+    let (stalled, message) = match refusal.reason {
+        ValidReason::FileNameTaken => (StalledReason::FileNameTaken, "it has no file".to_owned()),
+        ValidReason::NotAllowed => (
+            StalledReason::NotAllowed,
+            format!("it is not allowed; {}", kept()),
+        ),
+        _ => (
+            StalledReason::Invalid,
+            format!("it is not valid; {}", kept()),
+        ),
     };
     State {
         stalled: Some(stalled),

@@ -7,16 +7,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{
     net::TcpStream,
     task::{AbortHandle, JoinSet, yield_now},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 /// The longest request line and headers, in bytes: the smallest value that hyper accepts.
@@ -25,8 +22,9 @@ const MAX_HEADERS: usize = 8192;
 #[derive(Debug)]
 struct Connection {
     task: AbortHandle,
-    /// Whether its request has arrived.
-    asked: Arc<AtomicBool>,
+    accepted: Instant,
+    /// When its request arrived, if it has.
+    asked: Arc<OnceLock<Instant>>,
 }
 
 /// The open connections, each a task.
@@ -56,12 +54,12 @@ impl<A: Acceptor> Connections<A> {
         }
     }
 
-    /// Serves a connection. If there are too many, it replaces another one.
+    /// Serves a connection. If there are too many, it replaces another one, or waits for one to end.
     pub(super) async fn begin(&mut self, connection: TcpStream) {
         while self.open.len() >= self.limits.connections {
-            self.displace().await;
+            self.make_room().await;
         }
-        let asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(OnceLock::new());
         let serving = serve(
             connection,
             Arc::clone(&self.acceptor),
@@ -77,14 +75,49 @@ impl<A: Acceptor> Connections<A> {
             }
             count(&metrics, Closed::Late);
         });
-        self.open.push_back(Connection { task, asked });
+        self.open.push_back(Connection {
+            task,
+            accepted: Instant::now(),
+            asked,
+        });
     }
 
-    /// Closes the oldest connection that has sent no request, or else the oldest one.
+    /// Closes a connection that may be closed, or waits until one has ended or may be.
+    async fn make_room(&mut self) {
+        let Some((index, due)) = self.first_to_go() else {
+            return;
+        };
+        if due <= Instant::now() {
+            self.close(index).await;
+        } else {
+            let _ = timeout_at(due, self.ended()).await;
+        }
+    }
+
+    /// Closes a connection at once: the oldest that has sent no request, or else the one that sent its
+    /// request first.
     pub(super) async fn displace(&mut self) {
-        let asked = |connection: &Connection| connection.asked.load(Ordering::Relaxed);
-        let idle = self.open.iter().position(|connection| !asked(connection));
-        if let Some(connection) = self.open.remove(idle.unwrap_or(0)) {
+        if let Some((index, _)) = self.first_to_go() {
+            self.close(index).await;
+        }
+    }
+
+    /// The connection that makes room first, and from when on it may.
+    fn first_to_go(&self) -> Option<(usize, Instant)> {
+        let now = Instant::now();
+        let all = self.open.iter().enumerate().map(|(index, connection)| {
+            let asked = connection.asked.get();
+            let due = match asked {
+                Some(asked) => *asked + self.limits.asked_grace,
+                None => connection.accepted + self.limits.idle_grace,
+            };
+            (due > now, asked.is_some(), due, index)
+        });
+        all.min().map(|(_, _, due, index)| (index, due))
+    }
+
+    async fn close(&mut self, index: usize) {
+        if let Some(connection) = self.open.remove(index) {
             connection.task.abort();
             count(&self.metrics, Closed::Displaced);
             // The task and its descriptor are dropped when the task is scheduled the next time.
@@ -104,7 +137,7 @@ impl<A: Acceptor> Connections<A> {
     /// Closes the connections that have sent no request, and waits for the others.
     pub(super) async fn finish(mut self, patience: Duration) {
         for connection in &self.open {
-            if !connection.asked.load(Ordering::Relaxed) {
+            if connection.asked.get().is_none() {
                 connection.task.abort();
             }
         }
@@ -125,7 +158,7 @@ async fn serve<A: Acceptor>(
     connection: TcpStream,
     acceptor: Arc<A>,
     routes: Arc<Routes>,
-    asked: Arc<AtomicBool>,
+    asked: Arc<OnceLock<Instant>>,
     limits: Limits,
 ) -> bool {
     let stream = match timeout(limits.header_timeout, acceptor.accept(connection)).await {
@@ -137,7 +170,7 @@ async fn serve<A: Acceptor>(
         Err(_) => return false,
     };
     let service = service_fn(|request| {
-        asked.store(true, Ordering::Relaxed);
+        let _ = asked.set(Instant::now());
         let routes = Arc::clone(&routes);
         async move { Ok::<_, Infallible>(routes.answer(request).await) }
     });

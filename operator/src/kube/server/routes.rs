@@ -3,8 +3,12 @@
 use super::{Response, text};
 use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use std::fmt;
+
+/// How much of a body that nobody wants is read.
+const DISCARDED: usize = 16 << 20;
 
 type Handler = Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response> + Send + Sync>;
 
@@ -41,9 +45,24 @@ impl Routes {
         self
     }
 
+    /// Adds a route for POST.
+    #[must_use]
+    pub fn post(
+        mut self,
+        path: &'static str,
+        handler: impl Fn(Request<Incoming>) -> BoxFuture<'static, Response> + Send + Sync + 'static,
+    ) -> Routes {
+        self.0.push(Route {
+            method: Method::POST,
+            path,
+            handler: Box::new(handler),
+        });
+        self
+    }
+
     /// The answer to a request.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response {
-        let path = request.uri().path();
+        let path = request.uri().path().to_owned();
         let method = match *request.method() {
             Method::HEAD => Method::GET,
             ref method => method.clone(),
@@ -58,6 +77,7 @@ impl Routes {
                 allowed.push(Method::HEAD.as_str());
             }
         }
+        discard(request.into_body()).await;
         if allowed.is_empty() {
             return text(StatusCode::NOT_FOUND, "not found\n");
         }
@@ -67,4 +87,11 @@ impl Routes {
         }
         response
     }
+}
+
+/// Reads what a client sends and keeps nothing of it, up to a limit: one that is still sending when the
+/// connection is closed sees a reset instead of the answer.
+pub async fn discard(body: Incoming) {
+    let mut body = Limited::new(body, DISCARDED);
+    while let Some(Ok(_)) = body.frame().await {}
 }

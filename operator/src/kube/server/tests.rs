@@ -49,11 +49,31 @@ fn patient(connections: usize) -> Limits {
         connections,
         header_timeout: DEADLINE * 2,
         connection_timeout: DEADLINE * 2,
+        ..Limits::default()
+    }
+}
+
+/// The same, under which nobody makes room for others either.
+fn full(connections: usize) -> Limits {
+    Limits {
+        idle_grace: DEADLINE * 2,
+        asked_grace: DEADLINE * 2,
+        ..patient(connections)
     }
 }
 
 async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(server.address()).await.unwrap()
+}
+
+/// A connection whose large answer has begun, and waits for a caller who reads on.
+async fn being_answered(server: &Server) -> TcpStream {
+    let mut connection = connect(server).await;
+    let request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+    connection.write_all(request).await.unwrap();
+    let mut begin = [0; 12];
+    connection.read_exact(&mut begin).await.unwrap();
+    connection
 }
 
 /// Everything until the end of the connection; an error counts as the end too.
@@ -123,6 +143,25 @@ async fn a_path_a_method_and_head_are_answered_as_http_has_it() {
     }
     let query = answer("GET", "/healthz?verbose").await;
     assert!(query.starts_with("HTTP/1.1 200 OK\r\n"), "{query}");
+}
+
+/// The answer would be lost if the connection were closed while the caller still sends.
+#[tokio::test]
+async fn a_refusal_reaches_a_caller_with_a_large_body() {
+    let (server, _) = start(patient(16)).await;
+    let body = vec![b'x'; 8 << 20];
+    for (path, status) in [("/nowhere", "404"), ("/healthz", "405")] {
+        let mut stream = connect(&server).await;
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let answer = String::from_utf8(rest(&mut stream).await).unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -207,11 +246,7 @@ async fn callers_who_send_a_byte_at_a_time_are_closed_and_probes_answered_meanwh
 #[tokio::test]
 async fn the_oldest_idle_connection_makes_room_and_one_that_is_being_answered_does_not() {
     let (server, metrics) = start(patient(3)).await;
-    let mut busy = connect(&server).await;
-    let request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
-    busy.write_all(request).await.unwrap();
-    let mut begin = [0; 12];
-    busy.read_exact(&mut begin).await.unwrap();
+    let mut busy = being_answered(&server).await;
     let mut older = connect(&server).await;
     let mut newer = connect(&server).await;
     let last = connect(&server).await;
@@ -223,6 +258,46 @@ async fn the_oldest_idle_connection_makes_room_and_one_that_is_being_answered_do
     drop(last);
     let body = rest(&mut busy).await;
     assert!(body.len() > LARGE, "{} bytes", body.len());
+}
+
+/// A burst of API requests is one of connections to the webhook.
+#[tokio::test]
+async fn callers_who_come_all_at_once_wait_and_do_not_replace_each_other() {
+    let (server, metrics) = start_with(Handshake, full(8)).await;
+    let address = server.address();
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        callers.spawn(ask(address, "!GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"));
+    }
+    while let Some(answer) = callers.join_next().await {
+        let answer = answer.unwrap();
+        assert!(answer.starts_with("!HTTP/1.1 200 OK\r\n"), "{answer:?}");
+    }
+    assert_eq!(closed(&metrics, Closed::Displaced), 0);
+}
+
+#[tokio::test]
+async fn a_request_in_progress_is_finished_before_another_one_takes_its_place() {
+    let (server, metrics) = start(full(1)).await;
+    let mut busy = being_answered(&server).await;
+    let mut waiting = connect(&server).await;
+    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    waiting.write_all(request).await.unwrap();
+    assert!(rest(&mut busy).await.len() > LARGE);
+    assert!(rest(&mut waiting).await.ends_with(b"ok\n"));
+    assert_eq!(closed(&metrics, Closed::Displaced), 0);
+}
+
+#[tokio::test]
+async fn one_whose_answer_takes_too_long_makes_room_in_the_end() {
+    let limits = Limits {
+        asked_grace: Duration::from_millis(100),
+        ..full(1)
+    };
+    let (server, metrics) = start(limits).await;
+    let _stuck = being_answered(&server).await;
+    probe(server.address()).await;
+    assert_eq!(closed(&metrics, Closed::Displaced), 1);
 }
 
 #[tokio::test]
@@ -252,11 +327,7 @@ async fn a_server_that_ends_answers_what_was_asked_and_waits_for_nobody_else() {
     let (server, _) = start(patient(16)).await;
     let address = server.address();
     let mut idle = connect(&server).await;
-    let mut asking = connect(&server).await;
-    let request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
-    asking.write_all(request).await.unwrap();
-    let mut begin = [0; 12];
-    asking.read_exact(&mut begin).await.unwrap();
+    let mut asking = being_answered(&server).await;
     let reading = tokio::spawn(async move { rest(&mut asking).await.len() });
     timeout(DEADLINE, server.shutdown()).await.unwrap();
     assert!(rest(&mut idle).await.is_empty());

@@ -23,6 +23,8 @@ pub struct NodeSpec {
 pub struct Node {
     /// Its name.
     pub name: String,
+    /// Its UID.
+    pub uid: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its taints.
@@ -34,6 +36,7 @@ impl Node {
     pub fn new(stored: StoredNodeObject) -> Node {
         Node {
             name: stored.name_any(),
+            uid: stored.metadata.uid.clone().unwrap_or_default(),
             labels: stored.metadata.labels.unwrap_or_default(),
             taints: stored.spec.taints.unwrap_or_default(),
         }

@@ -9,6 +9,7 @@ use crate::{
     },
     kube::stored::StoredNode,
 };
+use kube::ResourceExt;
 use std::sync::Arc;
 
 /// What a node reports about one profile.
@@ -54,6 +55,8 @@ pub struct NodeReport {
     failed: Box<[(Arc<str>, Failure)]>,
     problem: Option<Arc<str>>,
     omitted: u64,
+    /// The UID of the node that it is about, if its agent has handled every profile.
+    synced: Option<Box<str>>,
     /// Whether the node has a gate.
     pub gate: Option<GateState>,
     /// The containers for which the gate has decided, by the beginning of their IDs, sorted.
@@ -64,7 +67,10 @@ impl NodeReport {
     /// What is kept of a stored report. A report that can't be parsed is a problem of its node.
     pub(super) fn new(stored: &StoredNode, texts: &mut Texts) -> NodeReport {
         match stored.report() {
-            Ok(report) => NodeReport::of(&report, texts),
+            Ok(report) => NodeReport {
+                synced: report.synced.then(|| owner(stored)).flatten(),
+                ..NodeReport::of(&report, texts)
+            },
             Err(error) => NodeReport {
                 problem: Some(texts.share(&format!("its SeccompNode: {error}"))),
                 ..NodeReport::default()
@@ -94,9 +100,15 @@ impl NodeReport {
             failed: sorted(failed),
             problem: report.problem.as_deref().map(|text| texts.share(text)),
             omitted: report.omitted,
+            synced: None,
             gate: gate.and_then(|gate| GateState::parse(&gate.state)),
             decided: gate.map(decided).unwrap_or_default(),
         }
+    }
+
+    /// Whether it says that the agent on the node with this UID has handled every profile.
+    pub fn is_synced_on(&self, uid: &str) -> bool {
+        self.synced.as_deref() == Some(uid)
     }
 
     /// Whether the node's gate has decided on a container.
@@ -129,6 +141,12 @@ impl NodeReport {
     }
 }
 
+fn owner(stored: &StoredNode) -> Option<Box<str>> {
+    let owners = stored.owner_references().iter();
+    let mut nodes = owners.filter(|owner| owner.kind == "Node");
+    nodes.next().map(|owner| owner.uid.as_str().into())
+}
+
 fn decided(gate: &NodeGate) -> Box<[Box<str>]> {
     let mut all: Vec<Box<str>> = gate.decided.iter().map(|id| id.as_str().into()).collect();
     all.sort();
@@ -154,6 +172,14 @@ pub fn digest_number(digest: &str) -> Option<u64> {
 
 #[cfg(test)]
 impl NodeReport {
+    /// An empty report that belongs to the node with this UID.
+    pub(crate) fn owned(uid: &str, synced: bool) -> NodeReport {
+        NodeReport {
+            synced: synced.then(|| uid.into()),
+            ..NodeReport::default()
+        }
+    }
+
     /// The report of a `SeccompNode` with this specification.
     pub(crate) fn reading(spec: &serde_json::Value) -> NodeReport {
         let object = serde_json::json!({"metadata": {"name": "n"}, "spec": spec});
@@ -199,6 +225,20 @@ mod tests {
         }));
         assert_eq!(full.of_profile("a"), there(255, Some(1)));
         assert_eq!(full.of_profile("z"), Reported::Omitted(7));
+    }
+
+    #[test]
+    fn it_is_synced_on_the_node_that_it_belongs_to() {
+        let synced = |synced: bool, uid: &str| {
+            let object = json!({"metadata": {"name": "n", "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": uid}]},
+                "spec": {"synced": synced}});
+            let stored = serde_json::from_str(&object.to_string()).unwrap();
+            NodeReport::new(&stored, &mut Texts::default()).is_synced_on("1")
+        };
+        assert!(synced(true, "1"));
+        assert!(!synced(false, "1") && !synced(true, "2"));
+        assert!(!report(&json!({"synced": true})).is_synced_on("1"));
     }
 
     #[test]

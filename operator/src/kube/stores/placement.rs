@@ -140,6 +140,7 @@ mod tests {
     fn node(labels: &Value, taints: &Value) -> Node {
         Node {
             name: "n1".to_owned(),
+            uid: String::new(),
             labels: serde_json::from_value(labels.clone()).unwrap(),
             taints: serde_json::from_value(taints.clone()).unwrap(),
         }

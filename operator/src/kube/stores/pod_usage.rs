@@ -3,6 +3,7 @@
 //! Only these parts of a pod are parsed, because a cluster has many pods, and they are large.
 
 use super::gated::{ContainerStatus, GatedPod, gated};
+use crate::admission::rules::{BY_BINDING, CHANGED_BY};
 use crate::file_name::file_of;
 use crate::kube::{
     request::{RequestError, request},
@@ -27,12 +28,18 @@ pub struct PodUsage {
     metadata: ObjectMeta,
     used: BTreeSet<String>,
     gated: Option<GatedPod>,
+    changed_by: Option<String>,
 }
 
 impl PodUsage {
     /// Its running containers that need the gate, if there are any.
     pub fn gated(&self) -> Option<&GatedPod> {
         self.gated.as_ref()
+    }
+
+    /// The rules that changed it at admission, if a binding is one of them.
+    pub fn changed_by(&self) -> Option<&str> {
+        self.changed_by.as_deref()
     }
 
     /// The pod as `namespace/name`, and the names of the files that it uses; `None` if it uses
@@ -62,11 +69,15 @@ impl<'de> Deserialize<'de> for PodUsage {
             wire.files()
         };
         let gated = if is_over { None } else { gated(&wire) };
-        wire.metadata.annotations = None;
+        let annotations = wire.metadata.annotations.take();
+        let changed_by = annotations
+            .and_then(|mut annotations| annotations.remove(CHANGED_BY))
+            .filter(|rules| !is_over && rules.contains(BY_BINDING));
         Ok(PodUsage {
             metadata: wire.metadata,
             used,
             gated,
+            changed_by,
         })
     }
 }

@@ -1,6 +1,10 @@
 //! The files of a node in real folders.
 
 use super::*;
+use crate::{
+    agent::source::Release,
+    crd::{SeccompNodeSpec, node::UNKNOWN_GENERATION},
+};
 use serde_json::json;
 use std::{fs, os::unix::fs::symlink};
 
@@ -11,6 +15,7 @@ fn wanted(name: &str, spec: &serde_json::Value) -> Wanted {
         created: None,
         generation: Some(1),
         spec: spec.to_string().into(),
+        is_held: true,
         release: Release::Never,
     }
 }
@@ -40,9 +45,29 @@ impl Node {
         Node { folder, installer }
     }
 
+    /// One that has been started again under other rules for profiles, and knows these.
+    fn restart(&mut self, limits: Limits, profiles: &[Wanted]) {
+        let (root, state) = (
+            self.folder.path().join("seccomp"),
+            self.folder.path().join("state"),
+        );
+        self.installer = Installer::open(&root, &state, limits).unwrap();
+        let names = profiles.iter().map(|profile| profile.name.clone());
+        let names = names.collect();
+        for profile in profiles {
+            self.installer.set(profile.clone());
+        }
+        self.installer.keep_only(&names);
+    }
+
     /// One that knows nothing yet.
     fn start(folder: &Path) -> Installer {
-        Installer::open(&folder.join("seccomp"), &folder.join("state")).unwrap()
+        Installer::open(
+            &folder.join("seccomp"),
+            &folder.join("state"),
+            Limits::default(),
+        )
+        .unwrap()
     }
 
     /// One that knows all profiles: that there is none.
@@ -161,9 +186,11 @@ fn a_linked_folder_is_reported_and_used_once_it_is_mended() {
     let mut node = Node { folder, installer };
     node.set("a", &json!({"allow": ["mkdir"]}));
     assert!(node.installer.report().problem.unwrap().contains("rm "));
+    assert!(!node.installer.is_settled());
     fs::remove_file(node.folder.path().join("seccomp/operator")).unwrap();
     assert!(node.installer.reopen());
     assert_eq!(node.settle().written, 1);
+    assert!(node.installer.is_settled());
 }
 
 #[test]
@@ -476,8 +503,9 @@ fn a_new_file_waits_to_be_checked_and_the_previous_one_is_put_back_at_once() {
     node.installer.set(wanted("a", &spec));
     let done = node.installer.settle(&|_| {}).unwrap();
     assert!(done == Done::default() && node.installer.is_checking());
-    assert!(!node.file("a.json").exists());
+    assert!(!node.file("a.json").exists() && !node.installer.is_settled());
     assert_eq!(node.settle_checked().written, 1);
+    assert!(node.installer.is_settled());
     let good = fs::read(node.file("a.json")).unwrap();
 
     node.installer = Node::open(node.folder.path());
@@ -520,6 +548,29 @@ fn a_disabled_profile_keeps_its_file_until_its_generation_is_released() {
     node.installer.set(disabled(3, Release::Never));
     assert_eq!(node.settle(), Done::default());
     assert!(!node.file("a.json").exists());
+}
+
+#[test]
+fn a_profile_that_nobody_holds_yet_gets_no_file_and_leaves_that_of_an_earlier_one() {
+    let mut node = Node::new();
+    let unheld = |call: &str| Wanted {
+        is_held: false,
+        ..wanted("a", &json!({"allow": [call]}))
+    };
+    node.installer.set(unheld("mkdir"));
+    assert_eq!(node.settle(), Done::default());
+    assert!(!node.file("a.json").exists());
+    let report = node.installer.report();
+    assert!(!has(&report, "a") && report.failed.is_empty());
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    let good = fs::read(node.file("a.json")).unwrap();
+    node.installer.set(unheld("rmdir"));
+    fs::write(node.file("a.json"), "{}").unwrap();
+    node.installer.touched("a.json");
+    assert_eq!(node.settle().repaired, 1);
+    assert_eq!(fs::read(node.file("a.json")).unwrap(), good);
+    node.installer.unset("a");
+    assert_eq!(node.settle().removed, 1);
 }
 
 #[test]
@@ -566,6 +617,31 @@ fn a_report_names_the_generation_that_is_on_the_node() {
 }
 
 #[test]
+fn a_write_that_fails_leaves_the_copy_of_the_file_and_a_file_without_a_copy_is_not_denied() {
+    let mut node = Node::new();
+    node.set("a", &json!({"allow": ["mkdir"]}));
+    let good = fs::read(node.file("a.json")).unwrap();
+    let copy = node.folder.path().join("state/files/a");
+    // Where a folder is, no file can be put.
+    fs::remove_file(node.file("a.json")).unwrap();
+    fs::create_dir_all(node.file("a.json").join("x")).unwrap();
+    node.set("a", &json!({"allow": ["rmdir"]}));
+    assert!(!failure(&node.installer.report(), "a").is_empty());
+    assert!(fs::read(&copy).unwrap().ends_with(&good));
+    fs::remove_dir_all(node.file("a.json")).unwrap();
+    fs::write(node.file("a.json"), &good).unwrap();
+
+    fs::remove_file(&copy).unwrap();
+    node.installer = Node::start(node.folder.path());
+    node.set("a", &json!({"allow": "text"}));
+    node.installer.keep_only(&["a".to_owned()].into());
+    node.settle();
+    let report = node.installer.report();
+    assert_eq!(report.failed[0].generation, Some(UNKNOWN_GENERATION));
+    assert!(failure(&report, "a").ends_with("; the last valid file stays"));
+}
+
+#[test]
 fn without_a_ledger_only_a_file_that_is_right_is_ours() {
     let mut node = Node::new();
     for name in ["a", "b"] {
@@ -585,4 +661,58 @@ fn without_a_ledger_only_a_file_that_is_right_is_ours() {
     node.settle();
     assert!(!node.file("a.json").exists() && node.file("b.json").exists());
     assert!(!right.is_empty());
+}
+
+/// A file that is there stays, because containers may need it; nothing new that breaks the rules comes.
+#[test]
+fn a_profile_that_breaks_the_operators_rules_gets_no_file_and_keeps_the_one_it_has() {
+    let forbidding = |name: &str| Limits {
+        forbidden_calls: [name.to_owned()].into(),
+        ..Limits::default()
+    };
+    let mut node = Node::new();
+    node.restart(forbidding("ptrace"), &[]);
+    node.installer
+        .set(wanted("good", &json!({"allow": ["mkdir"]})));
+    node.installer
+        .set(wanted("bad", &json!({"allow": ["ptrace"]})));
+    node.settle();
+    let report = node.installer.report();
+    assert!(
+        node.file("good.json").exists() && !node.file("bad.json").exists(),
+        "{report:?}"
+    );
+    assert!(has(&report, "good") && !has(&report, "bad"));
+    assert_eq!(
+        failure(&report, "bad"),
+        "the operator's configuration does not allow it: it lets through ptrace (spec.allow), \
+         forbidden by --forbidden-syscalls"
+    );
+    let before = fs::read(node.file("good.json")).unwrap();
+    let mut edited = wanted("good", &json!({"allow": ["mkdir", "ptrace"]}));
+    edited.generation = Some(2);
+    node.installer.set(edited.clone());
+    node.settle();
+    assert_eq!(fs::read(node.file("good.json")).unwrap(), before);
+    let report = node.installer.report();
+    assert!(failure(&report, "good").ends_with("; generation 1 stays on the node"));
+
+    // Rules that come later.
+    node.restart(Limits::default(), std::slice::from_ref(&edited));
+    node.settle();
+    let installed = fs::read(node.file("good.json")).unwrap();
+    assert_ne!(installed, before);
+    node.restart(forbidding("mkdir"), std::slice::from_ref(&edited));
+    node.settle();
+    assert_eq!(fs::read(node.file("good.json")).unwrap(), installed);
+    let report = node.installer.report();
+    assert!(failure(&report, "good").ends_with("; generation 2 stays on the node"));
+    fs::remove_file(node.file("good.json")).unwrap();
+    node.installer.touched("good.json");
+    node.settle();
+    assert_eq!(
+        fs::read(node.file("good.json")).unwrap(),
+        installed,
+        "it is not repaired"
+    );
 }

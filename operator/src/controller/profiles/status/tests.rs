@@ -18,6 +18,7 @@ const EXPECTED: Resolution = Ok(Expected {
 fn refused(reason: ValidReason) -> Resolution {
     Err(Refusal {
         reason,
+        artifact: None,
         message: "spec: no such call".to_owned(),
     })
 }
@@ -206,4 +207,24 @@ fn a_warning_is_said_in_the_condition_valid_which_stays_true() {
         "spec: unknown system call; with the controller's libseccomp, the filter would not do what \
          it says; each node decides with its own"
     );
+}
+
+#[test]
+fn a_profile_that_the_operators_rules_exclude_says_which_generation_the_nodes_have() {
+    let given = Given::new();
+    let status = given.status(&refused(ValidReason::NotAllowed));
+    let said = |kind: &str| find(&status.conditions, kind).unwrap();
+    assert_eq!(said("Valid").reason, "NotAllowed");
+    assert_eq!(said("Stalled").reason, "NotAllowed");
+    let ready = said("Ready");
+    assert_eq!(
+        (ready.reason.as_str(), ready.status.as_str()),
+        ("Invalid", "False")
+    );
+    assert!(
+        ready.message.starts_with("it is not allowed; "),
+        "{}",
+        ready.message
+    );
+    assert_eq!(status.nodes, "0/1");
 }

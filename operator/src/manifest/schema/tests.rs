@@ -6,7 +6,8 @@ use crate::crd;
 use serde_json::json;
 
 /// What the reader does with a keyword of a schema.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 23] = [
+    "additionalProperties",
     "default",
     "description",
     "enum",
@@ -25,7 +26,7 @@ const KNOWN: [&str; 22] = [
     "x-kubernetes-int-or-string",
     "x-kubernetes-validations",
     // Of the status, which nobody reads from a manifest, and of other kinds.
-    "additionalProperties",
+    "pattern",
     "x-kubernetes-list-map-keys",
     "x-kubernetes-list-type",
     "x-kubernetes-map-type",
@@ -61,7 +62,7 @@ fn every_keyword_and_rule_of_our_definitions_is_one_that_is_held_to() {
         let schema = serde_json::to_value(&definition.spec.versions[0].schema).unwrap();
         keywords(&schema["openAPIV3Schema"], &mut found, &mut rules);
     }
-    assert!(found.len() > 100 && rules.len() >= 2);
+    assert!(found.len() > 100 && !rules.is_empty());
     found.retain(|keyword| !KNOWN.contains(&keyword.as_str()));
     assert!(found.is_empty(), "{found:?}");
     rules.retain(|rule| !RULES.iter().any(|(known, _)| known == rule));

@@ -11,8 +11,8 @@ use k8s_openapi::{
 };
 use kube::{CustomResourceExt, Resource};
 use serde::Deserialize;
-use serde_json::Value;
-use std::sync::LazyLock;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 /// A profile in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,26 @@ pub struct ManifestProfile {
     pub name: String,
     /// Its specification as JSON.
     pub spec: Box<str>,
+    /// Its labels.
+    pub labels: Texts,
+    /// Its annotations.
+    pub annotations: Texts,
+}
+
+/// Labels or annotations.
+pub type Texts = BTreeMap<String, String>;
+
+impl ManifestProfile {
+    /// A profile of this name and specification.
+    ///
+    /// # Errors
+    /// What is wrong with it, one line each.
+    pub fn of(name: &str, spec: &Value) -> Result<ManifestProfile, Vec<String>> {
+        profile(json!({
+            "apiVersion": SeccompProfile::api_version(&()), "kind": SeccompProfile::kind(&()),
+            "metadata": {"name": name}, "spec": spec,
+        }))
+    }
 }
 
 /// The group of the Security Profiles Operator, whose manifests move over by their `apiVersion`.
@@ -148,9 +168,9 @@ fn is_profile(version: &str, kind: &str) -> Result<bool, String> {
 /// A profile as the API server would store it.
 fn profile(mut value: Value) -> Result<ManifestProfile, Vec<String>> {
     let mut problems = Vec::new();
-    let name = name(&value["metadata"]).unwrap_or_else(|wrong| {
+    let metadata = metadata(&value["metadata"]).unwrap_or_else(|wrong| {
         problems.extend(wrong);
-        String::new()
+        ObjectMeta::default()
     });
     let held = schema::hold(&SCHEMA, &mut value);
     // The API server drops the status, but only after looking for unknown fields.
@@ -158,12 +178,17 @@ fn profile(mut value: Value) -> Result<ManifestProfile, Vec<String>> {
     problems.extend(held.into_iter().filter(counts));
     if problems.is_empty() {
         let spec = value["spec"].to_string().into_boxed_str();
-        return Ok(ManifestProfile { name, spec });
+        return Ok(ManifestProfile {
+            name: metadata.name.unwrap_or_default(),
+            spec,
+            labels: metadata.labels.unwrap_or_default(),
+            annotations: metadata.annotations.unwrap_or_default(),
+        });
     }
     Err(problems)
 }
 
-fn name(metadata: &Value) -> Result<String, Vec<String>> {
+fn metadata(metadata: &Value) -> Result<ObjectMeta, Vec<String>> {
     let mut problems: Vec<String> = metadata
         .as_object()
         .into_iter()
@@ -171,22 +196,23 @@ fn name(metadata: &Value) -> Result<String, Vec<String>> {
         .filter(|key| !METADATA.contains(&key.as_str()))
         .map(|key| format!("metadata.{key}: unknown field"))
         .collect();
-    let name = match Option::<ObjectMeta>::deserialize(metadata) {
-        Ok(read) => read.and_then(|metadata| metadata.name).unwrap_or_default(),
+    let read = match Option::<ObjectMeta>::deserialize(metadata) {
+        Ok(read) => read.unwrap_or_default(),
         Err(error) => {
             problems.push(format!("metadata: {error}"));
             return Err(problems);
         }
     };
+    let name = read.name.as_deref().unwrap_or_default();
     if name.is_empty() {
         problems.push("metadata.name: is required".to_owned());
     } else if name.len() <= MAX_NAME
-        && let Err(error) = check_name(&name)
+        && let Err(error) = check_name(name)
     {
         problems.push(error.to_string());
     }
     if problems.is_empty() {
-        Ok(name)
+        Ok(read)
     } else {
         Err(problems)
     }

@@ -138,8 +138,8 @@ fn values_are_held_to_the_schema() {
         ("/spec/state", json!("enabled"), "spec.state: "),
         (
             "/spec/baseProfileName",
-            json!("oci://x"),
-            "spec.baseProfileName: bases from an image registry",
+            json!("x".repeat(513)),
+            "spec.baseProfileName: ",
         ),
         (
             "/spec/syscalls/0/args/0/index",

@@ -2,22 +2,17 @@
 //! are refused, null counts as absent if the field is not nullable, and all limits are enforced.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 use serde_json::{Map, Value};
 
 /// The meaning of the CEL rules. The API server evaluates them; this implements the ones that our
 /// definitions use.
 type Meaning = fn(&Value) -> bool;
-const RULES: &[(&str, Meaning)] = &[
-    ("size(self.metadata.name) <= 250", |object| {
-        let name = object["metadata"]["name"].as_str();
-        name.is_none_or(|name| name.chars().count() <= 250)
-    }),
-    ("!self.startsWith('oci://')", |text| {
-        text.as_str().is_none_or(|text| !text.starts_with("oci://"))
-    }),
-];
+const RULES: &[(&str, Meaning)] = &[("size(self.metadata.name) <= 250", |object| {
+    let name = object["metadata"]["name"].as_str();
+    name.is_none_or(|name| name.chars().count() <= 250)
+})];
 
 /// The message about an unknown field.
 pub(super) const UNKNOWN: &str = "unknown field";
@@ -56,7 +51,12 @@ fn drop_nulls(schema: &JSONSchemaProps, value: &mut Value) {
 }
 
 fn property<'a>(schema: &'a JSONSchemaProps, name: &str) -> Option<&'a JSONSchemaProps> {
-    schema.properties.as_ref()?.get(name)
+    let properties = schema.properties.as_ref();
+    let named = properties.and_then(|properties| properties.get(name));
+    named.or(match &schema.additional_properties {
+        Some(JSONSchemaPropsOrBool::Schema(any)) => Some(any),
+        _ => None,
+    })
 }
 
 fn items(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {

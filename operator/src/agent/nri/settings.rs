@@ -1,0 +1,60 @@
+//! The settings of the node parts, read again where their file has changed.
+
+use portcullis_profile::settings::{Settings, SettingsError};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Settings as they were read; while they are invalid, containers that select something are refused.
+pub(super) type Loaded = Arc<Result<Settings, SettingsError>>;
+
+/// What tells versions of a file apart: inode, size and time.
+type Version = [i64; 4];
+
+/// The file, with what was read last.
+pub(super) struct SettingsFile {
+    path: PathBuf,
+    /// The seccomp root as the agent sees it.
+    root: PathBuf,
+    last: Mutex<Option<(Option<Version>, Loaded)>>,
+}
+
+impl SettingsFile {
+    pub(super) fn new(path: &Path, root: &Path) -> SettingsFile {
+        SettingsFile {
+            path: path.to_owned(),
+            root: root.to_owned(),
+            last: Mutex::new(None),
+        }
+    }
+
+    /// The settings as they are now.
+    pub(super) fn read(&self) -> Loaded {
+        let version = self.version();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((read, settings)) = &*last
+            && *read == version
+        {
+            return Arc::clone(settings);
+        }
+        let settings = Settings::load(&self.path).map(|settings| Settings {
+            seccomp_root: self.root.clone(),
+            ..settings
+        });
+        if let Err(error) = &settings {
+            tracing::warn!("NRI: {error}; containers that select something are refused");
+        }
+        let settings = Arc::new(settings);
+        *last = Some((version, Arc::clone(&settings)));
+        settings
+    }
+
+    fn version(&self) -> Option<Version> {
+        let file = fs::metadata(&self.path).ok()?;
+        let (inode, size) = (file.ino().cast_signed(), file.size().cast_signed());
+        Some([inode, size, file.mtime(), file.mtime_nsec()])
+    }
+}
