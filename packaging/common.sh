@@ -68,6 +68,17 @@ reach() {
 crds=$packaging/crds/portcullis.yaml
 rights=$packaging/manifests/rbac.yaml
 policy=$packaging/manifests/network.yaml
+artifact_rights=$packaging/manifests/artifacts.yaml
+admission_rights=$packaging/manifests/admission.yaml
+config_map_rights=$packaging/manifests/config-maps.yaml
+admission_policies=$packaging/admission/policies.yaml
+admission_webhooks=$packaging/admission/webhooks.yaml
+# Whether the API server serves every kind of the admission policies. An older one refuses all that is applied with them.
+serves_policies() {
+	local served
+	served=$(k get --raw /apis/admissionregistration.k8s.io/v1) || die "the API server's answer is missing"
+	[[ $served == *'"mutatingadmissionpolicies"'* ]]
+}
 # The network policy, with the ports on which this cluster's API server listens in the place of 6443.
 network() {
 	local port ports=''
