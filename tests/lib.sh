@@ -72,14 +72,20 @@ container=container.seccomp.security.alpha.kubernetes.io
 limits=(--ulimit nofile=1024:1024 --ulimit nproc=1000:1000)
 
 # start RUNTIME HOOKS OPTION... -- COMMAND... — podman run under a runtime with a folder of hooks.
+# A busy machine makes Podman lose what a short-lived container prints; conmon's log has it, and fills an empty file.
 start() {
-    local runtime=$1 hooks=$2
+    local runtime=$1 hooks=$2 status=0 log=$work/container.$BASHPID.log
     shift 2
     local options=()
     while [ "$1" != -- ]; do options+=("$1"); shift; done
     shift
+    rm -f "$log"
     pm --runtime "$runtime" --hooks-dir "$hooks" run --rm --network none \
-        "${limits[@]}" "${options[@]}" --rootfs "$rootfs" "$@"
+        --log-driver k8s-file --log-opt "path=$log" "${limits[@]}" "${options[@]}" --rootfs "$rootfs" "$@" || status=$?
+    if [ -f /dev/stdout ] && [ ! -s /dev/stdout ] && [ -s "$log" ]; then
+        sed -E 's/^[^ ]+ (stdout|stderr) [FP] //' "$log"
+    fi
+    return $status
 }
 
 # within SECONDS COMMAND... — until it succeeds.

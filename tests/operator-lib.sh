@@ -102,15 +102,17 @@ account() {
 }
 
 install_operator() {
-    k apply -f "$repository/packaging/crds" -f "$repository/packaging/manifests/rbac.yaml" >/dev/null
+    k apply -f "$repository/packaging/crds" -f "$repository/packaging/manifests/rbac.yaml" \
+        -f "$repository/packaging/manifests/admission.yaml" >/dev/null
     k wait --for=condition=Established crd/seccompprofiles.portcullis.dev crd/seccompnodes.portcullis.dev >/dev/null
 }
 
-# run_agent NODE ROOT — $agent is its process; it answers on $port.
+# run_agent NODE ROOT — $agent is its process; it answers on $port. agent_options: more of its options.
+agent_options=()
 run_agent() {
     port=${port:-$(free_port)}
     KUBECONFIG=$work/agent.conf "$operator" agent --node-name "$1" --seccomp-root "$2" --state "$work/state" \
-        --gate-socket "$work/gate.sock" --listen "127.0.0.1:$port" 2>>"$work/agent.log" &
+        --gate-socket "$work/gate.sock" --listen "127.0.0.1:$port" "${agent_options[@]}" 2>>"$work/agent.log" &
     agent=$!
 }
 # start_agent NODE ROOT — under its own account, with a token that is bound to its node.
@@ -123,9 +125,12 @@ start_agent() {
     started+=("$agent")
 }
 # run_controller — $controller is its process; its lease lasts $lease seconds, and who kills it waits as long.
+# controller_options: more of its options.
 lease=3
+controller_options=()
 run_controller() {
-    KUBECONFIG=$work/controller.conf "$operator" controller --lease-seconds "$lease" 2>>"$work/controller.log" &
+    KUBECONFIG=$work/controller.conf "$operator" controller --lease-seconds "$lease" "${controller_options[@]}" \
+        2>>"$work/controller.log" &
     controller=$!
     started+=("$controller")
 }

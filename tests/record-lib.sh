@@ -10,9 +10,9 @@ rec=$work/recordings
 hooks_record=$work/hooks-record # record and collect
 mkdir -p "$rec" "$hooks_record" "$work/none"
 
-# ship_hook VERB FOLDER [HOOK [SETTINGS]] — a hook file as it ships, with a binary and settings.
+# ship_hook VERB FOLDER [HOOK [SETTINGS]] — a hook file as it ships, with a binary and settings, and time for a busy machine.
 ship_hook() {
-    jq --arg hook "${3:-$hook}" --arg settings "${4:-$settings}" '.hook.path = $hook | .hook.args += ["--config", $settings]' \
+    jq --arg hook "${3:-$hook}" --arg settings "${4:-$settings}" '.hook.path = $hook | .hook.args += ["--config", $settings] | .hook.timeout = 60' \
         "$repository/crio.d/podman-hooks.d/portcullis-$1.json" >"$2/portcullis-$1.json"
 }
 

@@ -6,13 +6,15 @@
 load ../helpers
 load ../bundles
 
-# rt WORD... — the runtime; its command line's verb, output and exit code go into the transcript.
+# rt WORD... — the runtime; its command line's verb, output and exit code go into the transcript. Each verb has a file
+# of its own: what a detached container prints comes at any time, and goes where its create printed to.
 rt() {
-    local code=0
-    "${run[@]}" "$@" >"$work/printed" 2>&1 || code=$?
+    local code=0 printed=$work/printed.$1
+    rm -f "$printed"
+    "${run[@]}" "$@" >"$printed" 2>&1 || code=$?
     {
         echo "> $1: exit code $code"
-        [ "$code" -ne 0 ] || cat "$work/printed" # what a refusal says has times and paths in it
+        [ "$code" -ne 0 ] || cat "$printed" # what a refusal says has times and paths in it
     } >>"$transcript"
 }
 

@@ -6,7 +6,6 @@ use libfuzzer_sys::fuzz_target;
 use portcullis_hook::{
     gate::{Maker, Moment, evaluate},
     oci::config::OciConfig,
-    report,
 };
 use portcullis_profile::{Action, Engine, Filter, settings::Settings};
 use serde_json::Value;
@@ -62,7 +61,7 @@ fuzz_target!(|text: &str| {
     for engine in Engine::ALL {
         for moment in [Moment::Apply, Moment::Verify(None)] {
             let evaluation = evaluate(moment, &config, &settings, Some(engine), Maker::UNKNOWN);
-            let line = report::line(&evaluation);
+            let line = evaluation.line();
             assert!(!line.contains(char::is_control), "{line:?}");
         }
     }

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use portcullis_operator::{
-    agent::source::manifests::{Parsed, parse},
+    manifest::{Parsed, parse},
     resolve::{check_name, resolve},
 };
 
@@ -16,7 +16,8 @@ fuzz_target!(|text: &[u8]| {
             "{problem:?}"
         );
     }
-    for profile in parsed.profiles {
+    for mut profile in parsed.profiles {
+        (profile.labels, profile.annotations) = Default::default();
         check_name(&profile.name).expect("a name");
         let object = format!(
             r#"{{"apiVersion": "portcullis.dev/v1alpha1", "kind": "SeccompProfile",

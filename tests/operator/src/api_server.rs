@@ -11,7 +11,7 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -54,9 +54,21 @@ pub(crate) fn missing() -> Option<&'static str> {
     }
 }
 
+/// Which Kubernetes it is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// The newest one, which is that of the test cluster.
+    #[default]
+    Newest,
+    /// One without `MutatingAdmissionPolicy`: tests/cluster/older.
+    Older,
+}
+
 /// A running etcd and API server with the operator's definitions, accounts and rights in it.
 #[derive(Debug)]
 pub(crate) struct ApiServer {
+    /// As it was started.
+    release: Release,
     name: String,
     /// The cluster ends when this is closed.
     up: Child,
@@ -64,10 +76,13 @@ pub(crate) struct ApiServer {
 }
 
 impl ApiServer {
-    /// A server that nobody else uses.
-    pub(crate) fn take() -> Result<Self> {
-        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(Self::start, Ok)
+    /// A server of a release that nobody else uses.
+    pub(crate) fn take(release: Release) -> Result<Self> {
+        let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = idle.iter().position(|server| server.release == release);
+        let found = found.map(|index| idle.swap_remove(index));
+        drop(idle);
+        found.map_or_else(|| Self::start(release), Ok)
     }
 
     /// Returns it for the next case.
@@ -77,13 +92,14 @@ impl ApiServer {
             .push(self);
     }
 
-    fn start() -> Result<Self> {
+    fn start(release: Release) -> Result<Self> {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("operator-tests-{}-{number}", std::process::id());
         let log = tempfile::NamedTempFile::new()?;
         // It ends with this process, however that ends, since it then has no input any more.
         let mut up = Command::new(repository().join("tests/cluster/up"))
             .args(["--name", &name, "--api-only", "--until-eof"])
+            .args((release == Release::Older).then_some("--older"))
             .stdin(Stdio::piped())
             .stdout(log.reopen()?)
             .stderr(log.reopen()?)
@@ -93,6 +109,7 @@ impl ApiServer {
         let status = up.wait()?;
         up.stdin = input;
         let mut server = Self {
+            release,
             name,
             up,
             kubeconfig: PathBuf::new(),
@@ -113,14 +130,10 @@ impl ApiServer {
             &["apply", "-f", &packaging.join("crds").to_string_lossy()],
             None,
         )?;
-        server.kubectl(
-            &[
-                "apply",
-                "-f",
-                &packaging.join("manifests/rbac.yaml").to_string_lossy(),
-            ],
-            None,
-        )?;
+        for rights in ["manifests/rbac.yaml", "manifests/admission.yaml"] {
+            let rights = packaging.join(rights);
+            server.kubectl(&["apply", "-f", &rights.to_string_lossy()], None)?;
+        }
         server.kubectl(
             &[
                 "wait",
@@ -149,6 +162,16 @@ impl ApiServer {
 
     /// Runs kubectl as the administrator, and returns what it prints.
     pub(crate) fn kubectl(&self, arguments: &[&str], input: Option<&Value>) -> Result<String> {
+        let output = self.kubectl_output(arguments, input)?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The same, with its warnings.
+    pub(crate) fn kubectl_output(
+        &self,
+        arguments: &[&str],
+        input: Option<&Value>,
+    ) -> Result<Output> {
         let mut file = tempfile::tempfile()?;
         if let Some(input) = input {
             serde_json::to_writer(&mut file, input)?;
@@ -168,7 +191,7 @@ impl ApiServer {
                 String::from_utf8_lossy(&output.stdout)
             );
         }
-        Ok(String::from_utf8(output.stdout)?)
+        Ok(output)
     }
 
     /// Stops or starts one of its components, which tests/cluster/component lists.
@@ -187,6 +210,11 @@ impl ApiServer {
         Ok(())
     }
 
+    /// The administrator's.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     /// A client as the administrator.
     pub(crate) async fn client(&self) -> Result<Client> {
         client_of(&self.kubeconfig).await
@@ -201,7 +229,9 @@ impl ApiServer {
         pod: Option<&str>,
         path: &Path,
     ) -> Result<()> {
+        // Longer than any test.
         let mut arguments = vec!["-n", namespace, "create", "token", account];
+        arguments.extend(["--duration", "24h"]);
         if let Some(name) = pod {
             arguments.extend(["--bound-object-kind", "Pod", "--bound-object-name", name]);
         }

@@ -1,6 +1,6 @@
 //! Requests to the operator's own endpoints.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -23,4 +23,11 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Result<String> {
     let mut answer = String::new();
     connection.read_to_string(&mut answer).context("reading")?;
     Ok(answer)
+}
+
+/// That `/metrics` contains a text.
+pub(crate) fn has_metric(address: SocketAddr, text: &str) -> Result<()> {
+    let metrics = get(address, "/metrics")?;
+    ensure!(metrics.contains(text), "{metrics}");
+    Ok(())
 }

@@ -1,15 +1,18 @@
 //! Tests of the operator on a real API server, one case or all: see CONTRIBUTING.md.
 
+mod admission;
 mod api_server;
 mod cases;
+mod crowd;
 mod http;
+mod mount;
 mod objects;
 mod process;
 mod stage;
 mod wait;
 
 use libtest_mimic::{Arguments, Trial};
-use stage::Case;
+use stage::{Case, On};
 use std::process::ExitCode;
 
 /// The environment variable with the seed for random choices.
@@ -33,8 +36,9 @@ fn main() -> ExitCode {
     }
     let trials = cases::all()
         .into_iter()
-        .map(|(name, case): (&str, Case)| {
-            Trial::test(name, move || Ok(stage::run(name, case, seed)?))
+        .map(|(name, case, on): (String, Case, On)| {
+            let title = name.clone();
+            Trial::test(title, move || Ok(stage::run(&name, case, on, seed)?))
                 .with_ignored_flag(missing.is_some())
         })
         .collect();

@@ -54,6 +54,12 @@ pub(crate) fn profile(name: &str, spec: &Value) -> Value {
     })
 }
 
+/// The same object with the controller's finalizer, for cases without a controller.
+pub(crate) fn held(mut manifest: Value) -> Value {
+    manifest["metadata"]["finalizers"] = json!(["portcullis.dev/in-use"]);
+    manifest
+}
+
 /// A profile that allows these calls.
 pub(crate) fn allowing(name: &str, calls: &[&str]) -> Value {
     profile(name, &json!({ "allow": calls }))

@@ -42,6 +42,11 @@ impl Process {
         Ok(Self { name, log, child })
     }
 
+    /// The name under which it was started.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         kill(Pid::from_raw(self.child.id().try_into()?), signal)
@@ -84,6 +89,11 @@ impl Process {
             Ok(())
         })
         .await
+    }
+
+    /// How often its log has a text by now.
+    pub(crate) fn count(&self, text: &str) -> Result<usize> {
+        Ok(fs::read_to_string(&self.log)?.matches(text).count())
     }
 
     /// The end of its log, for a failure.

@@ -3,7 +3,8 @@
 //! logs.
 
 use crate::{
-    api_server::{self, ApiServer},
+    admission::Carrier,
+    api_server::{self, ApiServer, Release},
     objects::{self, api, condition, create, file_name},
     process::Process,
     wait::until,
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
+    net::TcpListener,
     os::unix::net::UnixDatagram,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -37,16 +39,30 @@ pub(crate) const NAMESPACE: &str = "portcullis";
 /// How long a controller's lease lasts, in seconds: as short as it may be.
 const LEASE_SECONDS: &str = "3";
 
+/// What the API server of a case is like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct On {
+    /// What applies rules of admission, where the case installs that.
+    pub(crate) carrier: Carrier,
+    pub(crate) release: Release,
+}
+
 /// What a case runs on.
 pub(crate) struct Stage {
     server: ApiServer,
     folder: TempDir,
     /// Where the operator is installed.
     pub(crate) namespace: String,
+    /// What applies rules of admission, where a case installs that.
+    pub(crate) carrier: Carrier,
+    /// The port on which controllers serve their webhook.
+    pub(crate) webhook: u16,
     /// Whether the next case can use the API server.
     pub(crate) is_spoilt: bool,
     /// As the administrator.
     pub(crate) client: Client,
+    /// The run's seed.
+    pub(crate) seed: u64,
     /// Random numbers, by the run's seed and the case's name.
     pub(crate) random: fastrand::Rng,
     /// The operator's processes, in the order in which they were started.
@@ -55,8 +71,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    async fn set(name: &str, seed: u64) -> Result<Self> {
-        let server = ApiServer::take()?;
+    async fn set(name: &str, on: On, seed: u64) -> Result<Self> {
+        let server = ApiServer::take(on.release)?;
         let client = server.client().await?;
         let mut hasher = DefaultHasher::new();
         (name, seed).hash(&mut hasher);
@@ -66,8 +82,11 @@ impl Stage {
                 .prefix("portcullis-operator-")
                 .tempdir()?,
             namespace: NAMESPACE.to_owned(),
+            carrier: on.carrier,
+            webhook: free_port()?,
             is_spoilt: false,
             client,
+            seed,
             random: fastrand::Rng::with_seed(hasher.finish()),
             processes: Vec::new(),
             marks: 0,
@@ -136,9 +155,15 @@ impl Stage {
         Ok(())
     }
 
-    /// Stops the API server, or starts it again.
+    /// Stops the API server, starts it again, or does with it what else tests/cluster/component can.
     pub(crate) fn api_server(&self, verb: &str) -> Result<()> {
         self.server.component(verb, "kube-apiserver")
+    }
+
+    /// Has the API server be of the newest release from its next start on.
+    pub(crate) fn upgrade(&mut self) -> Result<()> {
+        self.is_spoilt = true;
+        self.api_server("upgrade")
     }
 
     /// Runs kubectl as the administrator, and returns what it prints.
@@ -149,6 +174,12 @@ impl Stage {
     /// The same with an object on its standard input.
     pub(crate) fn kubectl_with(&self, arguments: &[&str], input: &Value) -> Result<String> {
         self.server.kubectl(arguments, Some(input))
+    }
+
+    /// Runs kubectl with an object, and returns its warnings.
+    pub(crate) fn kubectl_warnings(&self, arguments: &[&str], input: &Value) -> Result<String> {
+        let output = self.server.kubectl_output(arguments, Some(input))?;
+        Ok(String::from_utf8(output.stderr)?)
     }
 
     /// The seccomp root of the node.
@@ -301,6 +332,18 @@ impl Stage {
 
     /// The same with more arguments.
     pub(crate) fn controller_with(&mut self, arguments: &[&str]) -> Result<usize> {
+        if self.carrier != Carrier::Webhook {
+            return self.controller_serving(arguments);
+        }
+        let webhook = self.webhook_arguments();
+        let webhook = webhook.iter().map(String::as_str);
+        let all: Vec<&str> = arguments.iter().copied().chain(webhook).collect();
+        self.controller_serving(&all)
+    }
+
+    /// Starts a controller with these arguments, which also say whether and where it serves the
+    /// webhook.
+    pub(crate) fn controller_serving(&mut self, arguments: &[&str]) -> Result<usize> {
         let config = self.controller_config();
         if !config.exists() {
             self.server
@@ -315,6 +358,25 @@ impl Stage {
         self.start("controller", &mut command)
     }
 
+    /// With these a controller serves the webhook where the API server reaches it.
+    pub(crate) fn webhook_arguments(&self) -> [String; 2] {
+        let address = format!("127.0.0.1:{}", self.webhook);
+        [
+            format!("--webhook-listen={address}"),
+            format!("--webhook-url=https://{address}"),
+        ]
+    }
+
+    /// Starts what has to happen before the operator is removed, as the administrator.
+    pub(crate) fn remove_profiles(&mut self, arguments: &[&str]) -> Result<usize> {
+        let mut command = Command::new(api_server::operator()?);
+        command
+            .env("KUBECONFIG", self.server.kubeconfig())
+            .args(["remove-profiles", "--namespace", &self.namespace])
+            .args(arguments);
+        self.start("remove-profiles", &mut command)
+    }
+
     /// Starts a controller and an agent.
     pub(crate) async fn operator(&mut self) -> Result<()> {
         self.controller()?;
@@ -327,6 +389,11 @@ impl Stage {
         let process = Process::start(&format!("{part}-{number}"), command, self.folder.path())?;
         self.processes.push(process);
         Ok(number)
+    }
+
+    /// The administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        self.server.kubeconfig()
     }
 
     /// The kubeconfig of the agent, once it was started.
@@ -373,7 +440,8 @@ impl Stage {
         Ok(())
     }
 
-    fn leases(&self) -> Api<Lease> {
+    /// The API for the controllers' lease.
+    pub(crate) fn leases(&self) -> Api<Lease> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -425,19 +493,24 @@ impl Stage {
     }
 }
 
+/// A port that nobody listens on.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
 /// Runs a case by its name on a stage of its own.
-pub(crate) fn run(name: &str, case: Case, seed: u64) -> Result<(), String> {
+pub(crate) fn run(name: &str, case: Case, on: On, seed: u64) -> Result<(), String> {
     let begun = Instant::now();
-    let result = run_inside(name, case, seed).map_err(|error| format!("{error:#}"));
+    let result = run_inside(name, case, on, seed).map_err(|error| format!("{error:#}"));
     eprintln!("{name}: {:.1} s", begun.elapsed().as_secs_f64());
     result
 }
 
-fn run_inside(name: &str, case: Case, seed: u64) -> Result<()> {
+fn run_inside(name: &str, case: Case, on: On, seed: u64) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let mut stage = runtime.block_on(Stage::set(name, seed))?;
+    let mut stage = runtime.block_on(Stage::set(name, on, seed))?;
     let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(case(&mut stage))))
         .unwrap_or_else(|_| Err(anyhow!("it panicked")));
     let logs: String = stage.processes.iter().map(Process::end_of_log).collect();

@@ -2,7 +2,7 @@
 
 use super::cases;
 use crate::{
-    objects::{allowing, annotated_pod, nodes, pod_with_path, profile},
+    objects::{allowing, annotated_pod, held, nodes, pod_with_path, profile},
     stage::{NODE, Stage},
     wait::until,
 };
@@ -19,6 +19,7 @@ cases![
     every_spelling_of_a_path_that_leads_to_a_file_counts_as_use,
     a_profile_that_only_others_hold_is_deleting_and_its_file_goes,
     an_unused_profile_that_is_disabled_has_no_file_and_is_enabled_again,
+    a_profile_has_a_file_only_once_it_is_held_so_that_no_deletion_is_too_early,
 ];
 
 /// A profile that allows a call beside what its base allows.
@@ -255,4 +256,39 @@ async fn a_profile_that_only_others_hold_is_deleting_and_its_file_goes(
         .patch("a", &PatchParams::default(), &Patch::Merge(&none))
         .await?;
     stage.gone("a").await
+}
+
+async fn a_profile_has_a_file_only_once_it_is_held_so_that_no_deletion_is_too_early(
+    stage: &mut Stage,
+) -> Result<()> {
+    stage.agent().await?;
+    stage.create(allowing("a", &["mkdir"])).await?;
+    // What the agent handles in their order.
+    stage.create(held(allowing("later", &["mkdir"]))).await?;
+    stage.file_says("later", "mkdir").await?;
+    ensure!(!stage.file("a").exists(), "a file that may vanish");
+    // Nobody holds it, so it goes at once, and with it nothing that a pod could have used.
+    stage.delete_profile("a").await?;
+    stage.gone("a").await?;
+
+    stage.controller()?;
+    for round in 0..20 {
+        let name = format!("r{round}");
+        stage.create(allowing(&name, &["mkdir"])).await?;
+        let file = stage.file(&name);
+        until("its file is there", async || {
+            fs::read(&file).map_err(Into::into)
+        })
+        .await?;
+        // As soon as a pod can start it is used, and then deleted.
+        stage.create(annotated_pod(&name, &name)).await?;
+        stage.delete_profile(&name).await?;
+    }
+    stage.settled().await?;
+    for round in 0..20 {
+        let name = format!("r{round}");
+        stage.file_says(&name, "mkdir").await?;
+        stage.is(&name, "InUse", "True").await?;
+    }
+    Ok(())
 }

@@ -2,18 +2,14 @@
 
 use super::cases;
 use crate::{
+    mount::Mount,
     objects::{allowing, nodes},
     stage::{NODE, Stage},
     wait::{until, within},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 cases![
     a_node_that_registers_again_has_its_report_again_soon,
@@ -59,44 +55,6 @@ async fn a_node_that_registers_again_has_its_report_again_soon(stage: &mut Stage
         Ok(())
     })
     .await
-}
-
-/// A file system in memory, mounted on a folder.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn on(folder: &Path) -> Result<Mount> {
-        fs::create_dir_all(folder)?;
-        let mount = Mount(folder.to_owned());
-        mount.run("mount", &["-t", "tmpfs", "-o", "size=256k", "tmpfs"])?;
-        Ok(mount)
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<()> {
-        let output = Command::new(program)
-            .args(arguments)
-            .arg(&self.0)
-            .output()
-            .with_context(|| program.to_owned())?;
-        if !output.status.success() {
-            bail!("{program}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
-    }
-
-    /// Leaves no room, until the returned file is removed.
-    fn fill(&self) -> Result<PathBuf> {
-        let file = self.0.join("filler");
-        let written = fs::write(&file, vec![0; 1 << 20]);
-        ensure!(written.is_err(), "a mebibyte had room");
-        Ok(file)
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = self.run("umount", &["--lazy"]);
-    }
 }
 
 /// Waits until the node's report has this problem and this many failures, and `kubectl get scn`

@@ -2,7 +2,7 @@
 
 use super::cases;
 use crate::{
-    objects::allowing,
+    objects::{allowing, held},
     stage::Stage,
     wait::{until, within},
 };
@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(12);
 
 async fn a_profile_made_after_an_outage_has_its_file_soon(stage: &mut Stage) -> Result<()> {
     let agent = stage.agent().await?;
-    stage.create(allowing("before", &["mkdir"])).await?;
+    stage.create(held(allowing("before", &["mkdir"]))).await?;
     stage.file_says("before", "mkdir").await?;
     stage.api_server("stop")?;
     stage.processes[agent]
@@ -26,7 +26,7 @@ async fn a_profile_made_after_an_outage_has_its_file_soon(stage: &mut Stage) -> 
         .await?;
     stage.api_server("start")?;
     until("the API server takes a profile", async || {
-        stage.create(allowing("after", &["mkdir"])).await
+        stage.create(held(allowing("after", &["mkdir"]))).await
     })
     .await?;
     let file = stage.file("after");

@@ -2,13 +2,14 @@
 
 use super::cases;
 use crate::{
+    http::{free_address, get},
     objects::{self, allowing, annotated_pod, profile},
     stage::{NODE, Stage},
     wait::until,
 };
-use anyhow::{Result, ensure};
-use serde_json::json;
-use std::fs;
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::{fs, os::unix::fs::MetadataExt};
 
 cases![
     a_profile_becomes_a_file_and_is_ready,
@@ -21,6 +22,8 @@ cases![
     an_invalid_edit_leaves_the_last_good_file_until_it_is_mended,
     a_name_that_ends_in_json_is_that_of_the_file_and_pods_that_select_it_count,
     of_two_profiles_that_want_one_file_the_older_one_has_it,
+    profiles_that_allow_log_and_deny_and_the_shipped_example_are_files_that_everybody_can_read,
+    an_agents_metrics_follow_its_profiles_as_they_come_change_and_go,
 ];
 
 async fn a_profile_becomes_a_file_and_is_ready(stage: &mut Stage) -> Result<()> {
@@ -191,4 +194,69 @@ async fn of_two_profiles_that_want_one_file_the_older_one_has_it(stage: &mut Sta
     stage.gone("web").await?;
     stage.file_says("web.json", "rmdir").await?;
     stage.is("web.json", "Ready", "True").await
+}
+
+async fn profiles_that_allow_log_and_deny_and_the_shipped_example_are_files_that_everybody_can_read(
+    stage: &mut Stage,
+) -> Result<()> {
+    stage.operator().await?;
+    let actions = ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_ERRNO"];
+    for (name, action) in ["allow", "log", "deny"].iter().zip(actions) {
+        let spec = json!({ "defaultAction": action });
+        stage.create(profile(name, &spec)).await?;
+    }
+    let example = crate::api_server::repository().join("packaging/examples/no-mkdir.yaml");
+    stage.kubectl(&["create", "-f", &example.to_string_lossy()])?;
+    let defaults = ["allow", "log", "deny", "no-mkdir"]
+        .iter()
+        .zip([actions[0], actions[1], actions[2], actions[0]]);
+    for (name, action) in defaults {
+        stage.is(name, "Ready", "True").await?;
+        let file = stage.file(name);
+        let document: Value = serde_json::from_slice(&fs::read(&file)?)?;
+        ensure!(document["defaultAction"] == action, "{name}: {document}");
+        let folder = file.parent().context("no folder")?;
+        for (path, mode) in [(file.as_path(), 0o644), (folder, 0o755)] {
+            let found = fs::metadata(path)?;
+            let found = (found.mode() & 0o7777, found.uid());
+            ensure!(found == (mode, 0), "{}: {found:?}", path.display());
+        }
+    }
+    Ok(())
+}
+
+async fn an_agents_metrics_follow_its_profiles_as_they_come_change_and_go(
+    stage: &mut Stage,
+) -> Result<()> {
+    stage.controller()?;
+    let address = free_address()?;
+    stage
+        .agent_with(&["--listen", &address.to_string()])
+        .await?;
+    let counted = async |what: &str| {
+        let line = format!("portcullis_agent_{what}");
+        until(&line, async || {
+            let text = get(address, "/metrics")?;
+            ensure!(text.lines().any(|it| it == line), "{text}");
+            Ok(())
+        })
+        .await
+    };
+    counted("profiles{state=\"installed\"} 0").await?;
+    stage.create(allowing("a", &["mkdir"])).await?;
+    counted("profiles{state=\"installed\"} 1").await?;
+    counted("files_written_total 1").await?;
+    stage.apply(&allowing("a", &["rmdir"])).await?;
+    counted("files_written_total 2").await?;
+    let denying = json!({ "names": ["mkdri"], "action": "SCMP_ACT_ERRNO" });
+    let spec = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [denying] });
+    stage.create(profile("bad", &spec)).await?;
+    counted("profiles{state=\"failed\"} 1").await?;
+    for name in ["a", "bad"] {
+        stage.delete_profile(name).await?;
+        stage.gone(name).await?;
+    }
+    counted("files_removed_total 1").await?;
+    counted("profiles{state=\"installed\"} 0").await?;
+    counted("profiles{state=\"failed\"} 0").await
 }

@@ -3,7 +3,7 @@
 use super::cases;
 use crate::{
     http::{TIMEOUT, free_address, get},
-    objects::allowing,
+    objects::{allowing, held},
     stage::Stage,
     wait::until,
 };
@@ -93,7 +93,7 @@ async fn probes_are_answered_beside_three_thousand_strangers(stage: &mut Stage) 
     let address = free_address()?;
     let listen = address.to_string();
     let agent = stage.agent_with(&["--listen", &listen]).await?;
-    stage.create(allowing("a", &["mkdir"])).await?;
+    stage.create(held(allowing("a", &["mkdir"]))).await?;
     stage.file_says("a", "mkdir").await?;
     until("the agent is ready", async || probe(address, "/readyz")).await?;
 
@@ -134,7 +134,7 @@ async fn probes_are_answered_beside_three_thousand_strangers(stage: &mut Stage) 
     })?;
     let made = open.load(Ordering::Relaxed);
     eprintln!("{count} probes beside {made} connections: the longest took {took:?}");
-    stage.create(allowing("b", &["mkdir"])).await?;
+    stage.create(held(allowing("b", &["mkdir"]))).await?;
     stage.file_says("b", "mkdir").await?;
     ensure!(stage.processes[agent].is_running()?, "the agent has ended");
     Ok(())
