@@ -10,9 +10,10 @@ export RUSTUP_TOOLCHAIN := $(shell tests/toolchain)
 # $(call tool,NAME,VERSION[,OPTIONS]) installs that version of a Cargo tool where it is not there.
 tool = $(1) --version 2>/dev/null | grep -Eq '(^| v?)$(subst .,\.,$(2))$$' || cargo install --quiet --locked $(1) --version $(2) $(3)
 
-SCRIPTS = $(addprefix tests/,install-deps toolchain in-node run suites runner.bats lib.sh cases.sh containers/helpers.bash containers/bundles.bash containers/hook.bats record-lib.sh record record-denials record-v2 record-servers aarch64 differential operator/run operator-lib.sh operator-pods.sh operator-e2e operator-cases operator-stored operator-use operator-scale operator-install image packages demo docs/run docs/cluster docs/page docs/node docs/programs docs/links bench bench-operator fuzz/run) $(wildcard tests/containers/cases/*.bash) .ci/run
-CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component supervise smoke)
-PACKAGING_SCRIPTS = $(addprefix packaging/,deploy undeploy image/build image/pack scriptlet) rpm/build rpm/to-deb
+SCRIPTS = $(addprefix tests/,install-deps toolchain in-node run suites runner.bats cli.bats oci/oci.bats lib.sh cases.sh containers/helpers.bash containers/bundles.bash containers/hook.bats record-lib.sh record record-denials record-v2 record-servers profiles profiles-cluster aarch64 differential operator/run operator-lib.sh operator-pods.sh operator-e2e operator-nri operator-nri-features.sh operator-cases operator-stored operator-use operator-scale operator-install operator-helm image packages demo docs/run docs/cluster docs/page docs/node docs/programs docs/links bench bench-operator bench-nri fuzz/run) $(wildcard tests/containers/cases/*.bash) .ci/run
+CLUSTER_SCRIPTS = $(addprefix tests/cluster/,build up down kubectl enter component supervise smoke older/recipe.sh)
+PACKAGING_SCRIPTS = $(addprefix packaging/,deploy undeploy render image/build image/pack image/sbom scriptlet) tests/helm/build tests/nri/build tests/nri/run tests/oci/registry/build rpm/build rpm/to-deb
+PROFILE_SCRIPTS = packaging/profiles/record $(wildcard packaging/profiles/*.sh packaging/profiles/applications/*.sh)
 
 help:
 	@echo "demo          run a container under the profile that its annotation selects, and record another"
@@ -49,6 +50,9 @@ bench: build
 	cargo bench --locked -p portcullis-hook --bench recorder
 	cargo build --release --locked -p portcullis-operator --bins --examples
 	tests/bench-operator
+	cargo build --release --locked -p portcullis-nri --example scripted
+	tests/bench-nri
+	tests/in-node tests/bench-nri --agent
 
 FUZZ_SECONDS = 60
 
@@ -65,8 +69,10 @@ lint:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	cargo run --quiet --locked -p portcullis-profile --example generate-tables -- --check
-	shellcheck -x $(SCRIPTS)
+	shellcheck -x $(SCRIPTS) $(PROFILE_SCRIPTS)
 	shellcheck -x -P SCRIPTDIR $(CLUSTER_SCRIPTS) $(PACKAGING_SCRIPTS)
+	@if command -v go >/dev/null; then echo packaging/render --check && packaging/render --check; \
+	else echo '!!! NOT CHECKED: whether the manifests are what the chart says: there is no go, which builds helm' >&2; fi
 	cargo metadata --locked --format-version 1 --manifest-path tests/fuzz/Cargo.toml >/dev/null
 	@$(call tool,cargo-machete,$(CARGO_MACHETE))
 	cargo machete
@@ -90,6 +96,11 @@ generate:
 	cargo run --quiet --locked -p portcullis-profile --example generate-tables
 	cargo run --quiet --locked -p portcullis-operator -- crds >packaging/crds/portcullis.yaml.new
 	mv packaging/crds/portcullis.yaml.new packaging/crds/portcullis.yaml
+	cp packaging/crds/portcullis.yaml packaging/chart/files/crds.yaml
+	cargo run --quiet --locked -p portcullis-operator -- admission-policies >packaging/admission/policies.yaml.new
+	mv packaging/admission/policies.yaml.new packaging/admission/policies.yaml
+	cargo run --quiet --locked -p portcullis-operator -- admission-webhooks >packaging/admission/webhooks.yaml.new
+	mv packaging/admission/webhooks.yaml.new packaging/admission/webhooks.yaml
 
 # NAME names another cluster of tests/cluster than the usual one.
 NAME = portcullis
