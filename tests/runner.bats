@@ -45,6 +45,13 @@ good="echo 'good: 2 passed, 0 failed, 0 skipped'"
     ends_with 1 '1 passed, 1 failed, 0 skipped'
 }
 
+@test "a case that passed only when it was repeated is named" {
+    suites "suite moody line - \"echo 'REPEATED a_case: it passed alone'; $good\""
+    ends_with 0 '2 passed, 0 failed, 0 skipped'
+    has 'PASSED ONLY WHEN REPEATED'
+    has '  moody: a_case: it passed alone'
+}
+
 @test "a suite that dies without its counts has failed" {
     suites "suite dead line - 'echo ok; kill -KILL \$\$'" "suite one line - \"$good\""
     ends_with 1 '2 passed, 1 failed, 0 skipped'

@@ -25,6 +25,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     process::Command,
+    sync::{PoisonError, RwLock},
     time::Instant,
 };
 use tempfile::TempDir;
@@ -498,8 +499,26 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// Runs a case by its name on a stage of its own.
+/// Held shared by cases that run beside others, and alone by one that is repeated.
+static TURN: RwLock<()> = RwLock::new(());
+
+/// Runs a case by its name on a stage of its own. A case that failed is repeated once, while no other
+/// case runs: what fails only beside others is listed by `tests/run`, what fails twice has failed.
 pub(crate) fn run(name: &str, case: Case, on: On, seed: u64) -> Result<(), String> {
+    let first = {
+        let _turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
+        run_timed(name, case, on, seed)
+    };
+    let Err(failure) = first else { return Ok(()) };
+    let _turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
+    run_timed(name, case, on, seed)
+        .map_err(|error| format!("{error}\nIt had failed before, beside others:\n{failure}"))?;
+    let why = failure.lines().next().unwrap_or_default();
+    eprintln!("{failure}\nREPEATED {name}: it passed alone, after: {why}");
+    Ok(())
+}
+
+fn run_timed(name: &str, case: Case, on: On, seed: u64) -> Result<(), String> {
     let begun = Instant::now();
     let result = run_inside(name, case, on, seed).map_err(|error| format!("{error:#}"));
     eprintln!("{name}: {:.1} s", begun.elapsed().as_secs_f64());
