@@ -126,7 +126,7 @@ start_agent() {
 }
 # run_controller — $controller is its process; its lease lasts $lease seconds, and who kills it waits as long.
 # controller_options: more of its options.
-lease=3
+lease=10
 controller_options=()
 run_controller() {
     KUBECONFIG=$work/controller.conf "$operator" controller --lease-seconds "$lease" "${controller_options[@]}" \

@@ -5,7 +5,7 @@ use crate::{
     api_server::{client_of, repository},
     objects,
     stage::Stage,
-    wait::until,
+    wait::{DEADLINE, within},
 };
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -14,7 +14,7 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 /// The annotation that selects a profile for a container, or for the pod.
 pub(crate) fn annotation(container: &str) -> String {
@@ -93,6 +93,8 @@ pub(crate) enum Carrier {
 pub(crate) struct Admission {
     client: Client,
     carrier: Carrier,
+    /// How long a change may take until it is effective and said.
+    pub(crate) deadline: Duration,
 }
 
 /// Installs the carrier of the case, as far as it is missing.
@@ -123,13 +125,18 @@ impl Admission {
         Ok(Admission {
             client: stage.client.clone(),
             carrier: stage.carrier,
+            deadline: DEADLINE,
         })
     }
 
     /// What is installed already, for another client.
     pub(crate) async fn of(kubeconfig: &Path, carrier: Carrier) -> Result<Admission> {
         let client = client_of(kubeconfig).await?;
-        Ok(Admission { client, carrier })
+        Ok(Admission {
+            client,
+            carrier,
+            deadline: DEADLINE,
+        })
     }
 
     /// What the policies say, as the carrier says it.
@@ -232,7 +239,8 @@ impl Admission {
         status: &str,
         text: &str,
     ) -> Result<()> {
-        until(
+        within(
+            self.deadline,
             &format!("{namespace}/{name} is {kind}={status}"),
             async || {
                 let found = self.status(namespace, name).await?;
@@ -282,7 +290,8 @@ impl Admission {
         profile: &str,
     ) -> Result<()> {
         let path = profile.strip_prefix("localhost/");
-        until(&format!("pods of {namespace} get {profile}"), async || {
+        let what = format!("pods of {namespace} get {profile}");
+        within(self.deadline, &what, async || {
             let made = self.create(namespace, pod).await?;
             let field = &made["spec"]["containers"][0]["securityContext"]["seccompProfile"];
             let has = match path {

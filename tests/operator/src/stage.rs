@@ -37,8 +37,11 @@ pub(crate) type Case = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = 
 pub(crate) const NODE: &str = "n1";
 /// Where the operator is installed.
 pub(crate) const NAMESPACE: &str = "portcullis";
-/// How long a controller's lease lasts, in seconds: as short as it may be.
-const LEASE_SECONDS: &str = "3";
+/// How long a controller's lease lasts, in seconds. A controller that could not renew it for two
+/// thirds of that ends, and the API server of a case may be busy for longer than a few seconds.
+const LEASE_SECONDS: u16 = 15;
+/// As short as a lease may be, for cases in which controllers come and go.
+pub(crate) const SHORT_LEASE: u16 = 3;
 
 /// What the API server of a case is like.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +61,8 @@ pub(crate) struct Stage {
     pub(crate) carrier: Carrier,
     /// The port on which controllers serve their webhook.
     pub(crate) webhook: u16,
+    /// How long a controller's lease lasts.
+    pub(crate) lease_seconds: u16,
     /// Whether the next case can use the API server.
     pub(crate) is_spoilt: bool,
     /// As the administrator.
@@ -85,6 +90,7 @@ impl Stage {
             namespace: NAMESPACE.to_owned(),
             carrier: on.carrier,
             webhook: free_port()?,
+            lease_seconds: LEASE_SECONDS,
             is_spoilt: false,
             client,
             seed,
@@ -353,7 +359,11 @@ impl Stage {
         let mut command = Command::new(api_server::operator()?);
         command
             .env("KUBECONFIG", config)
-            .args(["controller", "--lease-seconds", LEASE_SECONDS])
+            .args([
+                "controller",
+                "--lease-seconds",
+                &self.lease_seconds.to_string(),
+            ])
             .args(["--namespace", &self.namespace])
             .args(arguments);
         self.start("controller", &mut command)

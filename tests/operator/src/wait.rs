@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use std::time::{Duration, Instant};
 
 /// How long anything may take. Far more than it does, since the machine may be busy.
-const DEADLINE: Duration = Duration::from_secs(90);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 /// How long to wait before looking again.
 const INTERVAL: Duration = Duration::from_millis(50);
 

@@ -14,7 +14,7 @@ use super::cases;
 use crate::{
     mount::Mount,
     objects::{annotated_pod, file_name, nodes, pod_with_path, profile},
-    stage::{NODE, Stage},
+    stage::{NODE, SHORT_LEASE, Stage},
 };
 use anyhow::{Context, Result, anyhow};
 use ask::{ask, gone};
@@ -67,6 +67,7 @@ async fn in_chaos_no_used_file_goes_and_what_is_said_is_true_once_it_is_quiet(
     stage: &mut Stage,
 ) -> Result<()> {
     let duration = duration()?;
+    stage.lease_seconds = SHORT_LEASE;
     let mut chaos = Chaos::on(stage)?;
     let result = chaos.run(duration).await;
     let counts: Vec<String> = chaos

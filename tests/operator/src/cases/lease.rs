@@ -4,7 +4,7 @@ use super::cases;
 use crate::{
     http::{free_address, get},
     objects::allowing,
-    stage::{NAMESPACE, Stage},
+    stage::{NAMESPACE, SHORT_LEASE, Stage},
     wait::until,
 };
 use anyhow::{Context, Result, ensure};
@@ -33,6 +33,7 @@ async fn leader(stage: &Stage, before: Option<&str>) -> Result<String> {
 async fn another_controller_leads_when_the_first_hangs_and_the_first_ends_when_it_is_back(
     stage: &mut Stage,
 ) -> Result<()> {
+    stage.lease_seconds = SHORT_LEASE;
     stage.agent().await?;
     let first = stage.controller()?;
     let holder = leader(stage, None).await?;

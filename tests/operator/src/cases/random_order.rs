@@ -2,7 +2,10 @@
 //! right.
 
 use super::cases;
-use crate::{objects::profile, stage::Stage};
+use crate::{
+    objects::profile,
+    stage::{SHORT_LEASE, Stage},
+};
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -25,6 +28,7 @@ fn denying(name: &str, errno: u32) -> Value {
 async fn whatever_happens_in_between_the_files_end_as_the_profiles_say(
     stage: &mut Stage,
 ) -> Result<()> {
+    stage.lease_seconds = SHORT_LEASE;
     let mut agent = stage.agent().await?;
     let mut controller = stage.controller()?;
     let mut wanted: [Option<u32>; PROFILES] = [None; PROFILES];
