@@ -57,6 +57,46 @@ make_marker() {
     jq -n '{defaultAction: "SCMP_ACT_ALLOW", syscalls: [{names: ["swapoff"], action: "SCMP_ACT_ERRNO"}]}' >"$work/open.json"
 }
 
+# make_waits CALL — the program that waits once with that call: nanosleep, futex or poll.
+make_waits() {
+    gcc -O2 -Wall -static -nostdlib -fno-stack-protector -DCALL="SYS_$1" -o "$rootfs/bin/waits-$1" "$repository/tests/waits.c"
+}
+# Whether a process is in that state, of those in /proc/PID/stat. Its name has no blanks.
+state() { [ "$(cut -d' ' -f3 "/proc/$1/stat" 2>/dev/null)" = "$2" ]; }
+# Whether the program waits: it makes no other call that could.
+waiting() { grep -q '^waits-' "/proc/$1/comm" 2>/dev/null && state "$1" S; }
+# has_pid NAME — of its program, or of the runtime that will become it; with its container's ID.
+has_pid() { read -r pid container_id < <(pm inspect --format '{{.State.Pid}} {{.Id}}' "$1" 2>/dev/null) && [ "$pid" -gt 0 ]; }
+# interrupted NAME COMMAND... — runs a container of that name by a command that leaves its code in $code, stops its
+# program in the middle of its wait, and continues it. The code is -1 if that was not possible.
+interrupted() {
+    local name=$1 pid='' starting done=''
+    shift
+    ("$@"; exit "$code") &
+    starting=$!
+    if within 60 has_pid "$name" && within 60 waiting "$pid" && kill -STOP "$pid" && within 20 state "$pid" T && kill -CONT "$pid"; then done=1; fi
+    wait $starting
+    code=$?
+    [ -n "$done" ] || { code=-1; echo 'it was not stopped while it waited' >>"$out"; }
+}
+
+# Cases: a wait that SIGSTOP interrupts goes on, by a call of the kernel's own, while recorded and under a recording.
+goes_on() {
+    make_waits nanosleep
+    case="[$runtime] a wait that is stopped and continued while it is recorded goes on"
+    interrupted stopped records stopped.json --name stopped -- waits-nanosleep
+    succeeds
+    case="[$runtime] so does one under a recording in which nothing was stopped"
+    records waits.json -- waits-nanosleep
+    first=$code
+    interrupted waits under waits.json --name waits -- waits-nanosleep
+    if [ "$first" -eq 0 ] && [ "$code" -eq 0 ] && has waits.json restart_syscall; then ok; else bad "exit codes $first and $code"; fi
+    case="[$runtime] and it fails without the call that was not seen but added"
+    jq '.syscalls |= (map(.names -= ["restart_syscall"]) | map(select(.names != [])))' "$rec/waits.json" >"$rec/less.json"
+    interrupted less under less.json --name less -- waits-nanosleep
+    if [ "$code" = 1 ]; then ok; else bad "exit code $code, not that of EPERM"; fi
+}
+
 # Cases: a recording knows its container's processes, wherever they are, and no others.
 knows_its_own() {
     local id cgroup pid

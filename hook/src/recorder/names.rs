@@ -20,6 +20,15 @@ pub const COMPAT: Arch = if cfg!(target_arch = "aarch64") {
     Arch::X86
 };
 
+/// What the kernel has a program call by itself, so that no program uses it and a recording sees it
+/// by luck only: a wait with a timeout that is interrupted by `SIGSTOP`, a debugger or the freezer
+/// of cgroups, and for which no handler runs, ends with `ERESTART_RESTARTBLOCK`
+/// (`kernel/time/hrtimer.c` and `posix-cpu-timers.c` for `nanosleep`, `kernel/futex/waitwake.c`,
+/// `fs/select.c` for `poll`). The way back to the program then sets this call's number
+/// (`arch/x86/kernel/signal.c`, `arch/arm64/kernel/signal.c`), and the call goes on with the time
+/// that is left (`kernel/signal.c`). The filter sees it as any other; denied, the wait fails.
+const BY_THE_KERNEL: &str = "restart_syscall";
+
 /// The observed calls by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
@@ -34,8 +43,9 @@ pub struct Names {
     pub unnamed: Vec<u32>,
 }
 
-/// Translates the observations to names. If the runtime's own calls could not be observed they are
-/// added, and under a runtime written in Go, those that Go's scheduler may make.
+/// Translates the observations to names. The call that the kernel makes by itself is always added;
+/// so are, if they could not be observed, the runtime's own calls, and under a runtime written in
+/// Go, those that Go's scheduler may make.
 pub fn names(active: &Active, observed: &Observed) -> Names {
     let mut all = Names {
         compat: !observed.compat.is_empty(),
@@ -51,6 +61,7 @@ pub fn names(active: &Active, observed: &Observed) -> Names {
             None => all.unnamed.push(number),
         }
     }
+    all.names.insert(BY_THE_KERNEL);
     if active.go_runtime {
         all.names.extend(base::GO_NAMES);
     }
@@ -59,6 +70,8 @@ pub fn names(active: &Active, observed: &Observed) -> Names {
     } else if !all.compat {
         // A condition would also apply to 32-bit calls, whose arguments are not recorded.
         all.values = values(active, observed, &all.names);
+        // It has no arguments; the registers hold those of the call that was interrupted.
+        all.values.remove(BY_THE_KERNEL);
         if active.go_runtime {
             // With any arguments.
             all.values.retain(|name, _| !base::GO_NAMES.contains(name));
@@ -136,18 +149,31 @@ mod tests {
         active.go_runtime = true;
         let all = names(&active, &observed).names;
         assert!(base::GO_NAMES.iter().all(|name| all.contains(name)));
-        assert_eq!(all.len(), base::GO_NAMES.len() + 1);
+        assert_eq!(all.len(), base::GO_NAMES.len() + 2);
     }
 
     #[test]
     fn what_came_before_the_window_is_not_named_and_a_window_without_a_filter_gets_the_base() {
         let (active, mut observed) = example(BTreeSet::new(), false);
         let seen = names(&active, &observed).names;
-        assert_eq!(seen, BTreeSet::from(["read", "socket"]));
+        assert_eq!(seen, BTreeSet::from(["read", BY_THE_KERNEL, "socket"]));
         observed.window = Window::OpenedByExec;
         let all = names(&active, &observed).names;
         assert!(base::NAMES.iter().all(|name| all.contains(name)));
         assert!(!all.contains("mkdirat") || base::NAMES.contains(&"mkdirat"));
+    }
+
+    #[test]
+    fn what_the_kernel_calls_by_itself_is_there_unseen_and_with_any_arguments() {
+        let (mut active, mut observed) = example(BTreeSet::from([1]), false);
+        let number = syscalls::number(BY_THE_KERNEL, Arch::HOST).unwrap();
+        assert!(!observed.native.contains(&number));
+        assert!(names(&active, &observed).names.contains(BY_THE_KERNEL));
+        observed.native.insert(number);
+        active.arguments[0].call = BY_THE_KERNEL.to_owned();
+        let seen = names(&active, &observed);
+        assert!(seen.names.contains(BY_THE_KERNEL));
+        assert!(!seen.values.contains_key(BY_THE_KERNEL));
     }
 
     #[test]

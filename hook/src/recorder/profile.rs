@@ -199,15 +199,18 @@ mod tests {
         };
         let (active, held) = example(BTreeSet::from([1, 2]), false);
         let written = rules(&active, &held);
-        assert_eq!(written[0].names, ["read"]);
+        assert_eq!(written[0].names, ["read", "restart_syscall"]);
         assert_eq!(written.len(), 3);
         let (active, overflowed) = example((0..16).collect(), true);
-        assert_eq!(rules(&active, &overflowed)[0].names, ["read", "socket"]);
+        assert_eq!(
+            rules(&active, &overflowed)[0].names,
+            ["read", "restart_syscall", "socket"]
+        );
         let (active, mut compat) = example(BTreeSet::from([1]), false);
         compat.compat = BTreeSet::from([syscalls::number("getpgid", COMPAT).unwrap()]);
         assert_eq!(
             rules(&active, &compat)[0].names,
-            ["getpgid", "read", "socket"]
+            ["getpgid", "read", "restart_syscall", "socket"]
         );
         assert_eq!(
             profile(&active, &names(&active, &compat), Action::Errno)
