@@ -10,6 +10,13 @@ newest() { # PREFIX [FOLDER]... — the highest version of a name, as a path wit
 series() { # APPLICATION VERSION — such as nginx-1.22: what stays the same with security updates
     echo "$1-$(cut -d. -f"1-$components" <<<"${2%%[+~]*}")"
 }
+# changed REPOSITORY — the profiles that a release (a tag v…) has otherwise than its checkout does now, or that are gone.
+changed() {
+    local tag
+    for tag in $(git -C "$1" tag --list 'v[0-9]*'); do
+        git -C "$1" diff --diff-filter=MDT --no-renames --name-only "$tag" -- 'packaging/profiles/*-v[0-9]*.json'
+    done | sort -u
+}
 next() { # PREFIX NEWEST — the name of the next version
     local last=${2##*-v}
     echo "$1-v$((${last:-0} + 1))"
