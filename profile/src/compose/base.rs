@@ -10,7 +10,8 @@ use crate::{Action, Filter, Rule};
 /// times each under runc: the calls made after the filter was loaded, without those that strace
 /// shows for the static program in the container; and the same for `podman exec`. Added to these
 /// are calls that Go's scheduler makes only in some runs of runc, calls that C libraries make when
-/// a program starts, and calls that every process needs to exit and to return from signals.
+/// a program starts, and calls that every process needs to exit, to return from signals, and to wait
+/// on after it was stopped (`restart_syscall`, which the kernel puts in the place of the wait).
 pub const NAMES: &[&str] = &[
     "arch_prctl",
     "brk",
@@ -53,6 +54,7 @@ pub const NAMES: &[&str] = &[
     "pselect6",
     "read",
     "readlinkat",
+    "restart_syscall",
     "rseq",
     "rt_sigaction",
     "rt_sigprocmask",
