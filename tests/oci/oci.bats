@@ -8,7 +8,8 @@ setup_file() {
     PATH=${CARGO_TARGET_DIR:-$repository/target}/debug:$PATH
     export PATH
     registry=$("$BATS_TEST_DIRNAME/registry/build")
-    export registry
+    tokens=$("$BATS_TEST_DIRNAME/registry/build" tokens)
+    export registry tokens
     cd "$BATS_FILE_TMPDIR" || return
     serve open.log ''
     export store=$BATS_FILE_TMPDIR/open.log.store at
@@ -37,10 +38,14 @@ $2
 END
     OTEL_TRACES_EXPORTER=none "$registry" serve "$log.yaml" >"$log" 2>&1 3>&- &
     echo $! >"$log.pid"
+    at=$(listens "$log")
+}
+# listens LOG — the address that a server says it listens on
+listens() {
     local deadline=$((SECONDS + 60))
-    until at=$(sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$log" | head -n 1) && [ -n "$at" ]; do
+    until sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$1" | grep -m 1 .; do
         if ((SECONDS > deadline)); then
-            cat "$log"
+            cat "$1" >&2
             return 1
         fi
         sleep 0.1
@@ -323,4 +328,77 @@ authority() {
     rm .docker/config.json
     exits 2 portcullis pull --ca-file own.ca.pem "$pushed"
     has '401 Unauthorized'
+}
+
+# serve_tokens NAME SCHEME [TLS] — a registry that wants to see tokens, and the server of tokens that it names, whose log is
+# $asked; both with or without TLS (own.pem, own.key)
+serve_tokens() {
+    local certificate=() http=''
+    if [ "$2" = https ]; then
+        certificate=(-certificate own.pem -key own.key)
+        http="tls: {certificate: $PWD/own.pem, key: $PWD/own.key}"
+    fi
+    asked=$BATS_FILE_TMPDIR/$1.tokens
+    "$tokens" -keys keys.json "${certificate[@]}" >"$asked" 2>&1 3>&- &
+    echo $! >"$asked.pid"
+    serve "$1.log" "auth: {token: {realm: \"$2://$(listens "$asked")/token\", service: registry of the tests,
+        issuer: tokens of the tests, jwks: $PWD/keys.json}}" "$http"
+    to=$at/test/tokens
+}
+# login PASSWORD — writes the credentials into auth.json
+login() { jq -n --arg at "$at" --arg pair "user:$1" '{auths: {($at): {auth: ($pair | @base64)}}}' >auth.json; }
+
+@test "over HTTPS, tokens are got from whom the registry names, for credentials or for nothing" {
+    authority own
+    serve_tokens secure https
+    # shellcheck disable=SC2206 # two words
+    own=(--ca-file own.ca.pem)
+    login secret
+    mine=("${own[@]}" --auth-file auth.json)
+    exits 0 portcullis push "${mine[@]}" --sign-key "$keys/key.pem" web.yaml "$to:1"
+    pushed=$output
+    exits 0 portcullis verify "${mine[@]}" --key "$keys/key.pub" "$to:1"
+    [ "$output" = "$pushed" ]
+    portcullis pull "${mine[@]}" --key "$keys/key.pub" "$pushed" | cmp - web.yaml
+    # A token for reading is not enough for writing, and each verb asks for no more than it needs.
+    grep -qxF 'asked by "user" for "repository:test/tokens:pull,push"' "$asked"
+    [ "$(tail -n 1 "$asked")" = 'asked by "user" for "repository:test/tokens:pull"' ]
+
+    # Without credentials: a token that allows nothing.
+    for verb in pull "verify --key $keys/key.pub"; do
+        # shellcheck disable=SC2086 # words
+        exits 2 portcullis $verb "${own[@]}" "$to:1"
+        has "$at refused the manifest: 401 Unauthorized"
+    done
+    exits 2 portcullis push "${own[@]}" web.yaml "$to:1"
+    has '401 Unauthorized'
+    grep -qxF 'asked by "" for "repository:test/tokens:pull"' "$asked"
+    # What everybody may read.
+    exits 0 portcullis push "${mine[@]}" web.yaml "$at/open/web:1"
+    portcullis pull "${own[@]}" "$output" | cmp - web.yaml
+    exits 2 portcullis push "${own[@]}" web.yaml "$at/open/web:2"
+
+    login wrong
+    for verb in pull "verify --key $keys/key.pub" 'push web.yaml'; do
+        # shellcheck disable=SC2086 # words
+        exits 2 portcullis $verb "${mine[@]}" "$to:1"
+        has 'refused a token: 401 Unauthorized (no such user)'
+        if has wrong; then return 1; fi
+    done
+    # The server of tokens is another host, whose certificate counts too.
+    authority other
+    login secret
+    exits 2 portcullis pull --ca-file other.ca.pem --auth-file auth.json "$to:1"
+    has UnknownIssuer
+}
+
+@test "without TLS, credentials don't go to another host for a token" {
+    serve_tokens plain http
+    login secret
+    exits 2 portcullis pull --plain-http --auth-file auth.json "$to:1"
+    has "$at has its tokens from $(listens "$asked"), and credentials are not sent to another host without TLS"
+    if grep asked "$asked"; then return 1; fi
+    exits 2 portcullis pull --plain-http "$at/open/web:1"
+    has 'there is no such artifact'
+    grep -qxF 'asked by "" for "repository:open/web:pull"' "$asked"
 }
