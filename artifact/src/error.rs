@@ -99,7 +99,7 @@ pub enum ArtifactError {
     #[error("none of its {0} signatures was made for it with the given key")]
     WrongSignature(usize),
     /// None of the signatures that can be read is by the key, but there are or may be others.
-    #[error("{}: {why}", read(.seen))]
+    #[error("{}: {why}", read(*.seen))]
     Unread {
         /// How many signatures were read.
         seen: usize,
@@ -131,7 +131,7 @@ impl ArtifactError {
     }
 }
 
-fn read(seen: &usize) -> String {
+fn read(seen: usize) -> String {
     match seen {
         0 => "no signature can be read".to_owned(),
         seen => format!(

@@ -233,6 +233,58 @@ sign() {
     exits 2 portcullis pull --plain-http --key "$keys/other.pub" "$to:1"
 }
 
+# bundle DIGEST NAME — signs as cosign 3 does, with openssl, and pushes a manifest with the bundle; it is NAME.json
+bundle() {
+    local kind=application/vnd.in-toto+json payload
+    payload=$(jq -nc --arg hex "${1#sha256:}" '{_type: "https://in-toto.io/Statement/v1", subject: [{digest: {sha256: $hex}}],
+        predicateType: "https://sigstore.dev/cosign/sign/v1", predicate: {}}')
+    printf 'DSSEv1 %d %s %d %s' "${#kind}" "$kind" "${#payload}" "$payload" >signed
+    openssl dgst -sha256 -sign "$keys/key.pem" -out signature signed
+    jq -n --arg kind "$kind" --arg payload "$(printf %s "$payload" | base64 -w 0)" --arg sig "$(base64 -w 0 signature)" \
+        '{dsseEnvelope: {payload: $payload, payloadType: $kind, signatures: [{sig: $sig}]}}' >"$2.bundle"
+    printf '{}' >empty
+    blob "$2.bundle"
+    blob empty
+    image "$(layer application/vnd.oci.empty.v1+json empty)" "$(layer "$bundles" "$2.bundle")" >"$2.json"
+    send "$(digest "$2.json")" "$2.json"
+}
+bundles=application/vnd.dev.sigstore.bundle.v0.3+json
+# refer FILE... — lists these manifests as what refers to the artifact, in the tag that clients keep
+refer() {
+    local file
+    for file; do layer application/vnd.oci.image.manifest.v1+json "$file" | jq --arg kind "$bundles" '.artifactType = $kind'; done |
+        jq -s '{schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json", manifests: .}' >index.json
+    curl -fsS -X PUT --data-binary @index.json -H 'Content-Type: application/vnd.oci.image.index.v1+json' \
+        "http://$at/v2/${to#*/}/manifests/sha256-${pushed#*@sha256:}"
+}
+
+@test "a bundle that openssl made is accepted, and a broken one beside it hides nothing" {
+    push web.yaml "$to:1"
+    bundle "${pushed#*@}" good
+    refer good.json
+    exits 0 portcullis verify --plain-http --key "$keys/key.pub" "$to:1"
+    exits 1 portcullis verify --plain-http --key "$keys/other.pub" "$to:1"
+    has 'none of its 1 signatures'
+    for name in tampered gone; do bundle "$(digest web.json)" "$name"; done
+    # Not the same as that of another case.
+    for name in tampered gone; do
+        jq --arg name "$name" --arg to "$to" '.annotations = {case: $name, at: $to}' "$name.json" >changed
+        mv changed "$name.json"
+        send "$(digest "$name.json")" "$name.json"
+    done
+    refer tampered.json gone.json good.json
+    sed -i 's/vnd.oci.empty/vnd.oci.emptx/' "$(file_of "$(digest tampered.json)")"
+    rm "$(file_of "$(digest gone.json)")"
+    exits 0 portcullis verify --plain-http --key "$keys/key.pub" "$to:1"
+    exits 0 portcullis pull --plain-http --key "$keys/key.pub" "$pushed"
+    # Whether another key has signed it can't be said any more.
+    exits 2 portcullis verify --plain-http --key "$keys/other.pub" "$to:1"
+    has "none of its 1 signatures was made for it with the given key, and others can't be read: "
+    has "the referrer $(digest tampered.json): the manifest was tampered with: its digest is sha256:"
+    has "the referrer $(digest gone.json): there is no such artifact"
+    [ "$(wc -l <<<"$output")" = 1 ]
+}
+
 @test "what is no valid profile is not pushed, and not printed if somebody else has" {
     echo '{"defaultAction": "SCMP_ACT_ALOW"}' >bad.json
     exits 2 portcullis push --plain-http bad.json "$to:bad"
