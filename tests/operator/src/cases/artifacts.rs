@@ -222,10 +222,10 @@ async fn a_tampered_base_is_refused_and_a_good_one_outlives_its_registry(
     let controller = stage.controller_with(&["--artifact-registry", &from])?;
     stage.agent().await?;
     stage.create(based("a", &pushed, "rmdir")).await?;
-    let says = format!(
+    let reason = format!(
         "the profile was tampered with: its digest is sha256:{tampered}, not sha256:{digest}"
     );
-    stage.says("a", "Valid", &says).await?;
+    stage.says("a", "Valid", &reason).await?;
     stage.is("a", "Valid", "False").await?;
     ensure!(!stage.file("a").exists(), "it has a file");
     ensure!(
