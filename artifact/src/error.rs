@@ -58,6 +58,16 @@ pub enum ArtifactError {
         /// Where it points to.
         to: String,
     },
+    /// The registry wants credentials to be shown to another host, and has said so without TLS.
+    #[error(
+        "{host} has its tokens from {realm}, and credentials are not sent to another host without TLS"
+    )]
+    Realm {
+        /// The host that was asked.
+        host: String,
+        /// The host that it has named.
+        realm: String,
+    },
     /// An answer is not what the protocol says.
     #[error("{host}: {problem}")]
     Protocol {
@@ -88,6 +98,16 @@ pub enum ArtifactError {
     /// None of its signatures is by the key.
     #[error("none of its {0} signatures was made for it with the given key")]
     WrongSignature(usize),
+    /// None of the signatures that can be read is by the key, but there are or may be others.
+    #[error("{}: {why}", read(*.seen))]
+    Unread {
+        /// How many signatures were read.
+        seen: usize,
+        /// What can't be read, and why.
+        why: String,
+        /// Whether the artifact itself is at fault with each.
+        is_refusal: bool,
+    },
     /// The signature can't be made.
     #[error("the signature can't be made")]
     Sign,
@@ -96,6 +116,9 @@ pub enum ArtifactError {
 impl ArtifactError {
     /// Whether the artifact itself is at fault, so that another try can't help unless it is replaced.
     pub fn is_refusal(&self) -> bool {
+        if let ArtifactError::Unread { is_refusal, .. } = self {
+            return *is_refusal;
+        }
         matches!(
             self,
             ArtifactError::Digest { .. }
@@ -105,6 +128,15 @@ impl ArtifactError {
                 | ArtifactError::WrongSignature(_)
                 | ArtifactError::TooLarge { .. }
         )
+    }
+}
+
+fn read(seen: usize) -> String {
+    match seen {
+        0 => "no signature can be read".to_owned(),
+        seen => format!(
+            "none of its {seen} signatures was made for it with the given key, and others can't be read"
+        ),
     }
 }
 

@@ -15,6 +15,7 @@ mod key;
 mod layout;
 mod reference;
 mod registry;
+mod search;
 mod signature;
 mod signing;
 mod transfer;

@@ -15,6 +15,24 @@ const MAX_MANIFEST: usize = 1024 * 1024;
 /// The largest token, and the largest answer that holds nothing that we need.
 const MAX_OTHER: usize = 64 * 1024;
 
+/// What registries answer that have no lists of referrers: they don't know the path.
+const NO_REFERRERS: [StatusCode; 6] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::NOT_ACCEPTABLE,
+    StatusCode::GONE,
+    StatusCode::NOT_IMPLEMENTED,
+];
+
+/// A list of what refers to a digest.
+pub(crate) struct Referrers {
+    /// An index, as it was sent.
+    pub(crate) list: Bytes,
+    /// Whether it is only the first page.
+    pub(crate) goes_on: bool,
+}
+
 /// How a registry is spoken to.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
@@ -65,19 +83,30 @@ impl<'a> Registry<'a> {
     }
 
     /// The list of what refers to a digest. `None` if the registry does not keep such lists.
-    pub(crate) async fn referrers(&self, digest: &Digest) -> Result<Option<Bytes>, ArtifactError> {
-        let what = "the list of signatures";
+    pub(crate) async fn referrers(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<Referrers>, ArtifactError> {
+        let what = "their list";
         let ask = Ask {
             headers: &[(header::ACCEPT, INDEX)],
             ..self.get(&format!("referrers/{digest}"), MAX_MANIFEST, what)?
         };
         let answer = self.ask(ask).await?;
-        let is_index = answer.header(header::CONTENT_TYPE) == Some(INDEX);
-        if answer.status == StatusCode::NOT_FOUND || !is_index && answer.status == StatusCode::OK {
+        let kind = answer.header(header::CONTENT_TYPE).unwrap_or_default();
+        let is_index = kind.split(';').next().map(str::trim) == Some(INDEX);
+        if NO_REFERRERS.contains(&answer.status) || !is_index && answer.status == StatusCode::OK {
             return Ok(None);
         }
         expect(&answer, StatusCode::OK, self.repository.host(), what)?;
-        Ok(Some(answer.body))
+        let links = answer.headers.get_all(header::LINK).iter();
+        let goes_on = links
+            .filter_map(|link| link.to_str().ok())
+            .any(|link| link.contains("rel=\"next\"") || link.contains("rel=next"));
+        Ok(Some(Referrers {
+            list: answer.body,
+            goes_on,
+        }))
     }
 
     /// A blob, which has this digest and at most that many bytes.
@@ -177,6 +206,8 @@ impl<'a> Registry<'a> {
             ..ask.clone()
         };
         let answer = self.transport.ask(first).await?;
+        // Only the registry says what it wants to see, not whom it redirects to.
+        let is_own = is_own && host(&answer.from) == self.repository.host();
         if answer.status != StatusCode::UNAUTHORIZED || !is_own {
             return Ok(answer);
         }
@@ -230,6 +261,14 @@ impl<'a> Registry<'a> {
             .parse()
             .map_err(|_| self.protocol("the registry"))?;
         let realm = self.transport.follow(&from, parameter("realm"))?;
+        // Without TLS, anybody on the way may have named it.
+        let is_safe = self.access.scheme == Scheme::Https || host(&realm) == host(&from);
+        if basic.is_some() && !is_safe {
+            return Err(ArtifactError::Realm {
+                host: host(&from),
+                realm: host(&realm),
+            });
+        }
         let actions = if writes { "pull,push" } else { "pull" };
         let joint = if realm.query().is_some() { '&' } else { '?' };
         let uri = format!(

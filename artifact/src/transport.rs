@@ -21,6 +21,8 @@ const MAX_REDIRECTS: usize = 5;
 
 /// An answer.
 pub(crate) struct Answer {
+    /// What was asked last, after redirects.
+    pub(crate) from: Uri,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -172,6 +174,7 @@ impl Transport {
             }
         })?;
         Ok(Answer {
+            from: ask.uri.clone(),
             status: head.status,
             headers: head.headers,
             body: body.to_bytes(),

@@ -8,7 +8,8 @@ setup_file() {
     PATH=${CARGO_TARGET_DIR:-$repository/target}/debug:$PATH
     export PATH
     registry=$("$BATS_TEST_DIRNAME/registry/build")
-    export registry
+    tokens=$("$BATS_TEST_DIRNAME/registry/build" tokens)
+    export registry tokens
     cd "$BATS_FILE_TMPDIR" || return
     serve open.log ''
     export store=$BATS_FILE_TMPDIR/open.log.store at
@@ -37,10 +38,14 @@ $2
 END
     OTEL_TRACES_EXPORTER=none "$registry" serve "$log.yaml" >"$log" 2>&1 3>&- &
     echo $! >"$log.pid"
+    at=$(listens "$log")
+}
+# listens LOG — the address that a server says it listens on
+listens() {
     local deadline=$((SECONDS + 60))
-    until at=$(sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$log" | head -n 1) && [ -n "$at" ]; do
+    until sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$1" | grep -m 1 .; do
         if ((SECONDS > deadline)); then
-            cat "$log"
+            cat "$1" >&2
             return 1
         fi
         sleep 0.1
@@ -228,6 +233,58 @@ sign() {
     exits 2 portcullis pull --plain-http --key "$keys/other.pub" "$to:1"
 }
 
+# bundle DIGEST NAME — signs as cosign 3 does, with openssl, and pushes a manifest with the bundle; it is NAME.json
+bundle() {
+    local kind=application/vnd.in-toto+json payload
+    payload=$(jq -nc --arg hex "${1#sha256:}" '{_type: "https://in-toto.io/Statement/v1", subject: [{digest: {sha256: $hex}}],
+        predicateType: "https://sigstore.dev/cosign/sign/v1", predicate: {}}')
+    printf 'DSSEv1 %d %s %d %s' "${#kind}" "$kind" "${#payload}" "$payload" >signed
+    openssl dgst -sha256 -sign "$keys/key.pem" -out signature signed
+    jq -n --arg kind "$kind" --arg payload "$(printf %s "$payload" | base64 -w 0)" --arg sig "$(base64 -w 0 signature)" \
+        '{dsseEnvelope: {payload: $payload, payloadType: $kind, signatures: [{sig: $sig}]}}' >"$2.bundle"
+    printf '{}' >empty
+    blob "$2.bundle"
+    blob empty
+    image "$(layer application/vnd.oci.empty.v1+json empty)" "$(layer "$bundles" "$2.bundle")" >"$2.json"
+    send "$(digest "$2.json")" "$2.json"
+}
+bundles=application/vnd.dev.sigstore.bundle.v0.3+json
+# refer FILE... — lists these manifests as what refers to the artifact, in the tag that clients keep
+refer() {
+    local file
+    for file; do layer application/vnd.oci.image.manifest.v1+json "$file" | jq --arg kind "$bundles" '.artifactType = $kind'; done |
+        jq -s '{schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json", manifests: .}' >index.json
+    curl -fsS -X PUT --data-binary @index.json -H 'Content-Type: application/vnd.oci.image.index.v1+json' \
+        "http://$at/v2/${to#*/}/manifests/sha256-${pushed#*@sha256:}"
+}
+
+@test "a bundle that openssl made is accepted, and a broken one beside it hides nothing" {
+    push web.yaml "$to:1"
+    bundle "${pushed#*@}" good
+    refer good.json
+    exits 0 portcullis verify --plain-http --key "$keys/key.pub" "$to:1"
+    exits 1 portcullis verify --plain-http --key "$keys/other.pub" "$to:1"
+    has 'none of its 1 signatures'
+    for name in tampered gone; do bundle "$(digest web.json)" "$name"; done
+    # Not the same as that of another case.
+    for name in tampered gone; do
+        jq --arg name "$name" --arg to "$to" '.annotations = {case: $name, at: $to}' "$name.json" >changed
+        mv changed "$name.json"
+        send "$(digest "$name.json")" "$name.json"
+    done
+    refer tampered.json gone.json good.json
+    sed -i 's/vnd.oci.empty/vnd.oci.emptx/' "$(file_of "$(digest tampered.json)")"
+    rm "$(file_of "$(digest gone.json)")"
+    exits 0 portcullis verify --plain-http --key "$keys/key.pub" "$to:1"
+    exits 0 portcullis pull --plain-http --key "$keys/key.pub" "$pushed"
+    # Whether another key has signed it can't be said any more.
+    exits 2 portcullis verify --plain-http --key "$keys/other.pub" "$to:1"
+    has "none of its 1 signatures was made for it with the given key, and others can't be read: "
+    has "the referrer $(digest tampered.json): the manifest was tampered with: its digest is sha256:"
+    has "the referrer $(digest gone.json): there is no such artifact"
+    [ "$(wc -l <<<"$output")" = 1 ]
+}
+
 @test "what is no valid profile is not pushed, and not printed if somebody else has" {
     echo '{"defaultAction": "SCMP_ACT_ALOW"}' >bad.json
     exits 2 portcullis push --plain-http bad.json "$to:bad"
@@ -323,4 +380,77 @@ authority() {
     rm .docker/config.json
     exits 2 portcullis pull --ca-file own.ca.pem "$pushed"
     has '401 Unauthorized'
+}
+
+# serve_tokens NAME SCHEME [TLS] — a registry that wants to see tokens, and the server of tokens that it names, whose log is
+# $asked; both with or without TLS (own.pem, own.key)
+serve_tokens() {
+    local certificate=() http=''
+    if [ "$2" = https ]; then
+        certificate=(-certificate own.pem -key own.key)
+        http="tls: {certificate: $PWD/own.pem, key: $PWD/own.key}"
+    fi
+    asked=$BATS_FILE_TMPDIR/$1.tokens
+    "$tokens" -keys keys.json "${certificate[@]}" >"$asked" 2>&1 3>&- &
+    echo $! >"$asked.pid"
+    serve "$1.log" "auth: {token: {realm: \"$2://$(listens "$asked")/token\", service: registry of the tests,
+        issuer: tokens of the tests, jwks: $PWD/keys.json}}" "$http"
+    to=$at/test/tokens
+}
+# login PASSWORD — writes the credentials into auth.json
+login() { jq -n --arg at "$at" --arg pair "user:$1" '{auths: {($at): {auth: ($pair | @base64)}}}' >auth.json; }
+
+@test "over HTTPS, tokens are got from whom the registry names, for credentials or for nothing" {
+    authority own
+    serve_tokens secure https
+    # shellcheck disable=SC2206 # two words
+    own=(--ca-file own.ca.pem)
+    login secret
+    mine=("${own[@]}" --auth-file auth.json)
+    exits 0 portcullis push "${mine[@]}" --sign-key "$keys/key.pem" web.yaml "$to:1"
+    pushed=$output
+    exits 0 portcullis verify "${mine[@]}" --key "$keys/key.pub" "$to:1"
+    [ "$output" = "$pushed" ]
+    portcullis pull "${mine[@]}" --key "$keys/key.pub" "$pushed" | cmp - web.yaml
+    # A token for reading is not enough for writing, and each verb asks for no more than it needs.
+    grep -qxF 'asked by "user" for "repository:test/tokens:pull,push"' "$asked"
+    [ "$(tail -n 1 "$asked")" = 'asked by "user" for "repository:test/tokens:pull"' ]
+
+    # Without credentials: a token that allows nothing.
+    for verb in pull "verify --key $keys/key.pub"; do
+        # shellcheck disable=SC2086 # words
+        exits 2 portcullis $verb "${own[@]}" "$to:1"
+        has "$at refused the manifest: 401 Unauthorized"
+    done
+    exits 2 portcullis push "${own[@]}" web.yaml "$to:1"
+    has '401 Unauthorized'
+    grep -qxF 'asked by "" for "repository:test/tokens:pull"' "$asked"
+    # What everybody may read.
+    exits 0 portcullis push "${mine[@]}" web.yaml "$at/open/web:1"
+    portcullis pull "${own[@]}" "$output" | cmp - web.yaml
+    exits 2 portcullis push "${own[@]}" web.yaml "$at/open/web:2"
+
+    login wrong
+    for verb in pull "verify --key $keys/key.pub" 'push web.yaml'; do
+        # shellcheck disable=SC2086 # words
+        exits 2 portcullis $verb "${mine[@]}" "$to:1"
+        has 'refused a token: 401 Unauthorized (no such user)'
+        if has wrong; then return 1; fi
+    done
+    # The server of tokens is another host, whose certificate counts too.
+    authority other
+    login secret
+    exits 2 portcullis pull --ca-file other.ca.pem --auth-file auth.json "$to:1"
+    has UnknownIssuer
+}
+
+@test "without TLS, credentials don't go to another host for a token" {
+    serve_tokens plain http
+    login secret
+    exits 2 portcullis pull --plain-http --auth-file auth.json "$to:1"
+    has "$at has its tokens from $(listens "$asked"), and credentials are not sent to another host without TLS"
+    if grep asked "$asked"; then return 1; fi
+    exits 2 portcullis pull --plain-http "$at/open/web:1"
+    has 'there is no such artifact'
+    grep -qxF 'asked by "" for "repository:open/web:pull"' "$asked"
 }

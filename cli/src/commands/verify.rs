@@ -32,13 +32,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ending, CommandError> {
             print(&format!("{}\n", pinned(reference, digest)))?;
             Ok(Ending::Good)
         }
-        Err(RemoteError::Artifact {
-            error: error @ (ArtifactError::NotSigned | ArtifactError::WrongSignature(_)),
-            reference,
-        }) => {
+        Err(RemoteError::Artifact { error, reference }) if says_unsigned(&error) => {
             eprintln!("portcullis: {reference}: {error}");
             Ok(Ending::Found)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether it is certain that the artifact is not signed with the key.
+fn says_unsigned(error: &ArtifactError) -> bool {
+    match error {
+        ArtifactError::NotSigned | ArtifactError::WrongSignature(_) => true,
+        ArtifactError::Unread { .. } => error.is_refusal(),
+        _ => false,
     }
 }

@@ -33,6 +33,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 /// When the API server is asked again after a failure.
 const RETRY: Duration = Duration::from_secs(5);
+/// How many characters of a reason are reported.
+const MAX_REASON: usize = 4000;
 /// How many artifacts are pulled at a time.
 const AT_ONCE: usize = 8;
 
@@ -199,7 +201,9 @@ impl Artifacts {
                 stores.artifacts.put(&name, None);
             }
             Err(error) => {
-                let text: Arc<str> = error.to_string().into();
+                // Parts of it may be a registry's, which chooses their length.
+                let text: String = error.to_string().chars().take(MAX_REASON).collect();
+                let text: Arc<str> = text.into();
                 if stores.artifacts.snapshot().get(&name) != Some(&text) {
                     tracing::warn!(name, "an artifact can't be pulled: {text}");
                 }

@@ -57,5 +57,6 @@
 {{- if .Values.artifacts.registries -}}
 {{- if .Values.artifacts.key }}, --artifact-key, /etc/portcullis/artifacts/key/key.pem{{ end -}}
 {{- if .Values.artifacts.pullSecret }}, --artifact-auth-file, /etc/portcullis/artifacts/auth/.dockerconfigjson{{ end -}}
+{{- with .Values.artifacts.certificateAuthorities }}{{ if or .configMap .secret }}, --artifact-ca-file, /etc/portcullis/artifacts/authorities/ca.pem{{ end }}{{ end -}}
 {{- end -}}
 {{- end }}

@@ -42,6 +42,25 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
+/// The digits of a file's digest.
+fn sha256(file: &Path) -> Result<String> {
+    let line = output(Command::new("sha256sum").arg(file))?;
+    let digits = line.split(' ').next().unwrap_or_default();
+    Ok(digits.to_owned())
+}
+
+/// Makes a key for signatures; gives the private and the public half.
+fn key(stage: &Stage, name: &str) -> Result<(PathBuf, PathBuf)> {
+    let [private, public] =
+        ["pem", "pub"].map(|kind| stage.folder().join(name).with_extension(kind));
+    let made = ["genpkey", "-algorithm", "ED25519", "-out"];
+    output(Command::new("openssl").args(made).arg(&private))?;
+    let mut half = Command::new("openssl");
+    half.args(["pkey", "-pubout", "-in"]).arg(&private);
+    output(half.arg("-out").arg(&public))?;
+    Ok((private, public))
+}
+
 fn storage(stage: &Stage) -> PathBuf {
     stage.folder().join("registry")
 }
@@ -190,22 +209,29 @@ async fn a_tampered_base_is_refused_and_a_good_one_outlives_its_registry(
     let registry = Registry::start(stage).await?;
     let pushed = registry.push(stage, &["mkdirat"], None)?;
     let profile_file = stage.folder().join("pushed.json");
-    let digest = output(Command::new("sha256sum").arg(&profile_file))?;
-    let digest = digest.split(' ').next().unwrap_or_default();
+    let digest = sha256(&profile_file)?;
     let blob = storage(stage)
         .join("docker/registry/v2/blobs/sha256")
         .join(&digest[..2])
-        .join(digest)
+        .join(&digest)
         .join("data");
     let good = fs::read_to_string(&blob)?;
     fs::write(&blob, good.replace("mkdirat", "mountat"))?;
+    let tampered = sha256(&blob)?;
     let from = format!("http://{}", registry.at);
     let controller = stage.controller_with(&["--artifact-registry", &from])?;
     stage.agent().await?;
     stage.create(based("a", &pushed, "rmdir")).await?;
-    stage.says("a", "Valid", "tampered with").await?;
+    let reason = format!(
+        "the profile was tampered with: its digest is sha256:{tampered}, not sha256:{digest}"
+    );
+    stage.says("a", "Valid", &reason).await?;
     stage.is("a", "Valid", "False").await?;
     ensure!(!stage.file("a").exists(), "it has a file");
+    ensure!(
+        stage.profiles().get_opt(&name_of(&pushed)).await?.is_none(),
+        "the base has a profile"
+    );
     // The controller tries again by itself.
     fs::write(&blob, good)?;
     stage.is("a", "Ready", "True").await?;
@@ -229,28 +255,36 @@ async fn a_tampered_base_is_refused_and_a_good_one_outlives_its_registry(
 async fn with_a_key_only_signed_bases_are_pulled(stage: &mut Stage) -> Result<()> {
     grant(stage)?;
     let registry = Registry::start(stage).await?;
-    let [key, public] = ["key.pem", "key.pub"].map(|name| stage.folder().join(name));
-    let made = ["genpkey", "-algorithm", "ED25519", "-out"];
-    output(Command::new("openssl").args(made).arg(&key))?;
-    let of_it = Command::new("openssl")
-        .args(["pkey", "-pubout", "-in"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&public)
-        .output()?;
-    ensure!(of_it.status.success(), "no public key");
-    let unsigned = registry.push(stage, &["mkdirat"], None)?;
-    let signed = registry.push(stage, &["unlinkat"], Some(&key))?;
+    let (own, public) = key(stage, "own")?;
+    let (foreign, _) = key(stage, "foreign")?;
+    let calls = [
+        ("unsigned", "mkdirat", None, "it is not signed"),
+        (
+            "foreign",
+            "chmod",
+            Some(&*foreign),
+            "none of its 1 signatures was made for it with the given key",
+        ),
+    ];
+    let signed = registry.push(stage, &["unlinkat"], Some(&own))?;
     let from = format!("http://{}", registry.at);
     let public = public.to_str().context("the path")?;
     stage.controller_with(&["--artifact-registry", &from, "--artifact-key", public])?;
     stage.agent().await?;
-    stage.create(based("unsigned", &unsigned, "rmdir")).await?;
     stage.create(based("signed", &signed, "rmdir")).await?;
     stage.is("signed", "Ready", "True").await?;
     stage.file_says("signed", "unlinkat").await?;
-    stage.says("unsigned", "Valid", "it is not signed").await?;
-    stage.is("unsigned", "Valid", "False").await?;
-    ensure!(!stage.file("unsigned").exists(), "it has a file");
+    for (name, call, signer, reason) in calls {
+        let pushed = registry.push(stage, &[call], signer)?;
+        stage.create(based(name, &pushed, "rmdir")).await?;
+        stage.says(name, "Valid", reason).await?;
+        stage.is(name, "Valid", "False").await?;
+        ensure!(!stage.file(name).exists(), "it has a file");
+        // The same artifact, once it is signed with the right key too.
+        let again = registry.push(stage, &[call], Some(&own))?;
+        ensure!(again == pushed, "{again} instead of {pushed}");
+        stage.is(name, "Ready", "True").await?;
+        stage.file_says(name, call).await?;
+    }
     Ok(())
 }
