@@ -1,0 +1,162 @@
+# shellcheck shell=bash
+# How tests/operator-nri-killed kills the agent, starts pods meanwhile, and asks the kernel about them. To be sourced by
+# it.
+# shellcheck disable=SC2154
+
+in_node() { "$repository/tests/cluster/enter" --name "$name" "$@"; }
+component() { "$repository/tests/cluster/component" --name "$name" "$@"; }
+
+# What the agents say since $since, the line of the log at which the last one began.
+since=1
+says() { tail -n "+$since" "$work/agent.log"; }
+kill_agent() {
+    kill -KILL "$agent" 2>/dev/null || true
+    wait "$agent" 2>/dev/null || true
+    started=("$controller")
+}
+new_agent() {
+    since=$(($(wc -l <"$work/agent.log") + 1))
+    run_agent "$NODE_NAME" "$SECCOMP_ROOT"
+    started=("$controller" "$agent")
+}
+registered() { says | grep 'NRI: registered'; }
+named() { says | sed -n 's|.*NRI: default/\(.*\)/c runs without its filter.*|\1|p' | sort -u; }
+names() { named | grep -x "$1"; } # POD
+
+# require_plugin — containerd does from now on, except for pods with this annotation.
+require_plugin() {
+    cat >>"$CLUSTER_STATE/containerd.toml" <<'END'
+
+[plugins.'io.containerd.nri.v1.nri'.default_validator]
+enable = true
+required_plugins = ["portcullis"]
+tolerate_missing_plugins_annotation = "tolerate-missing-plugins.nri.io"
+END
+    since=$(($(wc -l <"$work/agent.log") + 1))
+    component restart containerd
+}
+# How often it has refused a container for want of the plugin.
+refusals() { component log containerd | tr -d '\134' | grep -c 'required plugin "portcullis" not present' || true; }
+# How often a plugin was lost during the request for a container.
+lost_midway() { component log containerd | grep -c 'failed to handle CreateContainer request' || true; }
+
+# dies_midway — the agent dies while containerd waits for its answer about the container of a pod, $midway.
+tries=0
+dies_midway() {
+    local before _
+    for _ in {1..5}; do
+        tries=$((tries + 1)) before=$(lost_midway)
+        midway=midway-$tries
+        kill -STOP "$agent"
+        pod "$midway" "$(on_pod "$no_mkdir")"
+        # What the kubelet says before it has the container created.
+        within 20 describe_says "$midway" ' Pulled ' || return
+        sleep 0.2
+        kill_agent
+        ! within 1 more_lost "$before" || return 0
+        # It came too early.
+        k delete pod "$midway" --force >/dev/null 2>&1
+        new_agent
+        within 20 registered
+    done
+    return 1
+}
+more_lost() { [ "$(lost_midway)" -gt "$1" ]; }
+
+# Pods PREFIX-FROM to PREFIX-TO, each with the annotation, and the label `wave`. Without networks of their own: these
+# would take most of the time.
+many() { # PREFIX FROM TO WAVE
+    jq -n --arg prefix "$1" --argjson from "$2" --argjson to "$3" --arg wave "$4" --arg image "$BUSYBOX_IMAGE" \
+        --argjson annotations "$(on_pod "$no_mkdir")" '
+        {apiVersion: "v1", kind: "List", items: [range($from; $to + 1) | {apiVersion: "v1", kind: "Pod",
+            metadata: {name: "\($prefix)-\(.)", labels: {wave: $wave}, annotations: $annotations},
+            spec: {terminationGracePeriodSeconds: 0, automountServiceAccountToken: false, hostNetwork: true,
+                enableServiceLinks: false, containers: [{name: "c", image: $image, imagePullPolicy: "Never",
+                    command: ["sh", "-c", "mkdir /x && echo made; exec sleep 1000"]}]}}]}'
+}
+
+# in_waves PREFIX — starts $pods pods, $wave at once, kills the agent each second until they run, and counts in
+# $run, $unfiltered, $odd (where the kernel and the container do not agree), $unnamed (by which what the agent names
+# differs from that) and $kills.
+in_waves() {
+    local from to
+    run=0 unfiltered=0 odd=0 unnamed=0 kills=0
+    for ((from = 1; from <= pods; from += wave)); do
+        to=$((from + wave - 1 < pods ? from + wave - 1 : pods))
+        start_wave "$1" "$from" "$to"
+        look_at_wave "$1-$from"
+        k delete pods -l "wave=$1-$from" --force --wait=false >/dev/null 2>&1
+    done
+    within 60 no_wave_is_left
+}
+no_wave_is_left() { [ -z "$(k get pods -l wave -o name)" ]; }
+start_wave() { # PREFIX FROM TO
+    local applying end=$((SECONDS + 600)) label=$1-$2
+    many "$@" "$label" >"$work/pods.json"
+    k apply -f "$work/pods.json" >"$work/apply.log" 2>&1 &
+    applying=$!
+    until all_run "$label" $(($3 - $2 + 1)); do
+        [ $SECONDS -lt $end ] || break
+        sleep 0.8
+        kill_agent
+        kills=$((kills + 1))
+        sleep 0.1
+        new_agent
+    done
+    wait "$applying" || cat "$work/apply.log"
+}
+all_run() { # WAVE COUNT
+    [ "$(k get pods -l "wave=$1" --field-selector status.phase=Running -o name | wc -l)" = "$2" ]
+}
+look_at_wave() { # WAVE
+    kernel_says "wave=$1" >"$work/kernel"
+    awk '$2 == 0 {print $1}' "$work/kernel" >"$work/unfiltered"
+    run=$((run + $(wc -l <"$work/kernel"))) unfiltered=$((unfiltered + $(wc -l <"$work/unfiltered")))
+    contradictions <"$work/kernel" >"$work/odd"
+    cat "$work/odd"
+    odd=$((odd + $(wc -l <"$work/odd")))
+    kill_agent
+    new_agent
+    within 20 names_exactly "$1" "$work/unfiltered" || true
+    cat "$work/difference"
+    unnamed=$((unnamed + $(wc -l <"$work/difference")))
+}
+names_exactly() { # WAVE FILE
+    registered && named | grep "^${1%-*}-" | grep -Fxf <(cut -d ' ' -f 1 "$work/kernel") >"$work/named"
+    ! comm -3 "$work/named" "$2" >"$work/difference" || [ ! -s "$work/difference" ]
+}
+
+# The kernel's word on the first process of each pod with this label: "POD MODE FILTERS" a line, by POD. Nothing of
+# pods without a running container.
+# shellcheck disable=SC2016
+kernel_says() { # LABEL
+    in_node sh -c 'ctr -n k8s.io task ls 2>/dev/null | while read -r id pid state; do
+        [ "$state" = RUNNING ] || continue
+        echo $id $(sed -n "s/^Seccomp[_a-z]*:[[:space:]]*//p" "/proc/$pid/status")
+    done' | sort >"$work/tasks"
+    k get pods -l "$1" -o json | jq -r '.items[] | select(.metadata.deletionTimestamp == null and .status.containerStatuses)
+        | [(.status.containerStatuses[0].containerID // "" | sub(".*//"; "")), .metadata.name] | join(" ")' | sort |
+        join -o '1.2 2.2 2.3' - "$work/tasks" | sort
+}
+runs() { # POD MODE
+    k label pod "$1" --overwrite "looked-at=$1" >/dev/null && kernel_says "looked-at=$1" | tee /dev/stderr | grep -q "^$1 $2 "
+}
+# contradictions — of lines of kernel_says: a container that could make a folder in spite of a filter, or could not
+# without one, in any of its lives.
+contradictions() {
+    local pod mode filters said expected
+    while read -r pod mode filters; do
+        said=$(cat "$NODE_ROOT"/var/log/pods/default_"${pod}"_*/c/*.log | cut -d ' ' -f 4- | sort -u)
+        case "$mode $filters" in
+        "2 1") expected="mkdir: can't create directory '/x': $sixty_one" ;;
+        "0 0") expected=made ;;
+        *) expected='' ;;
+        esac
+        [ "$said" = "$expected" ] || echo "$pod: Seccomp $mode, $filters filters, but: $said"
+    done
+}
+# refused_midway — the container of $midway is not there, and the reason is in describe.
+refused_midway() {
+    within 30 describe_says "$midway" 'plugin .*portcullis failed to handle CreateContainer request' && never_started "$midway"
+}
+no_mkdir=localhost/operator/no-mkdir.json
