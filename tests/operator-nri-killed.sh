@@ -15,13 +15,14 @@ kill_agent() {
     started=("$controller")
 }
 new_agent() {
+    kill_agent
     since=$(($(wc -l <"$work/agent.log") + 1))
     run_agent "$NODE_NAME" "$SECCOMP_ROOT"
     started=("$controller" "$agent")
 }
 registered() { says | grep 'NRI: registered'; }
-named() { says | sed -n 's|.*NRI: default/\(.*\)/c runs without its filter.*|\1|p' | sort -u; }
-names() { named | grep -x "$1"; } # POD
+named() { says | sed -n 's|.*NRI: default/\(.*\) runs without its filter.*|\1|p' | sort -u; }
+names() { named | grep -x "$1"; } # POD/CONTAINER
 
 # require_plugin — containerd does from now on, except for pods with this annotation.
 require_plugin() {
@@ -32,8 +33,13 @@ enable = true
 required_plugins = ["portcullis"]
 tolerate_missing_plugins_annotation = "tolerate-missing-plugins.nri.io"
 END
+    containerd_again
+}
+containerd_again() {
+    # shellcheck disable=SC2034
     since=$(($(wc -l <"$work/agent.log") + 1))
     component restart containerd
+    [ ${#started[@]} = 0 ] || within 60 registered
 }
 # How often it has refused a container for want of the plugin.
 refusals() { component log containerd | tr -d '\134' | grep -c 'required plugin "portcullis" not present' || true; }
@@ -91,7 +97,7 @@ in_waves() {
 }
 no_wave_is_left() { [ -z "$(k get pods -l wave -o name)" ]; }
 start_wave() { # PREFIX FROM TO
-    local applying end=$((SECONDS + 600)) label=$1-$2
+    local applying end=$((SECONDS + 300)) label=$1-$2
     many "$@" "$label" >"$work/pods.json"
     k apply -f "$work/pods.json" >"$work/apply.log" 2>&1 &
     applying=$!
@@ -115,15 +121,18 @@ look_at_wave() { # WAVE
     contradictions <"$work/kernel" >"$work/odd"
     cat "$work/odd"
     odd=$((odd + $(wc -l <"$work/odd")))
-    kill_agent
     new_agent
+    echo 'nothing was said' >"$work/difference"
     within 20 names_exactly "$1" "$work/unfiltered" || true
     cat "$work/difference"
     unnamed=$((unnamed + $(wc -l <"$work/difference")))
 }
 names_exactly() { # WAVE FILE
-    registered && named | grep "^${1%-*}-" | grep -Fxf <(cut -d ' ' -f 1 "$work/kernel") >"$work/named"
-    ! comm -3 "$work/named" "$2" >"$work/difference" || [ ! -s "$work/difference" ]
+    registered || return
+    # Those of the last wave may be there still.
+    named | sed 's|/c$||' | join - <(cut -d ' ' -f 1 "$work/kernel") >"$work/named"
+    comm -3 "$work/named" "$2" >"$work/difference"
+    [ ! -s "$work/difference" ]
 }
 
 # The kernel's word on the first process of each pod with this label: "POD MODE FILTERS" a line, by POD. Nothing of
@@ -155,8 +164,53 @@ contradictions() {
         [ "$said" = "$expected" ] || echo "$pod: Seccomp $mode, $filters filters, but: $said"
     done
 }
+# debug POD CONTAINER — one more container of that pod, which no sandbox precedes.
+debug() { k debug "$1" --image "$BUSYBOX_IMAGE" --container "$2" --profile general -- sh -c 'exec sleep 1000' >/dev/null 2>&1; }
+mode_of() { # POD CONTAINER MODE
+    k exec "$1" -c "$2" -- grep -E "^Seccomp:[[:space:]]$3\$" /proc/1/status
+}
+more_refusals() { [ "$(refusals)" -gt "$1" ]; }
+
 # refused_midway — the container of $midway is not there, and the reason is in describe.
 refused_midway() {
     within 30 describe_says "$midway" 'plugin .*portcullis failed to handle CreateContainer request' && never_started "$midway"
 }
 no_mkdir=localhost/operator/no-mkdir.json
+
+# install_daemon_set — as docs/nri.md has it for a runtime that requires the plugin.
+install_daemon_set() {
+    local packaging
+    packaging=$(realpath --relative-to "$work/kustomization" "$repository/packaging")
+    mkdir "$work/kustomization"
+    cat >"$work/kustomization/kustomization.yaml" <<END
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Kustomization
+resources: [$packaging]
+components: [$packaging/nri, $packaging/nri-required]
+END
+    in_node ctr -n k8s.io images import "$archive" >/dev/null && k apply -k "$work/kustomization"
+}
+# web COUNT — a Deployment whose pods all start at once.
+web() {
+    many web 1 1 none | jq --argjson count "$1" '.items[0] | {apiVersion: "apps/v1", kind: "Deployment", metadata: {name: "web"},
+        spec: {replicas: $count, selector: {matchLabels: {app: "web"}},
+            strategy: {rollingUpdate: {maxSurge: "100%", maxUnavailable: "100%"}},
+            template: {metadata: {labels: {app: "web"}, annotations: .metadata.annotations}, spec: .spec}}}'
+}
+# roll_out — of the Deployment, while the agent's pod is replaced.
+roll_out() {
+    k -n portcullis rollout restart ds/portcullis-agent &&
+        k rollout restart deployment/web &&
+        k -n portcullis rollout status ds/portcullis-agent --timeout=120s &&
+        k rollout status deployment/web --timeout=240s
+}
+all_filtered() { # COUNT — and deny what the profile denies
+    kernel_says app=web >"$work/kernel"
+    cat "$work/kernel"
+    [ "$(grep -c ' 2 1$' "$work/kernel")" = "$1" ] && contradictions <"$work/kernel" >"$work/odd" && [ ! -s "$work/odd" ]
+}
+# refused_and_running — some pod that the runtime had refused.
+refused_and_running() {
+    k get events -o json | jq -r '.items[] | select(.message | test("required plugin .*portcullis.* not present")) | .involvedObject.name' |
+        sort -u | join - "$work/kernel" | grep ' 2 1$'
+}
