@@ -102,11 +102,12 @@ start_wave() { # PREFIX FROM TO
     many "$@" "$label" >"$work/pods.json"
     k apply -f "$work/pods.json" >"$work/apply.log" 2>&1 &
     applying=$!
-    until all_run "$label" $(($3 - $2 + 1)); do
-        [ $SECONDS -lt $end ] || break
-        # It lives for most of a second, however long a busy machine takes to start it.
+    while [ $SECONDS -lt $end ]; do
+        # It lives for a second, however long a busy machine takes to start it.
         within 5 registered || true
-        sleep 0.7
+        sleep 1 &
+        if all_run "$label" $(($3 - $2 + 1)); then break; fi
+        wait $!
         kill_agent
         kills=$((kills + 1))
         sleep 0.1
