@@ -112,3 +112,66 @@ metadata_of() { # POD CONDITION
     cat "$file"
     jq -e "$2" "$file"
 }
+
+# Pods in user namespaces, where the node has them.
+user_namespaces() {
+    echo "# user namespaces"
+    special userns '{"hostUsers": false}'
+    if ! within 30 starts_or_not userns; then
+        failed=$((failed + 1))
+        echo "FAILED  nothing is said of a pod in a user namespace"
+    elif describe_says userns ' FailedCreatePodSandBox ' >"$work/said"; then
+        # A pod without annotations does not start there either.
+        skipped=$((skipped + 1))
+        echo "SKIPPED a pod in a user namespace: $(tail -n 1 "$work/said")"
+    else
+        check "its root is another user" has_other_root userns
+        check "its annotation filters" within 30 logs_say userns "$sixty_one"
+        check "kubectl exec into it too" exec_says userns "$sixty_one"
+        check "which the hook has verified" within 10 accepted_by_hook userns
+    fi
+    k delete pod userns --force >/dev/null 2>&1
+}
+starts_or_not() { describe_says "$1" ' (Started|FailedCreatePodSandBox) '; }
+has_other_root() { k exec "$1" -- awk '$1 == 0 && $2 > 0 {found = 1} END {exit !found}' /proc/self/uid_map; }
+
+# crun, where it is installed. Debian's (1.8.1) takes only configurations of version 1.0 ("unknown version specified"),
+# so this one's version, and nothing else, is changed on the way to it.
+crun=$(command -v crun || true)
+offer_crun() {
+    [ -n "$crun" ] || return 0
+    cat >"$work/crun" <<END
+#!/usr/bin/env bash
+while [ \$# -gt 0 ]; do
+    [ "\$1" != --bundle ] || sed -i 's/"ociVersion":"1\.[0-9.]*"/"ociVersion":"1.0.2"/' "\$2/config.json"
+    arguments+=("\$1")
+    shift
+done
+exec $crun "\${arguments[@]}"
+END
+    chmod 755 "$work/crun"
+    cat >>"$CLUSTER_STATE/containerd.toml" <<END
+
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.crun]
+runtime_type = "io.containerd.runc.v2"
+
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.crun.options]
+BinaryName = "$work/crun"
+END
+    k create -f - >/dev/null <<<'{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {name: crun}, handler: crun}'
+}
+with_crun() {
+    echo "# crun"
+    if [ -z "$crun" ]; then
+        skipped=$((skipped + 1))
+        echo "SKIPPED crun is not installed"
+        return
+    fi
+    special crun '{"runtimeClassName": "crun"}'
+    check "its container's annotation filters" within 30 logs_say crun "$sixty_one"
+    check "kubectl exec into it too" exec_says crun "$sixty_one"
+    check "which the hook has verified" within 10 accepted_by_hook crun
+    one_filter() { k exec crun -- awk '/^Seccomp/ {print $2}' /proc/1/status | tr '\n' ' ' | grep '^2 1 $'; }
+    check "with one filter, as the kernel says" one_filter
+    k delete pod crun --force >/dev/null 2>&1
+}
