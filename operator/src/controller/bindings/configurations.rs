@@ -100,10 +100,8 @@ impl Configurations {
             ));
         }
         match &*webhook.held().borrow() {
-            Held::Served(certificates) => {
-                let is_told =
-                    certificates.bundle().is_some() || self.injected(Part::Validating).is_some();
-                (!is_told).then(|| {
+            Held::Served(_) => {
+                self.awaits_bundle().then(|| {
                     let (kind, _) = Part::Validating.kind();
                     format!("the certificate's Secret has no ca.crt, and nobody has put a caBundle into {kind} {NAME} yet, as cert-manager's cainjector does")
                 })
@@ -111,6 +109,18 @@ impl Configurations {
             Held::Missing(why) => Some(format!("the webhook has no certificate: {why}")),
             Held::Unknown => Some("the webhook has no certificate yet".to_owned()),
         }
+    }
+
+    /// Whether somebody else has to tell the API server the CAs, and has not yet.
+    pub(super) fn awaits_bundle(&self) -> bool {
+        let Some(webhook) = &self.webhook else {
+            return false;
+        };
+        let leaves = match &*webhook.held().borrow() {
+            Held::Served(certificates) => certificates.bundle().is_none(),
+            Held::Missing(_) | Held::Unknown => false,
+        };
+        leaves && self.injected(Part::Validating).is_none()
     }
 
     /// The CAs that somebody else has put into a part, or else into the other one.
