@@ -137,6 +137,9 @@ struct ControllerArguments {
     /// How many seconds a certificate of the webhook is valid; it is replaced after two thirds of them
     #[arg(long, default_value_t = 90 * 24 * 3600, value_parser = clap::value_parser!(u64).range(12..=315_360_000))]
     webhook_certificate_seconds: u64,
+    /// A Secret of the operator's namespace with a certificate to serve, as cert-manager writes it [default: the controller makes its own]
+    #[arg(long, value_name = "NAME", requires = "webhook_listen")]
+    webhook_certificate_secret: Option<String>,
     #[command(flatten)]
     artifacts: ArtifactArguments,
     #[command(flatten)]
@@ -209,6 +212,7 @@ impl ControllerArguments {
                 .clone()
                 .map_or_else(by_service, Address::Url),
             life: Duration::from_secs(self.webhook_certificate_seconds),
+            secret: self.webhook_certificate_secret.clone(),
         })
     }
 

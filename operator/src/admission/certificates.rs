@@ -4,6 +4,10 @@
 //! of its life a next one is prepared; only once the API server accepts both CAs is it served, and
 //! only then does the old CA go. So replicas that read the Secret at different times all serve what is
 //! accepted.
+//!
+//! Certificates of the user's own take the same way ([`given`]).
+
+pub mod given;
 
 use k8s_openapi::ByteString;
 use rcgen::{
@@ -52,6 +56,9 @@ pub struct Pair {
     made: u64,
     /// When it ends to be valid.
     ends: u64,
+    /// Whether it is the user's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    given: bool,
 }
 
 /// The content of the Secret.
@@ -121,11 +128,20 @@ impl Certificates {
         now >= self.since.saturating_add(after.as_secs()) || now < self.since
     }
 
-    /// Every CA that the API server has to accept, as PEM.
-    pub fn bundle(&self) -> String {
+    /// Every CA that the API server has to accept, as PEM; `None` if somebody else tells it.
+    pub fn bundle(&self) -> Option<String> {
         let next = self.next.as_ref().map(|next| &next.ca);
         let all = [Some(&self.current.ca), next, self.previous.as_ref()];
-        all.into_iter().flatten().map(String::as_str).collect()
+        let mut bundle = String::new();
+        for ca in all.into_iter().flatten() {
+            if ca.is_empty() {
+                return None;
+            }
+            if !bundle.contains(ca.as_str()) {
+                bundle.push_str(ca);
+            }
+        }
+        Some(bundle)
     }
 }
 
@@ -163,7 +179,8 @@ pub fn decide(
         };
     }
     let life = current.ends.saturating_sub(current.made);
-    if now >= current.made.saturating_add(life / 3 * 2) {
+    // The user's own one is no longer wanted.
+    if current.given || now >= current.made.saturating_add(life / 3 * 2) {
         return Decision::Prepare;
     }
     Decision::Keep
@@ -179,14 +196,29 @@ pub fn carry_out(
     kept: Option<Certificates>,
     purpose: &Purpose,
 ) -> Result<Certificates, CertificateError> {
+    carry_out_with(decision, now, kept, || pair(now, purpose))
+}
+
+fn carry_out_with<E>(
+    decision: Decision,
+    now: u64,
+    kept: Option<Certificates>,
+    make: impl FnOnce() -> Result<Pair, E>,
+) -> Result<Certificates, E> {
+    let created = |previous, current| Certificates {
+        current,
+        since: now,
+        next: None,
+        previous,
+    };
     let Some(mut kept) = kept else {
-        return created(now, None, purpose);
+        return Ok(created(None, make()?));
     };
     match decision {
         Decision::Keep => {}
         // Other replicas may serve it until they read the Secret.
-        Decision::Create => return created(now, Some(kept.current.ca), purpose),
-        Decision::Prepare => kept.next = Some(pair(now, purpose)?),
+        Decision::Create => return Ok(created(Some(kept.current.ca), make()?)),
+        Decision::Prepare => kept.next = Some(make()?),
         Decision::Switch => {
             if let Some(next) = kept.next.take() {
                 kept.previous = Some(std::mem::replace(&mut kept.current, next).ca);
@@ -196,19 +228,6 @@ pub fn carry_out(
         Decision::Retire => kept.previous = None,
     }
     Ok(kept)
-}
-
-fn created(
-    now: u64,
-    previous: Option<String>,
-    purpose: &Purpose,
-) -> Result<Certificates, CertificateError> {
-    Ok(Certificates {
-        current: pair(now, purpose)?,
-        since: now,
-        next: None,
-        previous,
-    })
 }
 
 /// Makes a certificate with a CA of its own.
@@ -250,6 +269,7 @@ fn signed(made: u64, ends: u64, name: &str) -> Result<Pair, rcgen::Error> {
         name: name.to_owned(),
         made,
         ends,
+        given: false,
     })
 }
 
@@ -275,14 +295,14 @@ mod tests {
     #[test]
     fn a_certificate_is_replaced_at_two_thirds_of_its_life_with_both_cas_accepted() {
         let first = step(Decision::Create, NOW, None);
-        assert_eq!(first.bundle(), first.current.ca);
+        assert_eq!(first.bundle().unwrap(), first.current.ca);
         step(Decision::Keep, NOW + 60 * DAY - 1, Some(&first));
         let begun = NOW + 60 * DAY;
         let prepared = step(Decision::Prepare, begun, Some(&first));
         assert_eq!(prepared.current, first.current, "the old one is served");
         let next = prepared.next.clone().unwrap();
         assert_eq!(
-            prepared.bundle(),
+            prepared.bundle().unwrap(),
             format!("{}{}", first.current.ca, next.ca)
         );
         step(Decision::Keep, begun + 3599, Some(&prepared));
@@ -295,12 +315,12 @@ mod tests {
         let switched = step(Decision::Switch, begun + 3600, Some(&prepared));
         assert_eq!(switched.current, next);
         assert_eq!(
-            switched.bundle(),
+            switched.bundle().unwrap(),
             format!("{}{}", next.ca, first.current.ca)
         );
         step(Decision::Keep, begun + 7199, Some(&switched));
         let retired = step(Decision::Retire, begun + 7200, Some(&switched));
-        assert_eq!(retired.bundle(), next.ca);
+        assert_eq!(retired.bundle().unwrap(), next.ca);
         step(Decision::Keep, begun + 60 * DAY - 1, Some(&retired));
         step(Decision::Prepare, begun + 60 * DAY, Some(&retired));
     }
@@ -327,7 +347,7 @@ mod tests {
         assert_eq!(decide(NOW, Some(&kept), &elsewhere, true), Decision::Create);
         let made = carry_out(Decision::Create, NOW, Some(kept.clone()), &elsewhere).unwrap();
         assert!(
-            made.bundle().contains(&kept.current.ca),
+            made.bundle().unwrap().contains(&kept.current.ca),
             "others still serve it"
         );
     }

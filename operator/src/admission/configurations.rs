@@ -78,14 +78,17 @@ impl Address {
     }
 
     fn client(&self, path: &str, bundle: &str) -> Value {
-        let bundle = ByteString(bundle.as_bytes().to_vec());
-        match self {
-            Address::Service(namespace) => json!({"caBundle": bundle,
+        let mut client = match self {
+            Address::Service(namespace) => json!({
                 "service": {"name": SERVICE, "namespace": namespace, "path": path, "port": 443}}),
             Address::Url(url) => {
-                json!({"caBundle": bundle, "url": format!("{}{path}", url.trim_end_matches('/'))})
+                json!({"url": format!("{}{path}", url.trim_end_matches('/'))})
             }
+        };
+        if !bundle.is_empty() {
+            client["caBundle"] = json!(ByteString(bundle.as_bytes().to_vec()));
         }
+        client
     }
 }
 
@@ -100,7 +103,18 @@ pub struct Scope<'a> {
     pub exempt: &'a [&'a str],
 }
 
-/// The webhooks of a part. Without a scope it asks about no pod.
+/// The CAs in the webhooks of a part, as PEM, if there are any. `made` is the part's `webhooks`.
+pub fn bundle_in(made: &Value) -> Option<String> {
+    let mut bundles = made.as_array()?.iter();
+    bundles.find_map(|made| {
+        let bundle = made.pointer("/clientConfig/caBundle")?.clone();
+        let bundle: ByteString = serde_json::from_value(bundle).ok()?;
+        let bundle = String::from_utf8(bundle.0).ok()?;
+        (!bundle.is_empty()).then_some(bundle)
+    })
+}
+
+/// The webhooks of a part. Without a scope it asks about no pod; without a bundle it has none.
 pub fn webhooks(part: Part, address: &Address, bundle: &str, pods: Option<Scope<'_>>) -> Value {
     let webhook = |name: &str, path: &str, policy: &str, rules: Value, selector: &Value| {
         json!({

@@ -94,6 +94,13 @@ impl<'a> Changeover<'a> {
 
     /// Writes the rules into a carrier, and takes them out of the other one once that is safe.
     pub(super) async fn write(&mut self, wanted: Wanted<'_>) -> Outcome {
+        // Whoever tells the API server the CAs needs a webhook to put them into.
+        if self.webhook.awaits_bundle()
+            && !self.webhook.are_live()
+            && let Err(error) = self.webhook.write(None, None).await
+        {
+            tracing::warn!("the webhook for our own kinds: {error}");
+        }
         let obstacles = (self.policies.obstacle(), self.webhook.obstacle());
         let can = |carrier| match carrier {
             Carrier::Policies => obstacles.0.is_none(),

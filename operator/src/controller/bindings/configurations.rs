@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     admission::{
-        configurations::{Part, Scope, not_asked_about, webhooks},
+        configurations::{Part, Scope, bundle_in, not_asked_about, webhooks},
         policies::NAME,
     },
     controller::webhook::{Held, Webhook},
@@ -100,10 +100,34 @@ impl Configurations {
             ));
         }
         match &*webhook.held().borrow() {
-            Held::Served(_) => None,
+            Held::Served(_) => {
+                self.awaits_bundle().then(|| {
+                    let (kind, _) = Part::Validating.kind();
+                    format!("the certificate's Secret has no ca.crt, and nobody has put a caBundle into {kind} {NAME} yet, as cert-manager's cainjector does")
+                })
+            }
             Held::Missing(why) => Some(format!("the webhook has no certificate: {why}")),
             Held::Unknown => Some("the webhook has no certificate yet".to_owned()),
         }
+    }
+
+    /// Whether somebody else has to tell the API server the CAs, and has not yet.
+    pub(super) fn awaits_bundle(&self) -> bool {
+        let Some(webhook) = &self.webhook else {
+            return false;
+        };
+        let leaves = match &*webhook.held().borrow() {
+            Held::Served(certificates) => certificates.bundle().is_none(),
+            Held::Missing(_) | Held::Unknown => false,
+        };
+        leaves && self.injected(Part::Validating).is_none()
+    }
+
+    /// The CAs that somebody else has put into a part, or else into the other one.
+    fn injected(&self, part: Part) -> Option<String> {
+        let other = Part::ALL.into_iter().filter(|other| *other != part);
+        let mut order = [part].into_iter().chain(other);
+        order.find_map(|part| bundle_in(self.parts.get(part.kind().0)?.data.get("webhooks")?))
     }
 
     /// Whether the API server is told to ask about pods.
@@ -145,7 +169,9 @@ impl Configurations {
             written.new = found.map_or_else(Vec::new, |found| not_asked_about(found, pods));
         }
         for part in order {
-            let value = webhooks(part, webhook.address(), &bundle, pods);
+            let injected = || self.injected(part).unwrap_or_default();
+            let told = bundle.clone().unwrap_or_else(injected);
+            let value = webhooks(part, webhook.address(), &told, pods);
             let annotations = [live(pods.is_some()), (COULD_INSTALL, could_install)];
             let content = Content {
                 field: "webhooks",
@@ -159,7 +185,7 @@ impl Configurations {
             let found = self.parts.write(part.kind(), &content).await?;
             written.overwritten.extend(found);
         }
-        webhook.tell(&bundle);
+        webhook.tell(&bundle.unwrap_or_default());
         Ok(written)
     }
 }

@@ -322,7 +322,13 @@ fn excess(resolved: &Resolved, limits: &Limits) -> Result<Option<String>, String
 /// What is not known is found out later, and then in the profile's status.
 fn take_in(excess: Result<Option<String>, String>, verdict: &mut Verdict) {
     match excess {
-        Ok(refusal) => verdict.refusal = refusal,
+        Ok(None) => {}
+        Ok(Some(excess)) => {
+            verdict.refusal = Some(match verdict.refusal.take() {
+                Some(refusal) => format!("{refusal}; {excess}"),
+                None => excess,
+            });
+        }
         Err(why) => verdict.warnings.push(format!(
             "not checked against the operator's rules for profiles: {why}; the condition Valid will tell"
         )),

@@ -3,7 +3,10 @@
 use super::{Held, Webhook, listener::Served};
 use crate::{
     admission::{
-        certificates::{CertificateError, Certificates, Decision, carry_out, decide},
+        certificates::{
+            CertificateError, Certificates, Decision, Pair, carry_out, decide,
+            given::{self, GivenError},
+        },
         policies::NAME,
     },
     kube::request::{RequestError, request},
@@ -36,6 +39,10 @@ enum KeeperError {
     },
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    #[error("there is no Secret {0} (--webhook-certificate-secret)")]
+    NotGiven(String),
+    #[error("the Secret {secret}: {source}")]
+    Unusable { secret: String, source: GivenError },
     #[error("the Secret {0} has no usable certificate yet; the controller that leads makes one")]
     NotYet(String),
 }
@@ -97,18 +104,40 @@ async fn step(webhook: &Webhook, secrets: &Api<Secret>, name: &str) -> Result<bo
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or_default().as_secs();
     let kept = usable.as_ref().map(|(_, kept)| kept);
-    let is_accepted = kept.is_some_and(|kept| webhook.is_accepted(&kept.bundle()));
-    let decision = decide(now, kept, &webhook.purpose, is_accepted);
+    let is_accepted = kept.is_some_and(|kept| {
+        let bundle = kept.bundle().unwrap_or_default();
+        webhook.is_accepted(&bundle)
+    });
+    let (given, problem) = match &webhook.secret {
+        Some(given) => match read_given(webhook, secrets, given, now).await {
+            Ok(given) => (Some(given), None),
+            Err(problem) => (None, Some(problem)),
+        },
+        None => (None, None),
+    };
+    let is_own = webhook.secret.is_none();
+    let decision = if is_own {
+        decide(now, kept, &webhook.purpose, is_accepted)
+    } else {
+        let given = given.as_ref();
+        given::decide(now, kept, given, &webhook.purpose, is_accepted)
+    };
     if decision == Decision::Keep {
         let is_shared = kept.is_some_and(|kept| kept.is_shared(now, SHARED));
-        return Ok(usable.is_some_and(|(served, kept)| serve(webhook, kept, served, is_shared)));
+        // Nothing goes live with what the API server would not take; what is live stays.
+        let usable =
+            usable.filter(|(_, kept)| is_own || given::is_usable(kept, &webhook.purpose, now));
+        let is_shared =
+            usable.is_some_and(|(served, kept)| serve(webhook, kept, served, is_shared));
+        return problem.map_or(Ok(is_shared), Err);
     }
-    let kept = carry_out(
-        decision,
-        now,
-        usable.map(|(_, kept)| kept),
-        &webhook.purpose,
-    )?;
+    let kept = usable.map(|(_, kept)| kept);
+    let kept = if is_own {
+        carry_out(decision, now, kept, &webhook.purpose)?
+    } else {
+        let kept = given::carry_out(decision, now, kept, given);
+        kept.ok_or_else(|| KeeperError::NotYet(name.to_owned()))?
+    };
     secret.data = Some(kept.data()?);
     // With the resource version that was read: if another one was quicker, its certificates count.
     let written = request(secrets.replace(NAME, &PostParams::default(), &secret)).await;
@@ -126,10 +155,30 @@ async fn step(webhook: &Webhook, secrets: &Api<Secret>, name: &str) -> Result<bo
         Err(error) => return Err(refused(error)),
     }
     let served = Served::of(&kept.current);
-    Ok(served.is_some_and(|served| {
+    let is_shared = served.is_some_and(|served| {
         let is_shared = kept.is_shared(now, SHARED);
         serve(webhook, kept, served, is_shared)
-    }))
+    });
+    problem.map_or(Ok(is_shared), Err)
+}
+
+/// The user's own certificate.
+async fn read_given(
+    webhook: &Webhook,
+    secrets: &Api<Secret>,
+    given: &str,
+    now: u64,
+) -> Result<Pair, KeeperError> {
+    let namespace = secrets.namespace().unwrap_or_default();
+    let secret = format!("{namespace}/{given}");
+    let found = match request(secrets.get_opt(given)).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return Err(KeeperError::NotGiven(secret)),
+        Err(source) => return Err(KeeperError::Refused { secret, source }),
+    };
+    let data = found.data.unwrap_or_default();
+    let read = given::read(&data, &webhook.purpose, now);
+    read.map_err(|source| KeeperError::Unusable { secret, source })
 }
 
 /// Serves what was kept. The API server is told only once every controller serves it.

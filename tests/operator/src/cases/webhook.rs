@@ -2,6 +2,7 @@
 
 mod alike;
 mod certificates;
+mod given;
 
 use super::cases;
 use crate::{
@@ -231,7 +232,7 @@ async fn live(stage: &Stage, admission: &Admission, kind: &str) -> Result<()> {
 
 /// The cases of the files below this one.
 pub(super) fn more() -> Vec<(&'static str, crate::stage::Case)> {
-    [alike::all(), certificates::all()].concat()
+    [alike::all(), certificates::all(), given::all()].concat()
 }
 
 /// The cases for an older API server.
