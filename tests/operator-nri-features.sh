@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Cases of tests/operator-nri: what the node's settings make of the plugin. To be sourced by it.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2016,SC2154
 
 # again_with LINE... — the agent as plugin, with these lines in hook.toml.
 again_with() {
@@ -135,6 +135,8 @@ user_namespaces() {
 starts_or_not() { describe_says "$1" ' (Started|FailedCreatePodSandBox) '; }
 has_other_root() { k exec "$1" -- awk '$1 == 0 && $2 > 0 {found = 1} END {exit !found}' /proc/self/uid_map; }
 
+one_filter() { k exec "$1" -- awk '/^Seccomp/ {print $2}' /proc/1/status | tr '\n' ' ' | grep '^2 1 $'; }
+
 # crun, where it is installed. Debian's (1.8.1) takes only configurations of version 1.0 ("unknown version specified"),
 # so this one's version, and nothing else, is changed on the way to it.
 crun=$(command -v crun || true)
@@ -171,7 +173,6 @@ with_crun() {
     check "its container's annotation filters" within 30 logs_say crun "$sixty_one"
     check "kubectl exec into it too" exec_says crun "$sixty_one"
     check "which the hook has verified" within 10 accepted_by_hook crun
-    one_filter() { k exec crun -- awk '/^Seccomp/ {print $2}' /proc/1/status | tr '\n' ' ' | grep '^2 1 $'; }
-    check "with one filter, as the kernel says" one_filter
+    check "with one filter, as the kernel says" one_filter crun
     k delete pod crun --force >/dev/null 2>&1
 }
