@@ -9,13 +9,17 @@ use crate::{
     wait::until,
 };
 use anyhow::{Result, ensure};
+use k8s_openapi::ByteString;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     date_time_ymd,
 };
 use serde_json::{Value, json};
 
-cases![a_certificate_of_the_users_own_is_served_and_renewed];
+cases![
+    a_certificate_of_the_users_own_is_served_and_renewed,
+    a_certificate_whose_ca_others_tell_the_api_server_goes_live_once_they_have,
+];
 
 const SECRET: &str = "own-certificate";
 const OPTION: &str = "--webhook-certificate-secret=own-certificate";
@@ -72,8 +76,8 @@ async fn applied(
     .await
 }
 
-async fn a_certificate_of_the_users_own_is_served_and_renewed(stage: &mut Stage) -> Result<()> {
-    let admission = bound(stage).await?;
+/// What the chart adds to the controller's rights.
+fn may_read_the_secret(stage: &Stage) -> Result<()> {
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": {"name": SECRET, "namespace": NAMESPACE},
         "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": [SECRET],
@@ -90,6 +94,12 @@ async fn a_certificate_of_the_users_own_is_served_and_renewed(stage: &mut Stage)
         &role,
         &account,
     ])?;
+    Ok(())
+}
+
+async fn a_certificate_of_the_users_own_is_served_and_renewed(stage: &mut Stage) -> Result<()> {
+    let admission = bound(stage).await?;
+    may_read_the_secret(stage)?;
     let controller = stage.controller_with(&[OPTION])?;
     let log = "there is no Secret";
     until("the Secret is missed", async || {
@@ -133,4 +143,43 @@ async fn a_certificate_of_the_users_own_is_served_and_renewed(stage: &mut Stage)
     stage.processes.clear();
     stage.controller_with(&[OPTION])?;
     admission.is_effective("bound", &pod("p"), WEB).await
+}
+
+async fn a_certificate_whose_ca_others_tell_the_api_server_goes_live_once_they_have(
+    stage: &mut Stage,
+) -> Result<()> {
+    let admission = bound(stage).await?;
+    may_read_the_secret(stage)?;
+    let authority = Authority::new("first")?;
+    let mut secret = authority.secret("127.0.0.1", 2100)?;
+    if let Some(data) = secret["stringData"].as_object_mut() {
+        data.remove("ca.crt");
+    }
+    stage.kubectl_with(&["apply", "-f", "-"], &secret)?;
+    stage.controller_with(&[OPTION])?;
+    let obstacle = "nobody has put a caBundle into";
+    admission
+        .says("bound", "b", "Live", "False", obstacle)
+        .await?;
+    // As cert-manager's cainjector does.
+    let validating = ["validatingwebhookconfiguration", "portcullis-admission"];
+    let bundle = ByteString(authority.pem.clone().into_bytes());
+    let change =
+        json!([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}]);
+    let change = change.to_string();
+    let how = ["--type=json", "-p", &change];
+    stage.kubectl(&[&["patch"][..], &validating, &how].concat())?;
+    admission.is_effective("bound", &pod("p"), WEB).await?;
+    // It stays, and the other configuration has it too.
+    let asked = "-o=jsonpath={.webhooks[*].clientConfig.caBundle}";
+    let mutating = ["mutatingwebhookconfiguration", "portcullis-admission"];
+    let bundle = serde_json::to_value(&bundle)?;
+    for which in [validating, mutating] {
+        let found = stage.kubectl(&[&["get"][..], &which, &[asked]].concat())?;
+        ensure!(!found.is_empty(), "{which:?} has none");
+        for found in found.split_whitespace() {
+            ensure!(bundle == found, "{which:?} has {found}");
+        }
+    }
+    Ok(())
 }
