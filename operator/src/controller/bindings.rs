@@ -99,6 +99,7 @@ pub(super) async fn run(
         carriers: Changeover::new(&policies, &webhook, settings.prefer),
         events: Events::new(publisher.clone(), metrics.clone()),
         new,
+        is_new_itself: true,
         configuration: settings.configuration,
         exempt: exempt(settings.namespace),
         metrics,
@@ -125,6 +126,8 @@ struct Admission<'a> {
     events: Events,
     /// Takes the namespaces that the API server asks the webhook about only from now on.
     new: mpsc::UnboundedSender<String>,
+    /// Whether this controller has not written the webhook's namespaces yet.
+    is_new_itself: bool,
     configuration: Configuration,
     exempt: [String; 2],
     metrics: ControllerMetrics,
@@ -188,7 +191,13 @@ impl Admission<'_> {
             next = Some(Instant::now() + RETRY);
         }
         if outcome.live == Carrier::Webhook {
-            for namespace in std::mem::take(&mut written.new) {
+            let mut new = std::mem::take(&mut written.new);
+            if std::mem::take(&mut self.is_new_itself) {
+                // The controller before may have ended between writing and looking.
+                let recent = namespaces.iter().filter(|(_, it)| missed::is_recent(it));
+                new.extend(recent.map(|(name, _)| name.clone()));
+            }
+            for namespace in new {
                 // The receiver lives as long as this.
                 let _ = self.new.send(namespace);
             }

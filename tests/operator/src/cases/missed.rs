@@ -5,7 +5,7 @@ use crate::{
     admission::{Admission, Carrier, pod},
     http::{free_address, has_metric},
     objects::api,
-    stage::Stage,
+    stage::{SHORT_LEASE, Stage},
     wait::until,
 };
 use anyhow::{Context, Result, ensure};
@@ -14,7 +14,10 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-cases![pods_that_miss_the_rule_of_their_namespace_are_reported_once_and_older_ones_are_not];
+cases![
+    pods_that_miss_the_rule_of_their_namespace_are_reported_once_and_older_ones_are_not,
+    a_pod_is_reported_though_the_controller_that_could_have_has_died,
+];
 
 const WEB: &str = "localhost/operator/web.json";
 
@@ -112,4 +115,40 @@ async fn pods_that_miss_the_rule_of_their_namespace_are_reported_once_and_older_
         ensure!(named(other) == 0, "{about:?}");
     }
     counted(1 + u32::from(!has_rule))
+}
+
+async fn a_pod_is_reported_though_the_controller_that_could_have_has_died(
+    stage: &mut Stage,
+) -> Result<()> {
+    stage.carrier = Carrier::Webhook;
+    stage.lease_seconds = SHORT_LEASE;
+    let admission = Admission::bound(stage, &json!({ "profile": "web" })).await?;
+    admission.namespace("late", &json!({}), &json!({})).await?;
+    stage.controller()?;
+    admission.is_effective("bound", &pod("p"), WEB).await?;
+    stage.processes.clear();
+    stage.kubectl(&[
+        "annotate",
+        "namespace",
+        "late",
+        "portcullis.dev/profile=web",
+    ])?;
+    admission.make("late", &pod("missed")).await?;
+    let controller = stage.controller()?;
+    until("the API server is told to ask about it", async || {
+        let which = ["mutatingwebhookconfiguration", "portcullis-admission"];
+        let all = stage.kubectl(&[&["get"][..], &which, &["-o", "json"]].concat())?;
+        ensure!(all.contains(",late,"), "{all}");
+        Ok(())
+    })
+    .await?;
+    // It looks 5 s after that.
+    stage.processes[controller].crash().await?;
+    let about = events(stage).await?;
+    ensure!(about.is_empty(), "{about:?}");
+    stage.controller()?;
+    stage
+        .event("missed", "SeccompRuleMissed", "namespace late")
+        .await
+        .map(drop)
 }
