@@ -124,9 +124,10 @@ start_agent() {
     run_agent "$@"
     started+=("$agent")
 }
-# run_controller — $controller is its process; its lease lasts $lease seconds, and who kills it waits as long.
+# run_controller — $controller is its process; its lease lasts $lease seconds. A suite that kills it makes that shorter, for
+# it waits as long; the others don't, since a controller that the machine keeps waiting loses its lease and ends.
 # controller_options: more of its options.
-lease=10
+lease=60
 controller_options=()
 run_controller() {
     KUBECONFIG=$work/controller.conf "$operator" controller --lease-seconds "$lease" "${controller_options[@]}" \

@@ -85,7 +85,8 @@ load() {
             must curl -sk -o /dev/null --http1.1 -r 10-500 "https://localhost:8443/$path"
         done
     done
-    must curl -s -o /dev/null -T /tmp/body http://127.0.0.1:8080/proxy/index.html
+    # What is behind it refuses that, and may close the connection before it has read all.
+    curl -s -o /dev/null -T /tmp/body http://127.0.0.1:8080/proxy/index.html
     must curl -sf -o /dev/null http://127.0.0.1:8080/service/index.html
     curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8080/named/ | grep -q 502 || exit
     # Its log has no room.
