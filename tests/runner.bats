@@ -52,6 +52,20 @@ good="echo 'good: 2 passed, 0 failed, 0 skipped'"
     has '  moody: a_case: it passed alone'
 }
 
+@test "a suite that fails beside others is run again alone, and named if it passes" {
+    suites "suite moody line - \"if [ -e '$BATS_TEST_TMPDIR/once' ]; then $good; else touch '$BATS_TEST_TMPDIR/once'; echo 'moody: 1 passed, 1 failed, 0 skipped'; exit 1; fi\""
+    ends_with 0 '2 passed, 0 failed, 0 skipped'
+    has 'PASSED ONLY WHEN REPEATED'
+    has '  moody: the suite: it passed alone'
+    has 'moody: 1 passed, 1 failed'
+}
+
+@test "a suite of Cargo is not run again" {
+    suites "suite bad cargo - \"echo run >>'$BATS_TEST_TMPDIR/runs'; echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'; exit 101\""
+    ends_with 1 '1 passed, 1 failed, 0 skipped'
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/runs")" = 1 ]
+}
+
 @test "a suite that dies without its counts has failed" {
     suites "suite dead line - 'echo ok; kill -KILL \$\$'" "suite one line - \"$good\""
     ends_with 1 '2 passed, 1 failed, 0 skipped'
