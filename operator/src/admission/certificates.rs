@@ -161,22 +161,8 @@ pub fn decide(
     if current.name != purpose.name || now >= current.ends || is_of_the_future {
         return Decision::Create;
     }
-    let overlap = purpose.overlap().as_secs();
-    if let Some(next) = &kept.next {
-        let is_known = accepts_next && now >= next.made.saturating_add(overlap);
-        return if is_known {
-            Decision::Switch
-        } else {
-            Decision::Keep
-        };
-    }
-    if kept.previous.is_some() {
-        let is_unused = now >= kept.since.saturating_add(overlap);
-        return if is_unused {
-            Decision::Retire
-        } else {
-            Decision::Keep
-        };
+    if let Some(decision) = under_way(now, kept, purpose, accepts_next) {
+        return decision;
     }
     let life = current.ends.saturating_sub(current.made);
     // The user's own one is no longer wanted.
@@ -184,6 +170,28 @@ pub fn decide(
         return Decision::Prepare;
     }
     Decision::Keep
+}
+
+/// What is to be done about a replacement of the certificate; `None` if none is under way.
+fn under_way(
+    now: u64,
+    kept: &Certificates,
+    purpose: &Purpose,
+    accepts_next: bool,
+) -> Option<Decision> {
+    let overlap = purpose.overlap().as_secs();
+    let (is_due, decision) = match (&kept.next, &kept.previous) {
+        (Some(next), _) => {
+            let is_known = accepts_next && now >= next.made.saturating_add(overlap);
+            (is_known, Decision::Switch)
+        }
+        (None, Some(_)) => {
+            let is_unused = now >= kept.since.saturating_add(overlap);
+            (is_unused, Decision::Retire)
+        }
+        (None, None) => return None,
+    };
+    Some(if is_due { decision } else { Decision::Keep })
 }
 
 /// The certificates after a decision.

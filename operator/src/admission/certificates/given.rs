@@ -1,7 +1,7 @@
 //! Certificates of the user's own, from a Secret of the type `kubernetes.io/tls`, as cert-manager writes
 //! it. They are checked as the API server will check them.
 
-use super::{Certificates, Decision, Pair, Purpose, carry_out_with};
+use super::{Certificates, Decision, Pair, Purpose, carry_out_with, under_way};
 use k8s_openapi::ByteString;
 use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 use tokio_rustls::rustls::{
@@ -141,23 +141,11 @@ pub fn decide(
         // What is kept stays as long as there is nothing better.
         return given.map_or(Decision::Keep, |_| Decision::Create);
     };
-    let overlap = purpose.overlap().as_secs();
-    if let Some(next) = &kept.next {
-        return if is_news(next) {
-            Decision::Prepare
-        } else if accepts_next && now >= next.made.saturating_add(overlap) {
-            Decision::Switch
-        } else {
-            Decision::Keep
-        };
+    if kept.next.as_ref().is_some_and(is_news) {
+        return Decision::Prepare;
     }
-    if kept.previous.is_some() {
-        let is_unused = now >= kept.since.saturating_add(overlap);
-        return if is_unused {
-            Decision::Retire
-        } else {
-            Decision::Keep
-        };
+    if let Some(decision) = under_way(now, kept, purpose, accepts_next) {
+        return decision;
     }
     if is_news(&kept.current) {
         return Decision::Prepare;
