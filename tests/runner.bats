@@ -128,6 +128,26 @@ good="echo 'good: 2 passed, 0 failed, 0 skipped'"
     ends_with 0 '4 passed, 0 failed, 0 skipped'
 }
 
+@test "a suite whose needs are built does not wait for the other builds" {
+    export SUITE_SECONDS=60 meet="$BATS_TEST_TMPDIR/meet"
+    suites "build first 'touch \$meet.first'" "build slow 'until [ -e \$meet.one ]; do sleep 0.1; done'" \
+        "suite last line slow \"$good\"" "suite one line first \"[ -e \$meet.first ] && touch \$meet.one; $good\""
+    ends_with 0 '4 passed, 0 failed, 0 skipped'
+}
+
+@test "builds are made one after the other" {
+    export meet="$BATS_TEST_TMPDIR/meet"
+    suites "build a 'touch \$meet; sleep 1; rm \$meet'" "build b '[ ! -e \$meet ]'" \
+        "suite one line a \"$good\"" "suite two line b \"$good\""
+    ends_with 0 '4 passed, 0 failed, 0 skipped'
+}
+
+@test "a need that nothing builds is a usage error" {
+    suites "suite one line nothing \"$good\""
+    [ "$status" -eq 2 ]
+    has "suite one needs 'nothing', which nothing builds"
+}
+
 @test "an unknown suite is a usage error" {
     arguments=(none)
     suites "suite one line - \"$good\""
