@@ -4,12 +4,12 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::api::{
-    ConfigureRequest, ConfigureResponse, Container, CreateContainerRequest,
-    CreateContainerResponse, Event, PodSandbox, PostCreateContainerRequest, StateChangeEvent,
-    StopContainerResponse, SynchronizeRequest, SynchronizeResponse, UpdateContainerRequest,
-    UpdateContainerResponse, UpdatePodSandboxRequest, ValidateContainerAdjustmentRequest,
-    ValidateContainerAdjustmentResponse,
+    ConfigureRequest, ConfigureResponse, Container, CreateContainerRequest, Event, PodSandbox,
+    PostCreateContainerRequest, StateChangeEvent, StopContainerResponse, SynchronizeRequest,
+    SynchronizeResponse, UpdateContainerRequest, UpdateContainerResponse, UpdatePodSandboxRequest,
+    ValidateContainerAdjustmentRequest, ValidateContainerAdjustmentResponse,
 };
+use crate::encoded;
 use crate::error::{Code, Error, Refusal};
 use crate::events::Events;
 use crate::plugin::Plugin;
@@ -177,14 +177,10 @@ async fn create<P: Plugin>(plugin: &P, request: CreateContainerRequest) -> Handl
         present(request.pod, "pod")?,
         present(request.container, "container")?,
     );
-    let answer = plugin.create_container(pod, container).await?;
-    let (adjust, update, evict) = (answer.adjust, answer.update, answer.evict);
-    Ok(CreateContainerResponse {
-        adjust,
-        update,
-        evict,
-    }
-    .encode_to_vec())
+    plugin
+        .create_container(pod, container)
+        .await
+        .map(encoded::response)
 }
 
 async fn update<P: Plugin>(plugin: &P, request: UpdateContainerRequest) -> Handled {

@@ -29,15 +29,13 @@
 //! # Changing a container
 //!
 //! What a plugin answers to `CreateContainer` is a [`Creation`]; a [`Refusal`] keeps the container from being created, and
-//! users see its text. This plugin gives containers of one namespace a seccomp policy:
+//! users see its text. This plugin gives containers of one namespace a seccomp policy, which it encodes only once:
 //!
 //! ```
-//! use portcullis_nri::api::{
-//!     Container, ContainerAdjustment, Event, LinuxContainerAdjustment, LinuxSeccomp, PodSandbox,
-//! };
-//! use portcullis_nri::{Answer, Creation, Events, Plugin, Refusal, RuntimeInfo};
+//! use portcullis_nri::api::{Container, Event, LinuxSeccomp, PodSandbox};
+//! use portcullis_nri::{Answer, Creation, EncodedPolicy, Events, Plugin, Refusal, RuntimeInfo};
 //!
-//! struct Confined(LinuxSeccomp);
+//! struct Confined(EncodedPolicy);
 //!
 //! impl Plugin for Confined {
 //!     fn events(&self) -> Events {
@@ -52,17 +50,13 @@
 //!     }
 //!
 //!     async fn create_container(&self, pod: PodSandbox, _: Container) -> Answer<Creation> {
-//!         let linux = (pod.namespace == "confined").then(|| LinuxContainerAdjustment {
-//!             seccomp_policy: Some(self.0.clone()),
-//!             ..Default::default()
-//!         });
 //!         Ok(Creation {
-//!             adjust: Some(ContainerAdjustment { linux, ..Default::default() }),
+//!             seccomp_policy: (pod.namespace == "confined").then(|| self.0.clone()),
 //!             ..Default::default()
 //!         })
 //!     }
 //! }
-//! # let policy = LinuxSeccomp::default();
+//! # let policy = EncodedPolicy::new(LinuxSeccomp::default());
 //! # let _ = portcullis_nri::Client::new("confined", "10").unwrap().run(Confined(policy));
 //! ```
 //!
@@ -98,6 +92,7 @@ pub mod api;
 mod backoff;
 mod client;
 mod dispatch;
+mod encoded;
 mod endpoint;
 mod error;
 mod events;
@@ -111,6 +106,7 @@ pub mod ttrpc;
 mod weight;
 
 pub use client::{Client, StopHandle};
+pub use encoded::EncodedPolicy;
 pub use endpoint::{DEFAULT_SOCKET, Launched};
 pub use error::{Code, Error, FrameError, Refusal};
 pub use events::Events;

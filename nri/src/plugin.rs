@@ -6,6 +6,7 @@ use crate::api::{
     Container, ContainerAdjustment, ContainerEviction, ContainerUpdate, FailurePolicy,
     LinuxResources, PodSandbox, UpdatePodSandboxRequest, ValidateContainerAdjustmentRequest,
 };
+use crate::encoded::EncodedPolicy;
 use crate::error::Refusal;
 use crate::events::Events;
 use crate::runtime::RuntimeInfo;
@@ -19,6 +20,8 @@ pub type Answer<T> = Result<T, Refusal>;
 pub struct Creation {
     /// What changes about the container.
     pub adjust: Option<ContainerAdjustment>,
+    /// Its seccomp policy, where that is encoded already; takes the place of the one in `adjust`.
+    pub seccomp_policy: Option<EncodedPolicy>,
     /// What changes about others.
     pub update: Vec<ContainerUpdate>,
     /// Which others are to go.
