@@ -1,5 +1,5 @@
 //! Decides on containers: asks the evaluator, remembers and reports the decision, and makes the answer
-//! to the runtime. Everything here may block.
+//! to the runtime. Everything here may block, unless it says otherwise.
 
 use super::{
     Options, Shared,
@@ -9,13 +9,9 @@ use super::{
     ledger::Ledger,
     settings::{Loaded, SettingsFile},
 };
-use portcullis_nri::{
-    Answer, Creation, Refusal,
-    api::{ContainerAdjustment, LinuxContainerAdjustment},
-};
+use portcullis_nri::{Answer, Creation, Refusal, api::ContainerAdjustment};
 use portcullis_profile::{
     Document,
-    compose::nri::as_nri_sets_it,
     document::kernel::KernelVersion,
     filter::reader::Runtime,
     gate::{
@@ -66,6 +62,12 @@ pub(super) struct Abilities {
     pub(super) sets_filters: bool,
     /// Within which time it needs the answer.
     pub(super) limit: Duration,
+}
+
+/// What comes of a decision.
+pub(super) struct Concluded {
+    pub(super) answer: Answer<Creation>,
+    pub(super) decision: Decision,
 }
 
 /// The gate.
@@ -126,8 +128,7 @@ impl Gate {
             if !abilities.sets_filters {
                 let reason = Reason::DroppedByRuntime(abilities.runtime.clone());
                 evaluation.verdict = Verdict::Refuse(Arc::new(reason));
-            } else if as_nri_sets_it(filter).is_some() {
-                let errno = filter.default_errno_ret.unwrap_or_default();
+            } else if let Some(errno) = filter.default_errno_ret {
                 evaluation.notes.push(format!(
                     "NRI drops its default errno {errno}: calls that it does not name fail with 1 (EPERM)"
                 ));
@@ -157,10 +158,13 @@ impl Gate {
         }
     }
 
-    /// Reports the decision that counts, and makes the answer of it.
-    pub(super) fn conclude(&self, subject: &Subject, evaluation: &Evaluation) -> Answer<Creation> {
-        self.report(&subject.id, evaluation);
-        self.answer(subject, evaluation)
+    /// Remembers the decision that counts, and makes the answer of it. [`Gate::publish`] has to follow.
+    pub(super) fn conclude(&self, subject: &Subject, evaluation: &Evaluation) -> Concluded {
+        self.remember(&subject.id, evaluation);
+        Concluded {
+            answer: self.answer(subject, evaluation),
+            decision: Decision::of(evaluation, VERB, Some(&subject.id), now()),
+        }
     }
 
     fn evaluate(&self, stage: Stage, subject: &Subject, limit: Duration) -> Evaluation {
@@ -220,26 +224,19 @@ impl Gate {
         };
         let hooks = hook::is_there(&self.options).then(|| hooks.hooks(verifies, set.is_some()));
         let hooks = hooks.flatten();
-        let linux = set.map(|policy| LinuxContainerAdjustment {
-            seccomp_policy: Some(policy),
-            ..LinuxContainerAdjustment::default()
-        });
-        if hooks.is_none() && linux.is_none() {
-            return Ok(Creation::default());
-        }
-        let adjust = ContainerAdjustment {
-            hooks,
-            linux,
+        let adjust = hooks.map(|hooks| ContainerAdjustment {
+            hooks: Some(hooks),
             ..ContainerAdjustment::default()
-        };
+        });
         Ok(Creation {
-            adjust: Some(adjust),
+            adjust,
+            seccomp_policy: set,
             ..Creation::default()
         })
     }
 
-    /// Remembers a decision, and reports it. Failing at that never fails a container.
-    fn report(&self, id: &str, evaluation: &Evaluation) {
+    /// Remembers a decision, and logs it. Failing at that never fails a container.
+    fn remember(&self, id: &str, evaluation: &Evaluation) {
         let is_set = matches!(evaluation.verdict, Verdict::Set { .. });
         if let Err(error) = self.ledger.note(id, is_set) {
             tracing::warn!("NRI: the decision on container {id} can't be remembered: {error}");
@@ -250,10 +247,10 @@ impl Gate {
         if !matches!(outcome, Outcome::Refused | Outcome::Warned) {
             tracing::info!("NRI: {}: {}", outcome.as_str(), evaluation.line());
         }
-        self.publish(Decision::of(evaluation, VERB, Some(id), now()));
     }
 
-    fn publish(&self, decision: Decision) {
+    /// Has a decision counted and published. Does not block.
+    pub(super) fn publish(&self, decision: Decision) {
         if self.shared.decisions.try_send(decision).is_err() {
             tracing::debug!("NRI: too many decisions at once; one is not counted");
         }

@@ -2,7 +2,7 @@
 //! settings change, the file is not read, checked and put into NRI's form again for each container.
 
 use super::{policy, settings::Loaded};
-use portcullis_nri::api::LinuxSeccomp;
+use portcullis_nri::EncodedPolicy;
 use portcullis_profile::{
     Engine, Filter,
     gate::{Gathered, Input, Need, PresentFilter, Recording, Stage, evaluate},
@@ -72,7 +72,7 @@ struct Entry {
     question: Question,
     facts: Gathered,
     filter: Arc<Filter>,
-    policy: LinuxSeccomp,
+    policy: EncodedPolicy,
     weight: usize,
 }
 
@@ -110,7 +110,7 @@ impl Known {
             question,
             facts,
             filter: Arc::clone(filter),
-            policy: policy::of_filter(filter),
+            policy: EncodedPolicy::new(policy::of_filter(filter)),
             weight,
         };
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,12 +123,12 @@ impl Known {
     }
 
     /// The policy for a filter.
-    pub(super) fn policy(&self, filter: &Arc<Filter>) -> LinuxSeccomp {
+    pub(super) fn policy(&self, filter: &Arc<Filter>) -> EncodedPolicy {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut latest = entries.iter().rev();
         match latest.find(|entry| Arc::ptr_eq(&entry.filter, filter)) {
             Some(entry) => entry.policy.clone(),
-            None => policy::of_filter(filter),
+            None => EncodedPolicy::new(policy::of_filter(filter)),
         }
     }
 }

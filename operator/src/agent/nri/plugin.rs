@@ -12,7 +12,10 @@ use portcullis_nri::{
 use portcullis_profile::Engine;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
@@ -88,6 +91,17 @@ impl Configured {
             }),
             ..NodeNri::default()
         }
+    }
+}
+
+/// Which of two answers to one request counts and is reported: the decision or, where that takes too long, the refusal.
+#[derive(Default)]
+struct Turn(AtomicBool);
+
+impl Turn {
+    /// Whether nobody has taken it before.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -169,22 +183,42 @@ impl Plugin for Connection {
         if self.gate.leaves(&subject) {
             return Ok(Creation::default());
         }
-        let (gate, asked) = (Arc::clone(&self.gate), Arc::clone(&subject));
-        let abilities = Arc::clone(&configured.abilities);
-        let limit = abilities.limit;
-        let deciding = spawn_blocking(move || gate.decide(&asked, &abilities));
-        // One that comes later is not reported: the container was refused by then.
-        let evaluation = match timeout(limit, deciding).await {
-            Ok(decided) => decided.map_err(failed)?,
-            Err(_) => Gate::too_late(&subject, limit),
+        let limit = configured.abilities.limit;
+        let turn = Arc::new(Turn::default());
+        let mut answering = spawn_blocking({
+            let (gate, subject, turn) = (
+                Arc::clone(&self.gate),
+                Arc::clone(&subject),
+                Arc::clone(&turn),
+            );
+            move || {
+                let evaluation = gate.decide(&subject, &configured.abilities);
+                turn.take().then(|| gate.conclude(&subject, &evaluation))
+            }
+        });
+        let in_time = match timeout(limit, &mut answering).await {
+            Err(_) if turn.take() => None,
+            Err(_) => answering.await.map_err(failed)?,
+            Ok(answered) => answered.map_err(failed)?,
         };
-        let gate = Arc::clone(&self.gate);
-        let concluding = spawn_blocking(move || gate.conclude(&subject, &evaluation));
-        concluding.await.map_err(failed)?
+        let concluded = if let Some(concluded) = in_time {
+            concluded
+        } else {
+            let gate = Arc::clone(&self.gate);
+            let refusing = spawn_blocking(move || {
+                let evaluation = Gate::too_late(&subject, limit);
+                gate.conclude(&subject, &evaluation)
+            });
+            refusing.await.map_err(failed)?
+        };
+        self.gate.publish(concluded.decision);
+        concluded.answer
     }
 
     async fn remove_container(&self, _pod: PodSandbox, container: Container) -> Answer<()> {
-        self.gate.ledger.forget(&container.id);
+        if let Err(error) = self.gate.ledger.forget(&container.id) {
+            tracing::debug!("NRI: the ledger of decisions: {error}");
+        }
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::agent::nri::{container::tells_filters, policy};
 use portcullis_nri::{
     Code,
-    api::{Container, LinuxContainer, PodSandbox, ProfileType, SecurityProfile},
+    api::{Container, Hook, Hooks, LinuxContainer, PodSandbox, ProfileType, SecurityProfile},
 };
 use portcullis_profile::{
     Engine, parse_filter,
@@ -63,12 +63,13 @@ impl Node {
 
     fn answers(&self, subject: &Subject, abilities: &Abilities) -> Answer<Creation> {
         let evaluation = self.gate.decide(subject, abilities);
-        self.gate.conclude(subject, &evaluation)
+        let concluded = self.gate.conclude(subject, &evaluation);
+        self.gate.publish(concluded.decision);
+        concluded.answer
     }
 
-    fn decides(&self, subject: &Subject) -> Answer<ContainerAdjustment> {
-        let answer = self.answers(subject, &abilities(true));
-        answer.map(|creation| creation.adjust.unwrap_or_default())
+    fn decides(&self, subject: &Subject) -> Answer<Creation> {
+        self.answers(subject, &abilities(true))
     }
 }
 
@@ -127,19 +128,23 @@ fn selecting(reference: &str) -> Subject {
     subject(Engine::Containerd, &[(POD_ANNOTATION, reference)])
 }
 
-fn policy(adjust: &ContainerAdjustment) -> Option<String> {
-    let linux = adjust.linux.as_ref()?;
-    linux.seccomp_policy.as_ref().map(policy::to_json)
+fn policy(creation: &Creation) -> Option<String> {
+    let set = creation.seccomp_policy.as_ref()?;
+    Some(policy::to_json(&set.policy()))
+}
+
+fn hooks(creation: Creation) -> Option<Hooks> {
+    creation.adjust?.hooks
 }
 
 #[test]
 fn the_selected_filter_is_set_and_remembered() {
     let mut node = Node::new();
-    let adjust = node.decides(&selecting(REFERENCE)).unwrap();
-    let set = policy(&adjust).unwrap();
+    let creation = node.decides(&selecting(REFERENCE)).unwrap();
+    let set = policy(&creation).unwrap();
     assert!(set.contains("mkdir") && set.contains("61"), "{set}");
     assert!(set.contains("portcullis-1-"), "{set}");
-    assert_eq!(adjust.hooks, None);
+    assert_eq!(creation.adjust, None);
     assert!(node.gate.ledger.knows("abc"));
     let stamps = stamp::read(&node.folder.path().join("decided")).unwrap();
     assert_eq!((&*stamps[0].id, &*stamps[0].verb), ("abc", "nri"));
@@ -230,16 +235,15 @@ fn a_container_that_asks_to_be_recorded_gets_the_hooks_for_that() {
     };
     assert!(!node.gate.leaves(&asking(&[])));
     let without = node.decides(&asking(&[])).unwrap();
-    assert_eq!(without, ContainerAdjustment::default());
+    assert_eq!(without, Creation::default());
     let message = node.decisions.try_recv().unwrap().message;
     assert!(message.contains("the node has no hook /hook"), "{message}");
     if !has_hook(&node) {
         return;
     }
-    let verbs = |hooks: &[portcullis_nri::api::Hook]| -> Vec<String> {
-        hooks.iter().map(|hook| hook.args[1].clone()).collect()
-    };
-    let hooks = node.decides(&asking(&[])).unwrap().hooks.unwrap();
+    let verbs =
+        |hooks: &[Hook]| -> Vec<String> { hooks.iter().map(|hook| hook.args[1].clone()).collect() };
+    let hooks = hooks(node.decides(&asking(&[])).unwrap()).unwrap();
     let expected = "portcullis-hook record --engine=containerd --nri --namespace=shop --pod=web \
          --container=c --asks=portcullis.dev/record=true";
     assert_eq!(hooks.create_runtime[0].args.join(" "), expected);
@@ -250,11 +254,11 @@ fn a_container_that_asks_to_be_recorded_gets_the_hooks_for_that() {
     assert_eq!(verbs(&hooks.create_runtime), ["record"]);
     // It is recorded before it is verified.
     let both = asking(&[(POD_ANNOTATION, REFERENCE)]);
-    let hooks = node.decides(&both).unwrap().hooks.unwrap();
+    let hooks = self::hooks(node.decides(&both).unwrap()).unwrap();
     assert_eq!(verbs(&hooks.create_runtime), ["record", "verify"]);
     let mut exempt = asking(&[]);
     exempt.identity.namespace = Some("kube-system".into());
-    assert!(node.decides(&exempt).unwrap().hooks.is_some());
+    assert!(self::hooks(node.decides(&exempt).unwrap()).is_some());
     let own = asking(&[("portcullis.dev/record", "false")]);
     assert!(node.gate.leaves(&own));
 }
@@ -282,8 +286,7 @@ fn the_nodes_hook_verifies_what_was_set() {
         return;
     }
     assert_eq!(node.gate.verify_hook().as_deref(), Some("/hook"));
-    let adjust = node.decides(&selecting(REFERENCE)).unwrap();
-    let hooks = adjust.hooks.unwrap();
+    let hooks = hooks(node.decides(&selecting(REFERENCE)).unwrap()).unwrap();
     let args = hooks.create_runtime[0].args.join(" ");
     let expected = format!(
         "portcullis-hook verify --engine=containerd --nri --namespace=shop --pod=web \
@@ -291,7 +294,7 @@ fn the_nodes_hook_verifies_what_was_set() {
     );
     assert_eq!(args, expected);
     let free = node.decides(&selecting("unconfined")).unwrap();
-    assert_eq!(free, ContainerAdjustment::default());
+    assert_eq!(free, Creation::default());
 }
 
 #[test]
@@ -371,7 +374,9 @@ fn a_container_that_was_not_decided_on_in_time_is_refused_and_reported_once() {
     let late = Gate::too_late(&subject, Duration::from_secs(1));
     // What is decided after that is not concluded.
     node.gate.decide(&subject, &abilities(true));
-    let refused = node.gate.conclude(&subject, &late).unwrap_err();
+    let concluded = node.gate.conclude(&subject, &late);
+    node.gate.publish(concluded.decision);
+    let refused = concluded.answer.unwrap_err();
     assert!(refused.message.contains("1000"), "{}", refused.message);
     assert_eq!(node.decisions.try_recv().unwrap().outcome, Outcome::Refused);
     assert!(node.decisions.try_recv().is_err());
@@ -394,7 +399,7 @@ fn the_nodes_own_default_takes_the_place_of_the_engines() {
     node.write("own.json", PROFILE);
     node.decisions.try_recv().unwrap();
     let limit = Duration::from_secs(60);
-    node.gate.ledger.forget("abc");
+    node.gate.ledger.forget("abc").unwrap();
     fs::remove_dir_all(node.folder.path().join("decided")).unwrap();
     assert_eq!(node.gate.gaps(&[asking(DEFAULT)], limit), ["shop/web/c"]);
     let older = node.decisions.try_recv().unwrap().message;
@@ -420,7 +425,7 @@ fn one_that_allows_more_than_the_engines_leaves_that() {
     node.write("hook.toml", &settings);
     node.write("own.json", r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#);
     let kept = node.decides(&asking(DEFAULT)).unwrap();
-    assert_eq!(kept, ContainerAdjustment::default());
+    assert_eq!(kept, Creation::default());
     let message = node.decisions.try_recv().unwrap().message;
     assert!(
         message.contains("runtime_default allows mkdir"),
