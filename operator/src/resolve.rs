@@ -99,10 +99,10 @@ pub fn check_name(name: &str) -> Result<(), ResolveError> {
 ///
 /// # Errors
 /// [`ResolveError`], which names the field.
-pub fn resolve<'a>(
+pub fn resolve<Text: AsRef<str>>(
     name: &str,
     text: &str,
-    find: &dyn Fn(&str) -> Option<&'a str>,
+    find: &dyn Fn(&str) -> Option<Text>,
 ) -> Result<Option<Resolved>, ResolveError> {
     check_name(name)?;
     let spec: SeccompProfileSpec = stored::spec(text)?;
@@ -135,7 +135,7 @@ pub fn resolve<'a>(
             });
         };
         let found: SeccompProfileSpec =
-            stored::spec(found).map_err(|error| ResolveError::UnreadableBase {
+            stored::spec(found.as_ref()).map_err(|error| ResolveError::UnreadableBase {
                 base: base.clone(),
                 error,
             })?;

@@ -2,6 +2,7 @@
 //! changes.
 
 pub mod manifests;
+pub mod packed_spec;
 
 use super::files::file_watcher::FileWatcher;
 use crate::kube::{
@@ -19,6 +20,7 @@ use kube::{
     runtime::watcher::{Config, Event},
 };
 use manifests::Manifests;
+use packed_spec::PackedSpec;
 use serde::Deserialize;
 use std::{
     collections::VecDeque,
@@ -47,8 +49,8 @@ pub struct Wanted {
     pub created: Option<Timestamp>,
     /// The generation of its specification, where there are generations.
     pub generation: Option<i64>,
-    /// Its specification as JSON.
-    pub spec: Box<str>,
+    /// Its specification.
+    pub spec: PackedSpec,
     /// Whether it can't go while pods use it, since the controller holds it. Only then is its file
     /// written; otherwise the file could vanish with it before anybody has looked for its pods.
     pub is_held: bool,
@@ -76,7 +78,7 @@ impl From<StoredProfile> for Wanted {
             generation: profile.meta().generation,
             is_held: is_held(&profile),
             release: release(&profile),
-            spec: profile.spec,
+            spec: PackedSpec::of(&profile.spec),
         }
     }
 }
@@ -270,7 +272,7 @@ mod tests {
     }
 
     /// The next whole list.
-    async fn list(changes: &mut Changes) -> Vec<(String, Box<str>)> {
+    async fn list(changes: &mut Changes) -> Vec<(String, PackedSpec)> {
         let mut listed = Vec::new();
         let all = async {
             loop {
@@ -286,8 +288,8 @@ mod tests {
         listed
     }
 
-    fn pair(name: &str, spec: &str) -> (String, Box<str>) {
-        (name.to_owned(), spec.into())
+    fn pair(name: &str, spec: &str) -> (String, PackedSpec) {
+        (name.to_owned(), PackedSpec::of(spec))
     }
 
     #[tokio::test]

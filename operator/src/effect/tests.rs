@@ -5,7 +5,9 @@ use crate::resolve::resolve;
 use serde_json::{Value, json};
 
 fn file(spec: &Value) -> Resolved {
-    resolve("p", &spec.to_string(), &|_| None).unwrap().unwrap()
+    resolve("p", &spec.to_string(), &|_| None::<&str>)
+        .unwrap()
+        .unwrap()
 }
 
 fn effect(spec: &Value) -> Effect {

@@ -157,7 +157,7 @@ fn a_message_names_the_field_as_its_author_wrote_it() {
         let resolved = resolve(
             "p",
             &json!({"syscalls": syscalls, "allow": ["opem"]}).to_string(),
-            &|_| None,
+            &|_| None::<&str>,
         );
         let warning = &resolved.unwrap().unwrap().warnings[0];
         assert!(

@@ -57,7 +57,7 @@ pub struct Installer {
     has_unknown: bool,
     /// While not every profile is known: names whose files may differ from their copies.
     disturbed: BTreeSet<String>,
-    /// The profiles, whose specifications are kept as JSON, which saves memory.
+    /// The profiles, whose specifications are kept packed, which saves memory.
     wanted: BTreeMap<String, Wanted>,
     /// The names of those that have a base.
     based: BTreeSet<String>,
@@ -142,9 +142,11 @@ impl Installer {
     pub fn set(&mut self, profile: Wanted) {
         let name = &profile.name;
         if self.wanted.get(name) == Some(&profile) {
+            // Its source may have made the specification anew, and shares it.
+            self.wanted.insert(name.clone(), profile);
             return;
         }
-        if base_of(&profile.spec).is_some() {
+        if base_of(&profile.spec.text()).is_some() {
             self.based.insert(name.clone());
         } else {
             self.based.remove(name);
@@ -324,8 +326,8 @@ fn file_of(
     let Some(profile) = wanted.get(name) else {
         return Ok(None);
     };
-    let find = |base: &str| wanted.get(base).map(|profile| &*profile.spec);
-    resolve(name, &profile.spec, &find)
+    let find = |base: &str| Some(wanted.get(base)?.spec.text());
+    resolve(name, &profile.spec.text(), &find)
 }
 
 /// Writes the file of a profile if it is not right, after calling `before`. Returns whether it was

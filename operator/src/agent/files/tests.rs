@@ -4,7 +4,7 @@ use super::*;
 use crate::agent::{
     Source,
     gate::Traces,
-    source::{Release, Wanted},
+    source::{Release, Wanted, packed_spec::PackedSpec},
 };
 use crate::kube::metrics::exposition;
 use futures::{StreamExt, channel::mpsc};
@@ -93,18 +93,18 @@ async fn on_a_node(course: impl AsyncFnOnce(&mut Node)) -> String {
     exposition(&registry)
 }
 
-fn spec(name: &str) -> Box<str> {
-    format!(r#"{{"allow": ["{name}"]}}"#).into()
+fn spec(name: &str) -> String {
+    format!(r#"{{"allow": ["{name}"]}}"#)
 }
 
-fn listed(name: &str, spec: impl Into<Box<str>>) -> Change {
+fn listed(name: &str, spec: impl AsRef<str>) -> Change {
     Change::Listed(Wanted {
         name: name.to_owned(),
         created: None,
         generation: None,
         is_held: true,
         release: Release::IfDisabled,
-        spec: spec.into(),
+        spec: PackedSpec::of(spec.as_ref()),
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod last_good;
 
+use super::packed_spec::PackedSpec;
 use crate::{
     manifest::{Parsed, parse},
     resolve::digest,
@@ -22,8 +23,8 @@ const MAX_BYTES: u64 = 4 << 20;
 /// How many problems of a manifest are logged.
 const MAX_LOGGED: usize = 20;
 
-/// Profiles by name, with their specifications as JSON.
-type Profiles = BTreeMap<String, Box<str>>;
+/// Profiles by name, with their specifications.
+type Profiles = BTreeMap<String, PackedSpec>;
 
 /// What is known about one manifest.
 #[derive(Debug, Default)]
@@ -119,7 +120,7 @@ impl Manifests {
         let mut said = Profiles::new();
         for profile in parsed.profiles {
             match said.entry(profile.name) {
-                Entry::Vacant(entry) => drop(entry.insert(profile.spec)),
+                Entry::Vacant(entry) => drop(entry.insert(PackedSpec::of(&profile.spec))),
                 Entry::Occupied(entry) => {
                     let problem = format!(
                         "SeccompProfile {:?} is defined twice in this file; the first definition counts",

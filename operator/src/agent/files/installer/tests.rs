@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    agent::source::Release,
+    agent::source::{Release, packed_spec::PackedSpec},
     crd::{SeccompNodeSpec, node::UNKNOWN_GENERATION},
 };
 use serde_json::json;
@@ -14,7 +14,7 @@ fn wanted(name: &str, spec: &serde_json::Value) -> Wanted {
         name: name.to_owned(),
         created: None,
         generation: Some(1),
-        spec: spec.to_string().into(),
+        spec: PackedSpec::of(&spec.to_string()),
         is_held: true,
         release: Release::Never,
     }

@@ -2,11 +2,14 @@
 //! broken when the agent starts removes no file.
 
 use super::Profiles;
-use crate::{agent::copies::Copies, resolve::digest};
+use crate::{
+    agent::{copies::Copies, source::packed_spec::PackedSpec},
+    resolve::digest,
+};
 use portcullis_profile::root::{ReadError, read_named};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -15,11 +18,11 @@ use std::{
 /// The largest copy that is read, in bytes. As JSON, a manifest takes more space.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The contents of a copy.
+/// The contents of a copy: the manifest and its profiles by name, with their specifications as JSON.
 #[derive(Serialize, Deserialize)]
 struct Remembered {
     manifest: PathBuf,
-    profiles: Profiles,
+    profiles: BTreeMap<String, String>,
 }
 
 /// The copies, one for each manifest.
@@ -58,7 +61,14 @@ impl LastGood {
             }
         };
         match serde_json::from_slice::<Remembered>(&text) {
-            Ok(copy) if copy.manifest == manifest => Some(copy.profiles),
+            Ok(copy) if copy.manifest == manifest => {
+                let profiles = copy.profiles.into_iter();
+                Some(
+                    profiles
+                        .map(|(name, spec)| (name, PackedSpec::of(&spec)))
+                        .collect(),
+                )
+            }
             Ok(_) => {
                 unusable(&"it belongs to another manifest");
                 None
@@ -72,9 +82,12 @@ impl LastGood {
 
     /// Stores the contents of a manifest.
     pub(super) fn save(&self, manifest: &Path, profiles: &Profiles) -> io::Result<()> {
+        let profiles = profiles.iter();
         let copy = Remembered {
             manifest: manifest.to_owned(),
-            profiles: profiles.clone(),
+            profiles: profiles
+                .map(|(name, spec)| (name.clone(), spec.text()))
+                .collect(),
         };
         let text = serde_json::to_vec(&copy)?;
         self.0.replace(&LastGood::file(manifest), &[&text], true)

@@ -46,7 +46,7 @@ impl Host {
     fn profiles(&mut self) -> Vec<String> {
         let read = self.manifests.read(self.folder.path()).unwrap();
         let calls = read.profiles.into_iter().map(|(name, spec)| {
-            let spec: serde_json::Value = serde_json::from_str(&spec).unwrap();
+            let spec: serde_json::Value = serde_json::from_str(&spec.text()).unwrap();
             format!("{name} {}", spec["allow"][0].as_str().unwrap_or("-"))
         });
         calls.collect()
