@@ -52,7 +52,6 @@ bench: build
 	tests/bench-operator
 	cargo build --release --locked -p portcullis-nri --example scripted
 	tests/bench-nri
-	tests/in-node tests/bench-nri --agent
 
 FUZZ_SECONDS = 60
 
