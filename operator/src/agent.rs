@@ -145,7 +145,6 @@ async fn set_filters(
     if let Some(plugin) = &options.nri {
         let shared = nri::Shared {
             root: options.root.clone(),
-            state: options.state.clone(),
             decided: options.gate_traces.decided.clone(),
             memo: options.memo.clone(),
             decisions,

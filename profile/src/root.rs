@@ -4,13 +4,16 @@
 use crate::select::reference::ProfilePath;
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
+    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2},
     sys::stat::Mode,
 };
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Read},
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -106,13 +109,7 @@ impl SeccompRoot {
     pub fn version(&self, file: &ProfilePath) -> Result<FileVersion, ReadError> {
         let data = self.open_file(file)?.metadata();
         let data = data.map_err(|source| ReadError::Io { source })?;
-        Ok(FileVersion {
-            device: data.dev(),
-            inode: data.ino(),
-            size: data.size(),
-            modified: (data.mtime(), data.mtime_nsec()),
-            changed: (data.ctime(), data.ctime_nsec()),
-        })
+        Ok(FileVersion::of(&data))
     }
 
     fn open_file(&self, file: &ProfilePath) -> Result<File, ReadError> {
@@ -151,6 +148,28 @@ pub struct FileVersion {
 }
 
 impl FileVersion {
+    fn of(data: &Metadata) -> FileVersion {
+        FileVersion {
+            device: data.dev(),
+            inode: data.ino(),
+            size: data.size(),
+            modified: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
+        }
+    }
+
+    /// The version of a file in a root, if the kernel can tell without waiting for a disk; `None` if
+    /// it can't, or there is no such file. Links are not followed below the root.
+    pub fn at_once(root: &Path, file: &ProfilePath) -> Option<FileVersion> {
+        let folder = look_up(AT_FDCWD, root, OFlag::O_DIRECTORY, ResolveFlag::empty()).ok()?;
+        let confined = ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_SYMLINKS
+            | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        let file = look_up(&folder, Path::new(file.as_str()), OFlag::empty(), confined).ok()?;
+        let data = file.metadata().ok()?;
+        data.is_file().then(|| FileVersion::of(&data))
+    }
+
     /// Whether a later change gives another version. One in the same tick of the kernel's clock may
     /// not, so a file that was changed just now has no reliable version yet.
     pub fn is_settled(&self) -> bool {
@@ -163,6 +182,40 @@ impl FileVersion {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         now.is_ok_and(|now| now > changed + SETTLED_AFTER)
     }
+}
+
+/// What a path leads to, if the kernel can tell without waiting for a disk. A link at its end is followed
+/// or not, as told; following one may have to wait, for the time of its last use.
+///
+/// # Errors
+/// What the system says; [`io::ErrorKind::WouldBlock`] if it would have to wait, or can't know that (before
+/// Linux 5.12).
+pub fn metadata_at_once(path: &Path, follows: bool) -> io::Result<Metadata> {
+    let flags = if follows {
+        OFlag::empty()
+    } else {
+        OFlag::O_NOFOLLOW
+    };
+    match look_up(AT_FDCWD, path, flags, ResolveFlag::empty()) {
+        Ok(file) => file.metadata(),
+        Err(Errno::EINVAL | Errno::ENOSYS) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Finds a file with what the kernel has in memory (`RESOLVE_CACHED` of openat2(2)), without opening it.
+fn look_up(
+    folder: impl AsFd,
+    path: &Path,
+    flags: OFlag,
+    resolve: ResolveFlag,
+) -> Result<File, Errno> {
+    /// `RESOLVE_CACHED`, include/uapi/linux/openat2.h.
+    const CACHED: ResolveFlag = ResolveFlag::from_bits_retain(0x20);
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | flags)
+        .resolve(resolve | CACHED);
+    openat2(folder, path, how).map(File::from)
 }
 
 /// Reads a file whose path the node's owner or the engine chose, such as `runtime_default` or a
@@ -248,6 +301,31 @@ mod tests {
         assert_ne!(version("a").unwrap(), changed);
         symlink("a", at("link")).unwrap();
         assert!(matches!(version("link"), Err(ReadError::Link { .. })));
+    }
+
+    #[test]
+    fn what_the_kernel_has_in_memory_is_told_at_once_and_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("a"), "1").unwrap();
+        symlink("a", at("link")).unwrap();
+        let root = SeccompRoot::open(folder.path()).unwrap();
+        let at_once = |name: &str| FileVersion::at_once(folder.path(), &name.parse().unwrap());
+        assert_eq!(at_once("a"), root.version(&"a".parse().unwrap()).ok());
+        assert!(at_once("a").is_some());
+        fs::write(at("a"), "22").unwrap();
+        assert_eq!(at_once("a"), root.version(&"a".parse().unwrap()).ok());
+        assert_eq!((at_once("link"), at_once("none")), (None, None));
+        let elsewhere = FileVersion::at_once(&at("no-folder"), &"a".parse().unwrap());
+        assert_eq!(elsewhere, None);
+        assert!(metadata_at_once(&at("a"), true).unwrap().is_file());
+        assert!(metadata_at_once(&at("link"), false).unwrap().is_symlink());
+        // What is not there may have to be looked for.
+        let missing = metadata_at_once(&at("none"), true).unwrap_err().kind();
+        assert!(matches!(
+            missing,
+            io::ErrorKind::NotFound | io::ErrorKind::WouldBlock
+        ));
     }
 
     #[test]

@@ -45,9 +45,7 @@ pub struct Options {
 pub(super) struct Shared {
     /// The seccomp root.
     pub(super) root: PathBuf,
-    /// The folder of the agent's state.
-    pub(super) state: PathBuf,
-    /// The folder of the gate's stamps.
+    /// The folder of the gate's stamps. What the plugin remembers is beside it.
     pub(super) decided: PathBuf,
     /// The cache of checked programs.
     pub(super) memo: Memo,
@@ -65,7 +63,8 @@ pub(super) async fn run(
     shared: Shared,
     report: watch::Sender<Option<NodeNri>>,
 ) -> io::Result<()> {
-    let ledger = Ledger::open(&shared.state)?;
+    let run = shared.decided.parent().unwrap_or(&shared.decided);
+    let ledger = Ledger::open(run)?;
     report.send_replace(Some(NodeNri::disconnected("not connected yet".to_owned())));
     let gate = Arc::new(Gate::new(options.clone(), shared, ledger));
     let client = Client::new(NAME, INDEX).map_err(io::Error::other)?;

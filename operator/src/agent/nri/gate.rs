@@ -124,16 +124,7 @@ impl Gate {
     /// Decides on a container that is about to be created. [`Gate::conclude`] has to follow.
     pub(super) fn decide(&self, subject: &Subject, abilities: &Abilities) -> Evaluation {
         let mut evaluation = self.evaluate(Stage::Apply, subject, abilities.limit);
-        if let Verdict::Set { filter, .. } = &evaluation.verdict {
-            if !abilities.sets_filters {
-                let reason = Reason::DroppedByRuntime(abilities.runtime.clone());
-                evaluation.verdict = Verdict::Refuse(Arc::new(reason));
-            } else if let Some(errno) = filter.default_errno_ret {
-                evaluation.notes.push(format!(
-                    "NRI drops its default errno {errno}: calls that it does not name fail with 1 (EPERM)"
-                ));
-            }
-        }
+        fit(&mut evaluation, abilities);
         if subject.asks_for_recording() {
             evaluation.notes.push(if hook::is_there(&self.options) {
                 "it asks to be recorded, which the node's hook decides on".to_owned()
@@ -143,6 +134,26 @@ impl Gate {
             });
         }
         evaluation
+    }
+
+    /// The answer, if everything that it depends on is known and has not changed since, and the kernel can tell that
+    /// without waiting for a disk; `None` otherwise. Does not block: what is written here is in memory.
+    pub(super) fn conclude_at_once(
+        &self,
+        subject: &Subject,
+        abilities: &Abilities,
+    ) -> Option<Concluded> {
+        if subject.asks_for_recording() {
+            return None;
+        }
+        let settings = self.settings.at_once()?;
+        let input = input(Stage::Apply, subject, subject.present(None), &settings);
+        let question = Question::at_once(&input, &settings)?;
+        let facts = self.known.facts(&question)?;
+        let mut evaluation = evaluate(&input, &facts).ok()?;
+        let has_hook = hook::is_there_at_once(&self.options)?;
+        fit(&mut evaluation, abilities);
+        Some(self.conclude_with(subject, &evaluation, has_hook))
     }
 
     /// The refusal of a container that was not decided on in time.
@@ -160,9 +171,18 @@ impl Gate {
 
     /// Remembers the decision that counts, and makes the answer of it. [`Gate::publish`] has to follow.
     pub(super) fn conclude(&self, subject: &Subject, evaluation: &Evaluation) -> Concluded {
+        self.conclude_with(subject, evaluation, hook::is_there(&self.options))
+    }
+
+    fn conclude_with(
+        &self,
+        subject: &Subject,
+        evaluation: &Evaluation,
+        has_hook: bool,
+    ) -> Concluded {
         self.remember(&subject.id, evaluation);
         Concluded {
-            answer: self.answer(subject, evaluation),
+            answer: self.answer(subject, evaluation, has_hook),
             decision: Decision::of(evaluation, VERB, Some(&subject.id), now()),
         }
     }
@@ -207,7 +227,12 @@ impl Gate {
         evaluation
     }
 
-    fn answer(&self, subject: &Subject, evaluation: &Evaluation) -> Answer<Creation> {
+    fn answer(
+        &self,
+        subject: &Subject,
+        evaluation: &Evaluation,
+        has_hook: bool,
+    ) -> Answer<Creation> {
         if evaluation.refusal().is_some() {
             return Err(Refusal::failed_precondition(evaluation.line()));
         }
@@ -222,7 +247,7 @@ impl Gate {
             subject,
             evaluation,
         };
-        let hooks = hook::is_there(&self.options).then(|| hooks.hooks(verifies, set.is_some()));
+        let hooks = has_hook.then(|| hooks.hooks(verifies, set.is_some()));
         let hooks = hooks.flatten();
         let adjust = hooks.map(|hooks| ContainerAdjustment {
             hooks: Some(hooks),
@@ -301,6 +326,20 @@ impl Gate {
             tracing::warn!("NRI: the ledger of decisions: {error}");
         }
         gaps
+    }
+}
+
+/// Fits a decision to what the runtime can do.
+fn fit(evaluation: &mut Evaluation, abilities: &Abilities) {
+    if let Verdict::Set { filter, .. } = &evaluation.verdict {
+        if !abilities.sets_filters {
+            let reason = Reason::DroppedByRuntime(abilities.runtime.clone());
+            evaluation.verdict = Verdict::Refuse(Arc::new(reason));
+        } else if let Some(errno) = filter.default_errno_ret {
+            evaluation.notes.push(format!(
+                "NRI drops its default errno {errno}: calls that it does not name fail with 1 (EPERM)"
+            ));
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 
 use super::{Options, container::Subject};
 use portcullis_nri::api::{Hook, Hooks, OptionalInt};
-use portcullis_profile::gate::Evaluation;
+use portcullis_profile::{gate::Evaluation, root::metadata_at_once};
 use std::{
-    fs,
+    fs::{self, Metadata},
+    io,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
 };
 
 /// How many seconds it may take.
@@ -18,14 +18,23 @@ pub(super) fn is_there(options: &Options) -> bool {
     let Ok(path) = options.hook.strip_prefix("/") else {
         return false;
     };
-    is_ours_to_run(&options.host.join(path))
+    fs::symlink_metadata(options.host.join(path)).is_ok_and(|file| is_ours_to_run(&file))
 }
 
-fn is_ours_to_run(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|file| {
-        let mode = file.permissions().mode();
-        file.is_file() && mode & 0o111 != 0 && mode & 0o022 == 0 && file.uid() == 0
-    })
+/// The same if the kernel can tell without waiting for a disk.
+pub(super) fn is_there_at_once(options: &Options) -> Option<bool> {
+    let Ok(path) = options.hook.strip_prefix("/") else {
+        return Some(false);
+    };
+    match metadata_at_once(&options.host.join(path), false) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        found => Some(found.is_ok_and(|file| is_ours_to_run(&file))),
+    }
+}
+
+fn is_ours_to_run(file: &Metadata) -> bool {
+    let mode = file.permissions().mode();
+    file.is_file() && mode & 0o111 != 0 && mode & 0o022 == 0 && file.uid() == 0
 }
 
 /// The node's hooks for one container.
@@ -124,6 +133,7 @@ mod tests {
         let path = folder.path().join("usr/hook");
         fs::create_dir(folder.path().join("usr")).unwrap();
         assert!(!is_there(&options));
+        assert_eq!(is_there_at_once(&options), Some(false));
         fs::write(&path, "").unwrap();
         let is_root = fs::metadata(&path).unwrap().uid() == 0;
         for (mode, is_good) in [
@@ -134,6 +144,7 @@ mod tests {
         ] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(is_there(&options), is_good, "{mode:o}");
+            assert_eq!(is_there_at_once(&options), Some(is_good), "{mode:o}");
         }
         fs::rename(&path, folder.path().join("usr/real")).unwrap();
         std::os::unix::fs::symlink("real", &path).unwrap();

@@ -32,6 +32,19 @@ pub(super) struct Question {
 impl Question {
     /// The question that a container asks; `None` if the answer can't be remembered.
     pub(super) fn of(input: &Input<'_>, settings: &Loaded) -> Option<Question> {
+        Question::with(input, settings, version)
+    }
+
+    /// The same; `None` also if it can't be known without waiting for a disk.
+    pub(super) fn at_once(input: &Input<'_>, settings: &Loaded) -> Option<Question> {
+        Question::with(input, settings, FileVersion::at_once)
+    }
+
+    fn with(
+        input: &Input<'_>,
+        settings: &Loaded,
+        find: fn(&Path, &ProfilePath) -> Option<FileVersion>,
+    ) -> Option<Question> {
         let is_plain = input.stage == Stage::Apply
             && input.present == PresentFilter::None
             && input.recording == Recording::Enforced
@@ -44,7 +57,7 @@ impl Question {
         let Err(Need::Profile(path)) = evaluate(input, &nothing) else {
             return None;
         };
-        let version = version(&root, &path)?;
+        let version = find(&root, &path)?;
         version.is_settled().then_some(Question {
             root,
             path,

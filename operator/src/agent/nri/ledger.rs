@@ -1,9 +1,9 @@
 //! On which containers the plugin has decided, and whose filter it has set. It tells a container that started while
 //! the plugin was away from one that did not, also after the agent was restarted.
 //!
-//! Containers that select something are in memory, and each change is a line at the end of a file in the agent's state:
-//! a container waits for it, and one write is all that it takes. Nothing is synced, since no container outlives the
-//! machine's memory. What no longer counts goes when the file is written anew.
+//! Containers that select something are in memory, and each change is a line at the end of a file beside the gate's
+//! stamps: a container waits for it, and one write to a tmpfs is all that it takes. No container outlives that. What no
+//! longer counts goes when the file is written anew.
 
 use crate::agent::copies::Copies;
 use std::{
@@ -15,7 +15,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// The folder in the agent's state, and the file in it.
+/// The folder beside the stamps, and the file in it.
 const FOLDER: &str = "nri";
 const FILE: &str = "decided";
 
@@ -50,8 +50,8 @@ struct State {
 
 impl Ledger {
     /// Opens it, creating it if it is missing.
-    pub(super) fn open(state: &Path) -> io::Result<Ledger> {
-        let folder = Copies::open(state, FOLDER)?;
+    pub(super) fn open(run: &Path) -> io::Result<Ledger> {
+        let folder = Copies::open(run, FOLDER)?;
         let mut text = String::new();
         append_to(&folder)?.read_to_string(&mut text)?;
         let decided = read(&text);

@@ -180,6 +180,10 @@ impl Plugin for Connection {
     async fn create_container(&self, pod: PodSandbox, container: Container) -> Answer<Creation> {
         let configured = self.configured()?;
         let subject = Arc::new(configured.subject(pod, container));
+        if let Some(known) = self.gate.conclude_at_once(&subject, &configured.abilities) {
+            self.gate.publish(known.decision);
+            return known.answer;
+        }
         if self.gate.leaves(&subject) {
             return Ok(Creation::default());
         }

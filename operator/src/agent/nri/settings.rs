@@ -1,8 +1,12 @@
 //! The settings of the node parts, read again where their file has changed.
 
-use portcullis_profile::settings::{Settings, SettingsError};
+use portcullis_profile::{
+    root::metadata_at_once,
+    settings::{Settings, SettingsError},
+};
 use std::{
-    fs,
+    fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -52,9 +56,24 @@ impl SettingsFile {
         settings
     }
 
-    fn version(&self) -> Option<Version> {
-        let file = fs::metadata(&self.path).ok()?;
-        let (inode, size) = (file.ino().cast_signed(), file.size().cast_signed());
-        Some([inode, size, file.mtime(), file.mtime_nsec()])
+    /// The settings that were read last, if the kernel can tell without waiting for a disk that they are
+    /// still those of the file.
+    pub(super) fn at_once(&self) -> Option<Loaded> {
+        let version = match metadata_at_once(&self.path, true) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            found => found.ok().as_ref().map(version_of),
+        };
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (read, settings) = last.as_ref()?;
+        (*read == version).then(|| Arc::clone(settings))
     }
+
+    fn version(&self) -> Option<Version> {
+        fs::metadata(&self.path).ok().as_ref().map(version_of)
+    }
+}
+
+fn version_of(file: &Metadata) -> Version {
+    let (inode, size) = (file.ino().cast_signed(), file.size().cast_signed());
+    [inode, size, file.mtime(), file.mtime_nsec()]
 }

@@ -38,7 +38,6 @@ impl Node {
         let (sender, decisions) = mpsc::channel(16);
         let shared = Shared {
             root: path("root"),
-            state: path("state"),
             decided: path("decided"),
             memo: Memo::at(&path("checked"), "agent"),
             decisions: sender,
@@ -49,7 +48,7 @@ impl Node {
             hook: "/hook".into(),
             host: folder.path().to_owned(),
         };
-        let ledger = Ledger::open(&shared.state).unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
         Node {
             gate: Gate::new(options, shared, ledger),
             folder,
@@ -61,9 +60,13 @@ impl Node {
         fs::write(self.folder.path().join(name), text).unwrap();
     }
 
+    /// As the plugin does: at once where that is possible.
     fn answers(&self, subject: &Subject, abilities: &Abilities) -> Answer<Creation> {
-        let evaluation = self.gate.decide(subject, abilities);
-        let concluded = self.gate.conclude(subject, &evaluation);
+        let at_once = self.gate.conclude_at_once(subject, abilities);
+        let concluded = at_once.unwrap_or_else(|| {
+            let evaluation = self.gate.decide(subject, abilities);
+            self.gate.conclude(subject, &evaluation)
+        });
         self.gate.publish(concluded.decision);
         concluded.answer
     }
@@ -490,6 +493,60 @@ fn a_known_profile_is_the_one_on_disk_whatever_changes() {
     fs::remove_file(node.folder.path().join("root/operator/p.json")).unwrap();
     let refused = node.decides(&selecting(REFERENCE)).unwrap_err().message;
     assert!(refused.contains("no such file"), "{refused}");
+}
+
+#[test]
+fn what_is_known_is_answered_at_once_as_it_was_answered_before() {
+    let mut node = Node::new();
+    node.settle();
+    let at_once = |node: &Node, subject: &Subject, abilities: &Abilities| {
+        let concluded = node.gate.conclude_at_once(subject, abilities)?;
+        Some(concluded.answer)
+    };
+    let wanted = selecting(REFERENCE);
+    let sets = abilities(true);
+    assert!(at_once(&node, &wanted, &sets).is_none(), "nothing is known");
+    let before = node.answers(&wanted, &sets).unwrap();
+    let reported = node.decisions.try_recv().unwrap();
+    node.gate.ledger.forget("abc").unwrap();
+    let known = node.gate.conclude_at_once(&wanted, &sets).unwrap();
+    assert_eq!(known.answer.unwrap(), before);
+    let time = reported.time;
+    assert_eq!(
+        Decision {
+            time,
+            ..known.decision
+        },
+        reported
+    );
+    assert!(node.gate.ledger.has_set("abc"));
+    let dropped = at_once(&node, &wanted, &abilities(false)).unwrap();
+    assert!(dropped.unwrap_err().message.contains("containerd v2.1.0"));
+    // Another engine, one that is to be recorded, and one that selects nothing.
+    let other = [
+        subject(Engine::CriO, &[(POD_ANNOTATION, REFERENCE)]),
+        subject(
+            Engine::Containerd,
+            &[
+                (POD_ANNOTATION, REFERENCE),
+                ("portcullis.dev/record", "true"),
+            ],
+        ),
+        subject(Engine::Containerd, &[]),
+        selecting("localhost/operator/none.json"),
+    ];
+    for other in &other {
+        assert!(at_once(&node, other, &sets).is_none(), "{other:?}");
+    }
+    node.write("hook.toml", "wait_ms = 1\n# other settings\n");
+    assert!(at_once(&node, &wanted, &sets).is_none());
+    node.write("root/operator/p.json", &PROFILE.replace("61", "62"));
+    assert!(at_once(&node, &wanted, &sets).is_none());
+    assert!(
+        policy(&node.answers(&wanted, &sets).unwrap())
+            .unwrap()
+            .contains("62")
+    );
 }
 
 #[test]
