@@ -24,7 +24,7 @@ fuzz_target!(|text: &[u8]| {
             "metadata": {{"name": "{}"}}, "spec": {}}}"#,
             profile.name, profile.spec
         );
-        let _ = resolve(&profile.name, &profile.spec, &|_| None);
+        let _ = resolve(&profile.name, &profile.spec, &|_| None::<&str>);
         let again = Parsed {
             profiles: vec![profile],
             problems: Vec::new(),
