@@ -52,20 +52,21 @@ impl Ledger {
     /// Opens it, creating it if it is missing.
     pub(super) fn open(run: &Path) -> io::Result<Ledger> {
         let folder = Copies::open(run, FOLDER)?;
-        let mut text = String::new();
-        append_to(&folder)?.read_to_string(&mut text)?;
-        let decided = read(&text);
-        write_anew(&folder, &decided)?;
+        let mut file = append_to(&folder)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
         let state = State {
-            file: append_to(&folder)?,
-            lines: decided.len(),
-            decided,
+            decided: read(&String::from_utf8_lossy(&text)),
+            file,
+            lines: 0,
             is_torn: false,
         };
-        Ok(Ledger {
+        let ledger = Ledger {
             folder,
             state: Mutex::new(state),
-        })
+        };
+        ledger.write_anew(&mut ledger.state())?;
+        Ok(ledger)
     }
 
     /// Remembers that something was decided on a container, and whether a filter was set.
@@ -121,7 +122,11 @@ impl Ledger {
     }
 
     fn write_anew(&self, state: &mut State) -> io::Result<()> {
-        write_anew(&self.folder, &state.decided)?;
+        let mut lines = String::new();
+        for (id, is_set) in &state.decided {
+            lines.push_str(&line(*is_set, id));
+        }
+        self.folder.replace(FILE, &[lines.as_bytes()], false)?;
         state.file = append_to(&self.folder)?;
         state.lines = state.decided.len();
         state.is_torn = false;
@@ -140,14 +145,6 @@ fn append_to(folder: &Copies) -> io::Result<File> {
         .create(true)
         .mode(0o600)
         .open(folder.path().join(FILE))
-}
-
-fn write_anew(folder: &Copies, decided: &BTreeMap<String, bool>) -> io::Result<()> {
-    let mut lines = String::new();
-    for (id, is_set) in decided {
-        lines.push_str(&line(*is_set, id));
-    }
-    folder.replace(FILE, &[lines.as_bytes()], false)
 }
 
 /// The line of a container on which something was decided.
@@ -238,9 +235,9 @@ mod tests {
         let ledger = Ledger::open(state.path()).unwrap();
         ledger.note("a", true).unwrap();
         let path = state.path().join("nri/decided");
-        let whole = fs::read_to_string(&path).unwrap();
-        for torn in ["se", "set", "set ", "gone", "\u{fffd}"] {
-            fs::write(&path, format!("{whole}{torn}")).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for torn in [&b"se"[..], b"set", b"set ", b"gone", b"\xff", b"\0\n"] {
+            fs::write(&path, [&whole, torn].concat()).unwrap();
             let again = Ledger::open(state.path()).unwrap();
             again.note("b", false).unwrap();
             let last = Ledger::open(state.path()).unwrap();
