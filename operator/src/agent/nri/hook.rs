@@ -8,6 +8,7 @@ use std::{
     fs::{self, Metadata},
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
+    path::PathBuf,
 };
 
 /// How many seconds it may take.
@@ -15,26 +16,28 @@ const TIMEOUT: i64 = 10;
 
 /// Whether the node has the hook: an executable file that only root can change.
 pub(super) fn is_there(options: &Options) -> bool {
-    let Ok(path) = options.hook.strip_prefix("/") else {
-        return false;
-    };
-    fs::symlink_metadata(options.host.join(path)).is_ok_and(|file| is_ours_to_run(&file))
+    place(options).is_some_and(|path| is_ours_to_run(fs::symlink_metadata(path)))
 }
 
 /// The same if the kernel can tell without waiting for a disk.
 pub(super) fn is_there_at_once(options: &Options) -> Option<bool> {
-    let Ok(path) = options.hook.strip_prefix("/") else {
+    let Some(path) = place(options) else {
         return Some(false);
     };
-    match metadata_at_once(&options.host.join(path), false) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-        found => Some(found.is_ok_and(|file| is_ours_to_run(&file))),
-    }
+    metadata_at_once(&path, false).map(is_ours_to_run)
 }
 
-fn is_ours_to_run(file: &Metadata) -> bool {
-    let mode = file.permissions().mode();
-    file.is_file() && mode & 0o111 != 0 && mode & 0o022 == 0 && file.uid() == 0
+/// Where the agent sees the hook; `None` if its path is not absolute.
+fn place(options: &Options) -> Option<PathBuf> {
+    let path = options.hook.strip_prefix("/").ok()?;
+    Some(options.host.join(path))
+}
+
+fn is_ours_to_run(file: io::Result<Metadata>) -> bool {
+    file.is_ok_and(|file| {
+        let mode = file.permissions().mode();
+        file.is_file() && mode & 0o111 != 0 && mode & 0o022 == 0 && file.uid() == 0
+    })
 }
 
 /// The node's hooks for one container.

@@ -1,13 +1,11 @@
 //! The settings of the node parts, read again where their file has changed.
 
 use portcullis_profile::{
-    root::metadata_at_once,
+    root::{FileVersion, metadata_at_once},
     settings::{Settings, SettingsError},
 };
 use std::{
-    fs::{self, Metadata},
-    io,
-    os::unix::fs::MetadataExt,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -15,15 +13,12 @@ use std::{
 /// Settings as they were read; while they are invalid, containers that select something are refused.
 pub(super) type Loaded = Arc<Result<Settings, SettingsError>>;
 
-/// What tells versions of a file apart: inode, size and time.
-type Version = [i64; 4];
-
 /// The file, with what was read last.
 pub(super) struct SettingsFile {
     path: PathBuf,
     /// The seccomp root as the agent sees it.
     root: PathBuf,
-    last: Mutex<Option<(Option<Version>, Loaded)>>,
+    last: Mutex<Option<(Option<FileVersion>, Loaded)>>,
 }
 
 impl SettingsFile {
@@ -59,21 +54,14 @@ impl SettingsFile {
     /// The settings that were read last, if the kernel can tell without waiting for a disk that they are
     /// still those of the file.
     pub(super) fn at_once(&self) -> Option<Loaded> {
-        let version = match metadata_at_once(&self.path, true) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-            found => found.ok().as_ref().map(version_of),
-        };
+        let file = metadata_at_once(&self.path, true)?;
+        let version = file.ok().as_ref().map(FileVersion::of);
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (read, settings) = last.as_ref()?;
         (*read == version).then(|| Arc::clone(settings))
     }
 
-    fn version(&self) -> Option<Version> {
-        fs::metadata(&self.path).ok().as_ref().map(version_of)
+    fn version(&self) -> Option<FileVersion> {
+        fs::metadata(&self.path).ok().as_ref().map(FileVersion::of)
     }
-}
-
-fn version_of(file: &Metadata) -> Version {
-    let (inode, size) = (file.ino().cast_signed(), file.size().cast_signed());
-    [inode, size, file.mtime(), file.mtime_nsec()]
 }
