@@ -148,6 +148,13 @@ good="echo 'good: 2 passed, 0 failed, 0 skipped'"
     has "suite one needs 'nothing', which nothing builds"
 }
 
+@test "a suite with the name of a build is a usage error" {
+    # The end of one would be taken for the end of the other.
+    suites "build one 'true'" "suite one line - \"$good\""
+    [ "$status" -eq 2 ]
+    has 'suite one has the name of another suite or build'
+}
+
 @test "an unknown suite is a usage error" {
     arguments=(none)
     suites "suite one line - \"$good\""
