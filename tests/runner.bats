@@ -146,6 +146,10 @@ good="echo 'good: 2 passed, 0 failed, 0 skipped'"
     suites "suite one line nothing \"$good\""
     [ "$status" -eq 2 ]
     has "suite one needs 'nothing', which nothing builds"
+    # Nor is another suite a build.
+    suites "suite one line - \"$good\"" "suite two line one \"$good\""
+    [ "$status" -eq 2 ]
+    has "suite two needs 'one', which nothing builds"
 }
 
 @test "a suite with the name of a build is a usage error" {
